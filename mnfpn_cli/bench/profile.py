@@ -155,7 +155,7 @@ BEGINNINGS = {
     "top-down": "the top-down path takes",
     "smooth": "smoothing {} takes",
     "extra": "extra level {} takes",
-    "head": "the head takes",
+    "head": "the head{} takes",
     "rest": "the work between the layers takes",
 }
 """The beginning of a sentence about a part, by the first word of its name; stages are not listed."""
@@ -164,7 +164,8 @@ BEGINNINGS = {
 def advice_record(advice: Advice) -> AdviceRecord:
     """Make the record of advice; its option and its sentence name the parameter `set` in backquotes."""
     kind, _, which = advice.part.partition(" ")
-    takes = BEGINNINGS.get(kind, "stage {} takes").format(which or advice.part)
+    place = f" at {which}" if which else ""
+    takes = BEGINNINGS.get(kind, "stage {} takes").format(place if kind == "head" else which or advice.part)
     option = " ".join(f"`set` {override}" for override in advice.overrides)
     return AdviceRecord(
         part=advice.part,

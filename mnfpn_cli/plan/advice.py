@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.plan.levels import plan_levels
-from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.network import NetworkPlan, plan_network
 from mnfpn_cli.plan.roofline import LayerId, LayerWork, network_work
 from mnfpn_cli.plan.rules import network_input, resolve
+from mnfpn_cli.settings.detection import DenseHead
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.network import ClassifierHead, LevelClassifiersHead, NetworkSettings, PyramidSettings
 from mnfpn_cli.settings.overrides import parse_override
@@ -219,6 +220,8 @@ def _changes(settings: NetworkSettings) -> Iterator[tuple[str, ...]]:
         yield "head.size=null", "head.pool=average"
     if isinstance(settings.head, ClassifierHead) and settings.head.last_channels:
         yield (f"head.last_channels={settings.head.last_channels // 2}",)
+    if isinstance(settings.head, DenseHead):
+        yield from _detection_changes(settings.head, plan_network(settings))
 
 
 def _pyramid_changes(settings: NetworkSettings, pyramid: PyramidSettings) -> Iterator[tuple[str, ...]]:
@@ -231,6 +234,16 @@ def _pyramid_changes(settings: NetworkSettings, pyramid: PyramidSettings) -> Ite
     if pyramid.extra == "conv":
         yield ("pyramid.extra=separable",)
     yield (f"pyramid.channels={pyramid.channels // 2}",)
+
+
+def _detection_changes(head: DenseHead, plan: NetworkPlan) -> Iterator[tuple[str, ...]]:
+    """Yield changes of a detector's head; fewer levels are a change of the pyramid."""
+    if head.depth:
+        assert plan.pyramid
+        yield (f"head.depth={head.depth // 2}",)
+        yield (f"head.channels={(head.channels or plan.pyramid.channels) // 2}",)
+    if not head.separable:
+        yield ("head.separable=true",)
 
 
 def _level_text(levels: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ from mnfpn_cli.settings.input import NetworkInput
 
 LayerOperation = Literal["conv", "pointwise", "depthwise", "dense", "move"]
 """What a layer computes. ``conv`` is a convolution with a kernel above 1×1; ``pointwise`` has 1×1; ``depthwise`` has
-groups; ``move`` has no weights: it adds, resizes, concatenates or pools maps."""
+groups; ``move`` multiplies no weights with a map: it adds, resizes, concatenates, pools or normalises maps."""
 
 LayerId = tuple[str, str]
 """The path and the part of a layer, or of a container that computes something outside its layers: together unique."""

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnfpn_cli.plan.advice import Advice, TimeModel, best_advice
+from mnfpn_cli.plan.levels import plan_levels
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerId, LayerWork, network_work
 from mnfpn_cli.plan.rules import network_input, resolve
@@ -129,6 +130,40 @@ def test_the_advice_depends_on_the_settings_and_the_slowest_part(
     advice = advise(settings, slowest)
     assert advice is not None
     assert (advice.part, advice.overrides) == (part, (advised,))
+
+
+DETECTORS = [
+    ("fpnssd512", (), 1, "head.depth=2"),
+    ("retinanet", (), 1, "pyramid.levels=p4-p7"),
+    ("retinanet", ("head.anchors.sizes=[32,64,128,256,512]",), 1, "head.depth=2"),
+    ("fpnssd512", ("head.depth=1",), 5, "head.depth=0"),
+    ("fpnssd512", ("head.depth=0", "head.shared=false"), 30, "head.separable=true"),
+    ("mobilenetv2-fpnlite", ("pyramid.levels=p5-p7",), 100, "head.depth=2"),
+]
+
+
+@pytest.mark.parametrize(("name", "overrides", "factor", "advised"), DETECTORS)
+def test_the_head_of_a_detector_at_its_finest_level_has_advice_of_its_own(
+    name: str, overrides: tuple[str, ...], factor: int, advised: str
+) -> None:
+    """By the law, or where it is slower; a level that has anchors in a list stays: the list would not fit the rest."""
+    settings = preset(name, *overrides, size=Size(512, 512))
+    finest = f"head {plan_levels(settings).names[0]}"
+    seconds = {
+        layer: time * (factor if layer[1] == finest else 1) for layer, time in times(settings, Size(512, 512)).items()
+    }
+    advice = advise(settings, seconds, Size(512, 512))
+    assert advice is not None
+    assert (advice.part, advice.overrides) == (finest, (advised,))
+
+
+@pytest.mark.parametrize("override", ["head.depth=2", "head.channels=128", "head.separable=true"])
+def test_estimates_of_changed_heads_are_close_where_times_follow_the_law(override: str) -> None:
+    """Also where levels share the convolutions, which are layers of each."""
+    size = Size(512, 512)
+    before, after = (preset("fpnssd512", *overrides, size=size) for overrides in ((), (override,)))
+    estimated = sum(TimeModel(works_of(before, size), times(before, size)).by_part(works_of(after, size)).values())
+    assert estimated == pytest.approx(sum(times(after, size).values()), rel=CLOSE)
 
 
 def test_dense_layers_on_flattened_maps_can_be_averaged() -> None:
