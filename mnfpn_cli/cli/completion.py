@@ -95,14 +95,15 @@ def document_words() -> tuple[str, ...]:
 
 def complete_setting(incomplete: str) -> list[str]:
     """Complete ``--set``: a key, and after ``=`` the words that it takes."""
-    from mnfpn_cli.settings.problems import PARTS, all_keys, allowed_words
+    from mnfpn_cli.settings.problems import all_keys, allowed_words
 
     key, equals, value = incomplete.partition("=")
     if equals:
         before, comma, _ = value.rpartition(",")
         return [f"{key}={before}{comma}{one}" for one in allowed_words(key)]
-    whole = (*PARTS, "pyramid", "stages")
-    return [f"{one}=" for one in all_keys() if one not in whole and "[]" not in one]
+    keys = list(all_keys())
+    whole = {"stages", *(one.rpartition(".")[0] for one in keys)}
+    return [f"{one}=" for one in keys if one not in whole and "[]" not in one]
 
 
 def script(shell: str) -> str:

@@ -15,6 +15,8 @@ import pytest
 from mnfpn_cli.settings.measuring import runtime_names
 from tests.conftest import Mnfpn
 
+ANCHORS = ("sizes", "scales", "ratios", "min_scale", "max_scale", "steps", "clip")
+
 ASKED: list[tuple[str, list[str]]] = [
     ("summ", ["summary"]),
     ("runs pr", ["prune"]),
@@ -41,6 +43,11 @@ ASKED: list[tuple[str, list[str]]] = [
     ("shapes --set pyramid.smooth_shared=", ["pyramid.smooth_shared=true", "pyramid.smooth_shared=false"]),
     ("sweep --set pyramid.smooth=conv,s", ["pyramid.smooth=conv,separable"]),
     ("shapes --set pyramid.channels=", []),
+    ("shapes --set head.an", [f"head.anchors.{name}=" for name in ANCHORS]),
+    ("shapes --set head.kind=ss", ["head.kind=ssd", "head.kind=ssdlite"]),
+    ("shapes --set head.norm=", ["head.norm=none", "head.norm=batch", "head.norm=group"]),
+    ("shapes --set preprocess", ["preprocess.mean=", "preprocess.std="]),
+    ("sweep --set postprocess.t", ["postprocess.topk="]),
     ("shapes --config ", []),
     ("--show-completion ", ["bash", "zsh", "fish", "powershell", "pwsh"]),
     ("--version summ", ["summary"]),
