@@ -106,6 +106,22 @@ def test_a_pass_that_waits_for_the_host_is_given_no_advice(
     assert (made.profile.launch_bound, given) == (waits, None if waits else "`set` width_mult=0.75")
 
 
+@pytest.mark.parametrize(
+    ("part", "beginning"),
+    [
+        ("head p3", "the head at p3 takes 34 %"),
+        ("head", "the head takes 34 %"),
+        ("smooth p3", "smoothing p3 takes 34 %"),
+        ("stages.3", "stage stages.3 takes 34 %"),
+    ],
+)
+def test_a_sentence_about_a_part_says_which_level_it_is_at(part: str, beginning: str) -> None:
+    """The head of a detector runs at each."""
+    sentence = profile.advice_record(Advice(part, 0.34, ("head.depth=2",), 1.3)).sentence
+    rest = " of the time: `set` head.depth=2 would make the network about 1.3 × faster"
+    assert sentence == beginning + rest
+
+
 def test_an_external_network_has_no_profile_and_a_reason() -> None:
     """There is no plan to compare the times of its layers with; its runs stay."""
     others = load_observed(External(parse_target("tests.bench.others:Levels")), [NetworkInput(1, 3, SIZE)], 0)

@@ -2,6 +2,7 @@
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import preset_names, read_preset
@@ -25,6 +26,28 @@ def read_back(given: list[Parameter]) -> NetworkSettings:
 @given(network_settings())
 def test_parameters_give_the_settings_that_they_spell(settings: NetworkSettings) -> None:
     """For any settings: a copied command measures the same network."""
+    assert read_back(network_parameters(settings)) == settings
+
+
+@st.composite
+def detections(draw: st.DrawFn) -> NetworkSettings:
+    """A small detector that gives all of its own about pixels and boxes."""
+    settings = draw(network_settings().filter(lambda one: one.detection is not None))
+    share, count, number = st.floats(0, 1), st.integers(1, 1000), st.floats(0.01, 300.0)
+    names = {"score_threshold": share, "topk": count, "nms_threshold": share, "detections": count}
+    values = {
+        "postprocess": draw(st.fixed_dictionaries(names)),
+        "preprocess": {
+            "mean": draw(st.lists(number, min_size=1, max_size=1)),
+            "std": draw(st.lists(number, min_size=settings.in_channels, max_size=settings.in_channels)),
+        },
+    }
+    return NetworkSettings.model_validate(settings.model_dump(mode="json") | values)
+
+
+@given(detections())
+def test_parameters_spell_how_images_become_boxes(settings: NetworkSettings) -> None:
+    """As they spell the network: numbers to the last digit."""
     assert read_back(network_parameters(settings)) == settings
 
 
