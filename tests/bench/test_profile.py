@@ -109,7 +109,7 @@ def test_a_pass_that_waits_for_the_host_is_given_no_advice(
 @pytest.mark.parametrize(
     ("part", "beginning"),
     [
-        ("head p3", "the head at p3 takes 34 %"),
+        ("head p3", "the head on p3 takes 34 %"),
         ("head", "the head takes 34 %"),
         ("smooth p3", "smoothing p3 takes 34 %"),
         ("stages.3", "stage stages.3 takes 34 %"),
