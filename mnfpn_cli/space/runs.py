@@ -104,11 +104,19 @@ RUN_KEYS = frozenset(("size", "batch", "runtime", "device", "dtype", "threads", 
 
 
 def differing_values(runs: Sequence[Run]) -> dict[str, list[str]]:
-    """Return the keys whose values differ between runs, in the order of the settings, with each run's value as text."""
+    """Return the keys whose values differ between runs, in the order of the settings, with each run's value as text.
+
+    Keys that follow from the kinds of backbone and head are left out: those at which each run has its kinds' default.
+    """
     columns = [_words(run) for run in runs]
+    defaults = [_words_of_kinds(run.settings.backbone.kind, run.settings.head.kind) for run in runs]
     keys = dict.fromkeys(key for column in columns for key in column)
     values = {key: [column.get(key, "–") for column in columns] for key in keys}
-    differing = {key: words for key, words in values.items() if len(set(words)) > 1}
+    differing = {
+        key: words
+        for key, words in values.items()
+        if len(set(words)) > 1 and words != [column.get(key, "–") for column in defaults]
+    }
     return {key: _numbered(words) if key == "stages" else words for key, words in differing.items()}
 
 
@@ -167,6 +175,13 @@ def _words(run: Run) -> dict[str, str]:
     }
     threads = "torch's choice" if execution.threads is None else str(execution.threads)
     return words | {"dtype": execution.dtype, "threads": threads, "train": _word(execution.train)}
+
+
+@cache
+def _words_of_kinds(backbone: str, head: str) -> dict[str, str]:
+    """Return what settings are by default with these kinds of backbone and head, as text; without the kinds."""
+    settings = NetworkSettings.model_validate({"backbone": {"kind": backbone}, "head": {"kind": head}})
+    return {key: _word(value) for key, value in _settings_of(settings).items() if not key.endswith(".kind")}
 
 
 def _presets_of(runs: Sequence[Run]) -> list[str] | None:

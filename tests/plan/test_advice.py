@@ -132,6 +132,7 @@ def test_the_advice_depends_on_the_settings_and_the_slowest_part(
 
 
 FPNSSD512 = (
+    "backbone.blocks=[3,4,6,3]",
     "pyramid.levels=p3-p9",
     "head.kind=retinanet",
     "head.classes=21",
@@ -140,11 +141,11 @@ FPNSSD512 = (
 
 
 def test_the_advice_for_a_detector_is_about_its_head() -> None:
-    """Most of the time is that of the head on p3; without that level, its anchors go too."""
+    """The head on p3 takes more of the time than any other part; without that level, its anchors go too."""
     settings = preset("fpnssd", *FPNSSD512, size=Size(512, 512))
     advice = advise(settings, size=Size(512, 512))
     assert advice is not None
-    assert (advice.part, advice.share > 0.4) == ("head p3", True)
+    assert (advice.part, advice.share > 0.3) == ("head p3", True)
     assert advice.overrides == ("pyramid.levels=p4-p9", "head.anchors.sizes=[64,128,256,341,426,512]")
 
 

@@ -168,3 +168,13 @@ def test_runs_on_any_device_are_told_from_those_on_the_device_that_it_stands_for
 
     assert identity("auto", "cpu") == [{"device": "auto"}, {"device": "cpu"}]
     assert identity("cpu", "cuda") == identity("auto", "auto") == [{"": "the default network"}] * 2
+
+
+def test_runs_with_heads_of_several_kinds_are_identified_by_what_does_not_follow_from_the_kind() -> None:
+    """Anchors and thresholds of a kind are left out unless a run has others."""
+    space = space_of(head__kind=["retinanet", "ssd", "fcos"], size=["64"])
+    runs = [one.run for one in plan_space(space, Budget()).runs]
+    assert identities(runs) == [{"head.kind": "retinanet"}, {"head.kind": "ssd"}, {"head.kind": "fcos"}]
+    space = space_of(head__kind=["retinanet", "ssd"], head__depth=[0, 1], head__channels=[64], size=["64"])
+    runs = [one.run for one in plan_space(space, Budget()).runs]
+    assert [tuple(one) for one in identities(runs)] == [("head.kind", "head.depth")] * 4
