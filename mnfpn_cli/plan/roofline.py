@@ -92,6 +92,8 @@ def network_work(plan: NetworkPlan, input: NetworkInput, item_bytes: int) -> tup
         if before:  # the resizes and additions of the top-down path are one layer
             macs, size = macs + before.macs, size + before.bytes
         works[work.path, part] = LayerWork(work.path, part, work.operation, macs, size)
+    if copies := works.pop(("head", "head"), None):  # of all levels: their place is behind these
+        works[copies.id] = copies
     return tuple(works.values())
 
 
