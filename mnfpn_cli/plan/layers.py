@@ -118,7 +118,7 @@ class LinearPlan(NamedTuple):
 
 def same_padding(kernel: int, side: int) -> tuple[int, int]:
     """Return the pixels before and after a side that TensorFlow's ``same`` adds for a layer of stride 2."""
-    added = max((-(-side // 2) - 1) * 2 + kernel - side, 0)
+    added = max(kernel - 2 + side % 2, 0)
     return added // 2, added - added // 2
 
 
