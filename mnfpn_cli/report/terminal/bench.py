@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     )
     from mnfpn_cli.documents.records import Ended, EnvironmentRecord
     from mnfpn_cli.report.terminal.tables import Table
-    from mnfpn_cli.settings.network import NetworkSettings
 
 ENDED: dict[Ended, str] = {
     "precision": "precise enough",
@@ -250,8 +249,9 @@ def _cost_report(size: SizeRecord, document: BenchDocument) -> Report:
     """What the network costs at one size."""
     cost = size.cost
     report: Report = [_cost_table(size, several=len(document.sizes) > 1)]
-    if cost.pyramid:
-        report.append(note(f"{_largest_parts(cost)}; {_scaled_by_width(document.settings)}."))
+    if document.settings and document.settings.pyramid:
+        scales = "the pyramid as well" if document.settings.pyramid.scaled else "only the backbone"
+        report.append(note(f"{_largest_parts(cost)}; width_mult scales {scales}."))
     return [*report, _cost_in_full(cost, document)]
 
 
@@ -267,11 +267,6 @@ def _largest_parts(cost: CostRecord) -> str:
     (largest, first), *others = ((name, per_cent(part.macs, cost.macs)) for name, part in parts)
     smaller = "".join(f", the {name} {share} %" for name, share in others if name != "backbone" and share)
     return f"The {largest} takes {first} % of the MACs{smaller}"
-
-
-def _scaled_by_width(settings: NetworkSettings | None) -> str:
-    pyramid = settings.pyramid if settings else None
-    return f"width_mult scales {'the pyramid as well' if pyramid and pyramid.scaled else 'only the backbone'}"
 
 
 def _cost_table(size: SizeRecord, *, several: bool) -> Table:
