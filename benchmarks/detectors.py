@@ -85,7 +85,7 @@ def ssdlite() -> nn.Module:
 CASES = (
     Case("mobilenetv2-fpnlite", "320x320", "ssdlite320_mobilenet_v3_large", ssdlite),
     Case("mobilenetv2-fpnlite", "640x640", "none of this size", nn.Identity),
-    Case("retinanet", "512x512", "RetinaNet, ResNet-50, p3 to p7", partial(retinanet, 5, 20)),
+    Case("retinanet", "512x512", "RetinaNet, ResNet-50, p3 to p7", partial(retinanet, 5, 80)),
     Case("fpnssd512", "512x512", "RetinaNet, ResNet-50, p3 to p9", partial(retinanet, 7, 21)),
 )
 

@@ -250,6 +250,10 @@ def _notes(plan: NetworkPlan, pyramid: PyramidPlan) -> Iterator[str]:
     smooths = [level.smooth for level in pyramid.levels if level.smooth]
     if pyramid.smooth_shared and smooths:
         yield "One smooth layer is shared by all levels."
+    if pyramid.last:
+        yield f"{pyramid.levels[-1].name} is on a last 1×1 convolution, {pyramid.last.out_channels} channels."
+    if pyramid.smoothed_down:
+        yield "Maps go down smoothed."
     branches: tuple[BranchPlan, ...] = plan.head.branches if isinstance(plan.head, DensePlan) else ()
     if any(branch.norms for branch in branches):
         yield "Each level has its own norms in the head."
