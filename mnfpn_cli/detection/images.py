@@ -95,6 +95,8 @@ def _failure_explained(file: Path) -> Iterator[None]:
         ) from None
     except Image.DecompressionBombError as error:
         raise UsageError(Problem(str(file), f"must be an image of fewer pixels: {first_line(error)}")) from None
+    except FileNotFoundError:
+        raise UsageError(Problem(str(file), "no such file")) from None
     except OSError as error:
         if error.errno is not None:
             raise MnfpnError(Problem(str(file), f"could not be read: {error.strerror}")) from None
