@@ -70,16 +70,19 @@ def box_scales(anchors: DefaultBoxSettings, levels: int) -> tuple[float, ...]:
 
 
 def check_default_boxes(anchors: DefaultBoxSettings, levels: int) -> None:
-    """Check that settings of default boxes are for a number of levels.
+    """Check that settings of default boxes are for a number of levels, and that these grow from fine to coarse.
 
     Raises:
-        SettingsError: where they are for another.
+        SettingsError: where they are for another number, or the finest level has the largest scale.
     """
     if len(anchors.ratios) not in (1, levels):
         rule = f"must have one list, or one for each level: {levels}"
         raise SettingsError("head.anchors.ratios", rule, len(anchors.ratios))
     _check_count("scales", anchors.scales, levels + 1, f"one for each level ({levels}) and one more")
     _check_count("steps", anchors.steps, levels)
+    if anchors.scales is None and anchors.min_scale > anchors.max_scale:
+        rule = f"must be at most head.anchors.max_scale, {anchors.max_scale:g}"
+        raise SettingsError("head.anchors.min_scale", rule, f"{anchors.min_scale:g}")
 
 
 def _check_count(key: str, given: Sequence[float] | None, count: int, what: str = "one for each level") -> None:

@@ -42,7 +42,7 @@ def plan_outline(settings: NetworkSettings) -> Outline:
         _check_pyramid(settings.pyramid)
     levels, made_for = plan_levels(settings), settings.made_for
     if settings.detection:
-        _check_anchors(settings.detection, levels.names)
+        anchors_per_cell(settings.detection, len(levels.names))
     if made_for and min(made_for) < levels.stride:
         is_last = levels.last_stage == len(strides(settings)) - 1
         what = "the backbone's last map" if is_last else levels.tapped[-1]
@@ -76,9 +76,11 @@ def _check_detection(settings: NetworkSettings, head: DetectionSettings, channel
         rule = f"must be 'lateral' with head.kind '{head.kind}': a 1×1 map of the whole image has no cells"
         raise SettingsError("pyramid.top", rule, "'pool'")
     if not head.norm_shared:
-        needs = "it is about the norms of convolutions that levels share"
-        if not head.shared or head.norm == "none":
-            raise SettingsError("head.norm_shared", f"must be true without head.shared and head.norm: {needs}", "false")
+        reason = "it is about the norms of convolutions that levels share"
+        if not head.shared:
+            raise SettingsError("head.norm_shared", f"must be true with head.shared false: {reason}", "false")
+        if head.norm == "none":
+            raise SettingsError("head.norm_shared", f"must be true with head.norm 'none': {reason}", "false")
         if head.separable and head.depthwise_norm:
             rule = "must be false with head.norm_shared false: a level's own norms are behind whole convolutions"
             raise SettingsError("head.depthwise_norm", rule, "true")
@@ -89,13 +91,6 @@ def _check_detection(settings: NetworkSettings, head: DetectionSettings, channel
         if len(values) not in (1, settings.in_channels):
             rule = f"must have one value, or one for each of in_channels, {settings.in_channels}"
             raise SettingsError(f"preprocess.{name}", rule, len(values))
-
-
-def _check_anchors(head: DetectionSettings, levels: Sequence[str]) -> None:
-    counts = anchors_per_cell(head, len(levels))
-    if head.shared and len(set(counts)) > 1:
-        rule = "must be false where levels have different numbers of anchors (head.anchors.ratios)"
-        raise SettingsError("head.shared", rule, "true")
 
 
 def _check_groups(head: DetectionSettings, pyramid_channels: int) -> None:

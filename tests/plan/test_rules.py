@@ -97,8 +97,18 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
         ("pyramid.channels=80", "head.kind=fcos", "head.channels=64", *SEPARABLE, "head.norm_groups=32"),
         "set head.norm_groups: must divide the channels that are normalised, 80",
     ),
-    ((RETINANET, "head.norm_shared=false"), "set head.norm_shared: must be true without head.shared and head.norm"),
-    (("head.kind=ssdlite", "head.norm_shared=false"), "it is about the norms of convolutions that levels share, got f"),
+    (
+        (RETINANET, "head.norm_shared=false"),
+        "set head.norm_shared: must be true with head.norm 'none': it is about the norms of convolutions that levels s",
+    ),
+    (
+        ("head.kind=ssdlite", "head.norm_shared=false"),
+        "set head.norm_shared: must be true with head.shared false: it is about the norms of convolutions that levels",
+    ),
+    (
+        ("head.kind=ssd", "head.anchors.min_scale=0.95"),
+        "set head.anchors.min_scale: must be at most head.anchors.max_scale, 0.9, got 0.95",
+    ),
     (
         (RETINANET, "head.norm=batch", "head.norm_shared=false", *SEPARABLE),
         "set head.depthwise_norm: must be false with head.norm_shared false: a level's own norms are behind whole conv",
