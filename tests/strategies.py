@@ -93,10 +93,11 @@ def dense_heads(draw: st.DrawFn) -> dict[str, object]:
     """The head of a detector, of every kind; its anchors fit any number of levels."""
     kind = draw(st.sampled_from(("retinanet", "fcos", "ssd", "ssdlite", "rpn")))
     groups, norm = draw(st.integers(1, 3)), draw(st.sampled_from(("none", "batch", "group")))
+    depth = draw(st.integers(0, 2))
     head: dict[str, object] = {
         "kind": kind,
-        "depth": draw(st.integers(0, 2)),
-        "channels": groups * draw(st.integers(2, 8)),
+        "depth": depth,
+        "channels": groups * draw(st.integers(2, 8)) if depth else None,
         "shared": draw(st.booleans()),
         "one_tower": draw(st.booleans()),
         "separable": draw(st.booleans()),
@@ -105,7 +106,7 @@ def dense_heads(draw: st.DrawFn) -> dict[str, object]:
         "conv_bias": draw(st.booleans()),
         "activation": draw(st.sampled_from(("relu", "relu6"))),
     }
-    head["norm_shared"] = not head["shared"] or norm == "none" or draw(st.booleans())
+    head["norm_shared"] = not head["shared"] or norm == "none" or not depth or draw(st.booleans())
     head["depthwise_norm"] = bool(head["norm_shared"]) and norm != "group" and draw(st.booleans())
     if kind != "rpn":
         head["classes"] = draw(st.integers(2, 5))

@@ -90,7 +90,11 @@ class Postprocess(nn.Module):
             rule = f"must be of {len(self.anchors)} anchors, those of images of {self.size}"
             raise UsageError(Problem("outputs", rule, str(outputs[0].shape[1])))
         outputs = [x.float() if x.dtype in (torch.float16, torch.bfloat16) else x for x in outputs]
-        sizes = image_sizes or [self.size] * len(outputs[0])
+        sizes = [self.size] * len(outputs[0]) if image_sizes is None else image_sizes
+        if len(sizes) != len(outputs[0]):
+            raise UsageError(
+                Problem("image_sizes", f"must be one for each of {len(outputs[0])} images", str(len(sizes)))
+            )
         return [
             self._image([output[index] for output in outputs], height, width)
             for index, (height, width) in enumerate(sizes)

@@ -13,7 +13,7 @@ from mnfpn_cli.settings.input import DType
 class TapMap(MapSize):
     """A map that a level or a head is built on."""
 
-    path: str = Field(description="Where the map is taken: stages.N, or the name of a level.")
+    path: str = Field(description="Where the map is taken: stages.N, pyramid.last, or the name of a level.")
     channels: Count = Field(description="Channels of the map.")
 
 

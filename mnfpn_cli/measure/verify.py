@@ -15,7 +15,7 @@ from mnfpn_cli.network.heads import DenseHead, LevelHead
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.network import NetworkPlan
-from mnfpn_cli.plan.shapes import NetworkShapes
+from mnfpn_cli.plan.shapes import LAST, NetworkShapes
 
 
 def largest(tensor: Tensor) -> float:
@@ -68,7 +68,7 @@ def verify_shapes(origin: FromSettings, shapes: NetworkShapes) -> WeightsRecord 
         network, loaded = origin.build(SEED)
         real = _observe(network, plan, torch.rand(input.shape))
     planned = _expect(shapes) | {"parameters": network_cost(plan, input.size).total.parameters}
-    # A level's tap is a stage or, for an extra level, the level before it: the real shape of either is known by path.
+    # A level's tap is a stage, a last convolution or, for an extra level, the level before: each is known by its path.
     real |= {f"{level.name} tap": real.get(level.tap_path) for level in shapes.levels}
     wrong = [
         f"{name} planned {planned[name]}, real {real.get(name)}" for name in planned if planned[name] != real.get(name)
@@ -112,6 +112,8 @@ def _observe(network: Network, plan: NetworkPlan, images: torch.Tensor) -> dict[
         stage.register_forward_hook(partial(record_stage, f"stages.{index}"))
     if network.pyramid:
         network.pyramid.register_forward_hook(record_levels)
+        if network.pyramid.last:
+            network.pyramid.last.register_forward_hook(partial(record_stage, LAST))
     taken = _record_maps_of_head(network.head) if isinstance(network.head, DenseHead) else []
     output = network(images)
     if network.head:

@@ -75,12 +75,17 @@ def _check_detection(settings: NetworkSettings, head: DetectionSettings, channel
     if settings.pyramid and settings.pyramid.top == "pool":
         rule = f"must be 'lateral' with head.kind '{head.kind}': a 1×1 map of the whole image has no cells"
         raise SettingsError("pyramid.top", rule, "'pool'")
+    if head.channels is not None and not head.depth:
+        rule = "must be null with head.depth 0: there is no convolution before the last ones"
+        raise SettingsError("head.channels", rule, head.channels)
     if not head.norm_shared:
         reason = "it is about the norms of convolutions that levels share"
         if not head.shared:
             raise SettingsError("head.norm_shared", f"must be true with head.shared false: {reason}", "false")
         if head.norm == "none":
             raise SettingsError("head.norm_shared", f"must be true with head.norm 'none': {reason}", "false")
+        if not head.depth:
+            raise SettingsError("head.norm_shared", f"must be true with head.depth 0: {reason}", "false")
         if head.separable and head.depthwise_norm:
             rule = "must be false with head.norm_shared false: a level's own norms are behind whole convolutions"
             raise SettingsError("head.depthwise_norm", rule, "true")

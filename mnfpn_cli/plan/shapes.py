@@ -46,7 +46,7 @@ class LevelShape:
     Attributes:
         name: of the level.
         stride: in pixels of the image; None for a pooled top, which is one cell for any image.
-        tap_path: the path of the tap: that of a stage, or for some extra levels the name of the level before.
+        tap_path: the path of the tap: a stage, a last convolution, or for some extra levels the level before.
         tap: the map of the tap.
         resized_from: the size of the coarser map that is resized and merged into the level; None where there is none.
         output: the level's map.
@@ -126,6 +126,10 @@ def _head(plan: HeadPlan, maps: tuple[tuple[str, MapShape], ...]) -> HeadShape:
     return HeadShape(maps, anchors, plan.classes if CLASSES in plan.outputs else None, outputs)
 
 
+LAST = "pyramid.last"
+"""The path of a pyramid's last convolution, whose map stands for the coarsest tap."""
+
+
 def stage_map(walked: Walk, stage: int) -> tuple[str, MapShape]:
     """Return the path of a stage, and its map."""
     return f"stages.{stage}", MapShape(walked.plan.backbone.stages[stage].out_channels, walked.stages[stage])
@@ -134,11 +138,14 @@ def stage_map(walked: Walk, stage: int) -> tuple[str, MapShape]:
 def _levels(plan: PyramidPlan, walked: Walk) -> Iterator[LevelShape]:
     outputs = [MapShape(plan.channels, size) for size in walked.levels]
     resized = {step.level: step.input for step in walked.pyramid if isinstance(step, ResizeStep)}
-    for level, output in zip(plan.levels, outputs, strict=False):
-        yield _level(level, stage_map(walked, level.stage), resized.get(level.name), output, walked.size)
+    on_stages = [stage_map(walked, level.stage) for level in plan.levels]
+    if plan.last:
+        on_stages[-1] = LAST, MapShape(plan.last.out_channels, walked.stages[plan.levels[-1].stage])
+    for level, tap, output in zip(plan.levels, on_stages, outputs, strict=False):
+        yield _level(level, tap, resized.get(level.name), output, walked.size)
     taps = list(zip(plan.names, outputs, strict=True))[len(plan.levels) - 1 :]
     if plan.extra_stage is not None:
-        taps[0] = stage_map(walked, plan.extra_stage)
+        taps[0] = on_stages[-1]
     for extra, tap, output in zip(plan.extra, taps, outputs[len(plan.levels) :], strict=False):
         yield _level(extra, tap, None, output, walked.size)
 

@@ -162,6 +162,14 @@ def test_outputs_of_another_size_are_refused() -> None:
         post([x[:, 1:] for x in outputs_for(post).values()])
 
 
+def test_there_is_a_size_for_each_image() -> None:
+    """Fewer would leave out images in silence."""
+    post = Postprocess(detector("retinanet"), SIZE)
+    outputs = list(outputs_for(post).values())
+    with pytest.raises(UsageError, match=rf"image_sizes: must be one for each of {len(outputs[0])} images, got 0"):
+        post(outputs, [])
+
+
 def test_a_network_that_detects_nothing_has_no_boxes() -> None:
     """The message names the key, and the kinds that detect."""
     rule = r"head\.kind: must be one that detects: retinanet, fcos, ssd, ssdlite or rpn, got 'none'"

@@ -106,6 +106,14 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
         "set head.norm_shared: must be true with head.shared false: it is about the norms of convolutions that levels",
     ),
     (
+        ("head.kind=ssd", "head.channels=64"),
+        "set head.channels: must be null with head.depth 0: there is no convolution before the last ones, got 64",
+    ),
+    (
+        ("head.kind=retinanet", "head.depth=0", "head.norm=batch", "head.norm_shared=false"),
+        "set head.norm_shared: must be true with head.depth 0",
+    ),
+    (
         ("head.kind=ssd", "head.anchors.min_scale=0.95"),
         "set head.anchors.min_scale: must be at most head.anchors.max_scale, 0.9, got 0.95",
     ),

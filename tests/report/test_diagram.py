@@ -14,7 +14,7 @@ from hypothesis import given
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.pyramid import stage_sizes
 from mnfpn_cli.plan.rules import network_input, resolve
-from mnfpn_cli.plan.shapes import HeadShape, NetworkShapes, network_shapes
+from mnfpn_cli.plan.shapes import LAST, HeadShape, NetworkShapes, network_shapes
 from mnfpn_cli.report.figures.svg import diagram_svg
 from mnfpn_cli.report.layout import DiagramLayout, DiagramNode, network_layout
 from mnfpn_cli.report.terminal.diagram import diagram
@@ -117,8 +117,11 @@ def check_text(layout: DiagramLayout, shapes: NetworkShapes) -> None:
         line, output = lines[line_with(lines, level.name)], shape(level.output.channels, level.output.size)
         assert re.search(rf" {level.name} +{output} +{level.stride or '–'}(?= |$)", line)
         if index < len(layout.paths):
-            tap = shape(level.tap.channels, level.tap.size)
-            assert re.match(rf"{level.tap_path} +{tap} +\d+ ─.*─▶ {level.name} ", line)
+            tap = f"{level.tap_path} +{shape(level.tap.channels, level.tap.size)}"
+            if level.tap_path == LAST:  # a note says that it is between the stage and the level
+                assert f"{level.name} is on a last 1×1 convolution, {level.tap.channels} channels." in layout.notes
+                tap = r"stages\.\d+ +\S+"
+            assert re.match(rf"{tap} +\d+ ─.*─▶ {level.name} ", line)
     if shapes.head and shapes.head.anchors:
         check_head(lines, shapes.head)
     for above, line in pairwise(lines):
