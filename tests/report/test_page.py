@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Locator
 
 pytest.importorskip("plotly")
 pytest.importorskip("jinja2")
@@ -87,10 +87,22 @@ def test_the_cost_can_be_switched(watched: Watched) -> None:
     expect(watched.page.locator("#plot-frontier .xtitle")).to_contain_text("MiB")
 
 
+def first_of_the_sample(watched: Watched) -> Locator:
+    """The circle of the sample's first run, with the pointer on it; circles are in the order of the runs' keys."""
+    for circle in watched.page.locator(CIRCLES).all():
+        circle.hover(force=True)
+        try:
+            expect(watched.page.locator("#plot-frontier .hoverlayer")).to_contain_text("5.000 ms", timeout=2000)
+        except AssertionError:
+            continue
+        return circle
+    raise AssertionError("no circle shows the run")
+
+
 @pytest.mark.slow
 def test_hovering_shows_the_run(watched: Watched) -> None:
     """Settings, time, cost and capacity."""
-    watched.page.locator(CIRCLES).first.hover(force=True)
+    first_of_the_sample(watched)
     text = watched.page.locator("#plot-frontier .hoverlayer").text_content() or ""
     for word in ("width_mult 0.35", "64x64, batch 1, channels-last", "cpu on here", "5.000 ms", "MACs", "capacity "):
         assert word in text
@@ -99,7 +111,7 @@ def test_hovering_shows_the_run(watched: Watched) -> None:
 @pytest.mark.slow
 def test_click_copies_the_command_that_measures_the_run_again(watched: Watched) -> None:
     """It is in the clipboard, and in a message."""
-    watched.page.locator(CIRCLES).first.click(force=True)
+    first_of_the_sample(watched).click(force=True)
     command = measuring(run_of(SAMPLE[0]))
     expect(watched.page.locator("#toast")).to_have_text(f"Copied: {command}")
     assert watched.page.evaluate("navigator.clipboard.readText()") == command

@@ -175,6 +175,6 @@ def test_runs_with_heads_of_several_kinds_are_identified_by_what_does_not_follow
     space = space_of(head__kind=["retinanet", "ssd", "fcos"], size=["64"])
     runs = [one.run for one in plan_space(space, Budget()).runs]
     assert identities(runs) == [{"head.kind": "retinanet"}, {"head.kind": "ssd"}, {"head.kind": "fcos"}]
-    space = space_of(head__kind=["retinanet", "ssd"], head__depth=[0, 1], head__channels=[64], size=["64"])
+    space = space_of(head__kind=["retinanet", "ssd"], head__depth=[1, 2], head__channels=[64], size=["64"])
     runs = [one.run for one in plan_space(space, Budget()).runs]
     assert [tuple(one) for one in identities(runs)] == [("head.kind", "head.depth")] * 4
