@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from mnfpn_cli.plan.anchors import anchor_sides, box_ratios, box_scales, check_default_boxes
+from mnfpn_cli.plan.anchors import anchor_grid, box_ratios, box_scales, check_default_boxes
 from mnfpn_cli.plan.levels import level_stride
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.pyramid import level_sizes, stage_sizes
-from mnfpn_cli.settings.detection import DefaultBoxSettings, DetectionSettings, RetinaNetHead, RPNHead, SSDHead
+from mnfpn_cli.settings.detection import DefaultBoxSettings, DetectionSettings, SSDHead
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 
@@ -55,10 +55,7 @@ def level_anchors(
     """
     if isinstance(head, SSDHead):
         return tuple(_default_boxes(head.anchors, maps, size, dtype))
-    if isinstance(head, RetinaNetHead | RPNHead):
-        ratios, sides = head.anchors.ratios, anchor_sides(head.anchors, strides)
-    else:  # a cell of FCOS is a square as wide as the stride
-        ratios, sides = (1.0,), tuple((stride,) for stride in strides)
+    sides, ratios = anchor_grid(head, strides)
     return tuple(
         _on_grid(_around_zero(level, ratios).to(dtype), cells, size) for level, cells in zip(sides, maps, strict=True)
     )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.network import heads
 from mnfpn_cli.network.network import DetectorBackbone, Network
-from mnfpn_cli.plan.anchors import anchor_sides, box_ratios, box_scales
+from mnfpn_cli.plan.anchors import anchor_grid, box_ratios, box_scales
 from mnfpn_cli.plan.levels import level_stride
 from mnfpn_cli.settings.detection import FCOSHead, RetinaNetHead, SSDHead
 from mnfpn_cli.settings.input import Size
@@ -123,10 +123,9 @@ def _anchor_generator(head: RetinaNetHead | FCOSHead | SSDHead, strides: Sequenc
             steps=anchors.steps and list(anchors.steps),
             clip=anchors.clip,
         )
-    elif isinstance(head, FCOSHead):
-        made = AnchorGenerator(tuple((stride,) for stride in strides), ((1.0,),) * len(strides))
     else:
-        made = AnchorGenerator(anchor_sides(head.anchors, strides), (head.anchors.ratios,) * len(strides))
+        sides, ratios = anchor_grid(head, strides)
+        made = AnchorGenerator(sides, (ratios,) * len(strides))
     generator: nn.Module = made
     return generator
 

@@ -36,6 +36,21 @@ def anchors_per_cell(head: DetectionSettings, levels: int) -> tuple[int, ...]:
     return (1,) * levels
 
 
+def anchor_grid(
+    head: DetectionSettings, strides: Sequence[int]
+) -> tuple[tuple[tuple[int, ...], ...], tuple[float, ...]]:
+    """Return the sides of the anchors of each level, and their ratios, of a head without default boxes.
+
+    A cell of FCOS is its own anchor: a square as wide as the stride (Tian et al. 2019, "FCOS", section 3.1).
+
+    Raises:
+        SettingsError: where the settings give sizes to another number of levels.
+    """
+    if isinstance(head, RetinaNetHead | RPNHead):
+        return anchor_sides(head.anchors, strides), head.anchors.ratios
+    return tuple((stride,) for stride in strides), (1.0,)
+
+
 def anchor_sides(anchors: AnchorSettings, strides: Sequence[int]) -> tuple[tuple[int, ...], ...]:
     """Return the sides of the anchors of each level in pixels, one for each scale, cut off to whole pixels.
 
