@@ -190,14 +190,18 @@ def _implied_differ(settings: NetworkSettings, layout: str) -> tuple[str, ...]:
 
 
 def _settings_differ(settings: NetworkSettings, carried: Source | None) -> tuple[str, ...]:
-    """Return the keys in which a network's settings differ from those of a checkpoint; none if it has no settings."""
+    """Return the keys in which a network's settings differ from those of a checkpoint; none if it has no settings.
+
+    Thresholds of boxes are left out: they are chosen anew for the same weights.
+    """
     try:
         theirs = resolve([carried]) if carried else settings
     except UsageError:  # of another version, say: what cannot be read cannot be compared
         return ()
     if settings.made_for:
         theirs = theirs.at(settings.made_for)
-    found = differences(settings.model_dump(mode="json"), theirs.model_dump(mode="json"))
+    ours_and_theirs = (one.model_dump(mode="json", exclude={"postprocess"}) for one in (settings, theirs))
+    found = differences(*ours_and_theirs)
     return tuple(difference.key for difference in found)
 
 

@@ -47,6 +47,20 @@ def detect(mnfpn: Mnfpn) -> Mnfpn:
     return call
 
 
+def test_another_threshold_is_no_other_network(mnfpn: Mnfpn) -> None:
+    """A checkpoint that carries its settings is not said to be of others."""
+    words = ("--config", "net.json", "--size", "64")
+    assert (
+        mnfpn("export", *words, "--weights", "net.pth", "--format", "safetensors", "--output", "net.safetensors").code
+        == 0
+    )
+    outcome = mnfpn("detect", "one.png", *words, "--weights", "net.safetensors", "--score-threshold", "0.9")
+    assert outcome.code == 0
+    assert "differ" not in outcome.out
+    others = mnfpn("detect", "one.png", *words, "--weights", "net.safetensors", "--set", "preprocess.mean=[0.4]")
+    assert "Made with settings that differ from these in preprocess.mean." in others.out
+
+
 def test_bench_makes_boxes_of_an_image(mnfpn: Mnfpn) -> None:
     """As many as are found in it, for each image of the batch; the document names the file."""
     words = ("--config", "net.json", "--weights", "net.pth", "--size", "64", "--passes", "2", "--device", "cpu")
