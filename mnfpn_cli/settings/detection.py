@@ -56,8 +56,8 @@ class DefaultBoxSettings(BaseModel):
             "null for equal steps from min_scale to max_scale."
         ),
     ] = None
-    min_scale: Annotated[PositiveNumber, Field(description="Scale of the finest level, without scales.")] = 0.15
-    max_scale: Annotated[PositiveNumber, Field(description="Scale of the coarsest level, without scales.")] = 0.9
+    min_scale: Annotated[PositiveNumber, Field(description="Scale of the finest level, where scales is null.")] = 0.15
+    max_scale: Annotated[PositiveNumber, Field(description="Scale of the coarsest level, where scales is null.")] = 0.9
     steps: Annotated[
         tuple[AnchorSide, ...] | None,
         Field(description="Pixels from one cell to the next, for each level; null for those of its map."),
@@ -77,9 +77,9 @@ OneTower = Annotated[
 Separable = Annotated[Switch, Field(description="Make each 3×3 convolution a depthwise 3×3 and a 1×1, as in SSDLite.")]
 DepthwiseNorm = Annotated[
     Switch,
-    Field(description="With separable: put norm and activation also between the depthwise convolution and its 1×1."),
+    Field(description="Put norm and activation also between the two convolutions of a separable one."),
 ]
-ConvBias = Annotated[Switch, Field(description="With a norm: give the convolution before it a bias as well.")]
+ConvBias = Annotated[Switch, Field(description="Give a convolution before a norm a bias as well.")]
 HeadNorm = Annotated[
     Literal["none", "batch", "group"],
     Field(description="Norm behind each convolution but the last: none, batch norm or group norm."),
@@ -106,7 +106,7 @@ class DetectionSettings(BaseModel):
     norm_shared: Annotated[
         Switch, Field(description="Use the same norms on all levels, where these share the convolutions.")
     ] = True
-    norm_groups: Annotated[Channels, Field(description="Groups, with a group norm.")] = 32
+    norm_groups: Annotated[Channels, Field(description="Groups of a group norm; other norms have none.")] = 32
     depthwise_norm: DepthwiseNorm = False
     conv_bias: ConvBias = False
     activation: HeadActivation = "relu"
