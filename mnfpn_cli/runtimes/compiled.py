@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mnfpn_cli.devices.cuda import capability
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.runtimes.eager import move
-from mnfpn_cli.runtimes.runtime import Job, Prepared, training_step
+from mnfpn_cli.runtimes.runtime import NO_INT8, Job, Prepared, training_step
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line, strip_colours
 
@@ -26,8 +26,10 @@ LEAST_CAPABILITY = (7, 0)
 ANY_NETWORK = True
 
 
-def unavailable_reason(device: torch.device, _dtype: DType, _train: bool) -> str | None:
+def unavailable_reason(device: torch.device, dtype: DType, _train: bool) -> str | None:
     """Return why it cannot run here: it needs a Python that torch can compile, and a compiler on this machine."""
+    if dtype == "int8":
+        return NO_INT8
     try:
         torch.compile(backend="inductor")  # raises at once where this Python is not supported
     except RuntimeError as error:
@@ -75,7 +77,7 @@ def prepare(job: Job) -> Prepared:
         run = training_step(network, inputs, forward) if job.train else partial(forward, *inputs)
         with torch.inference_mode(not job.train):  # a pass in another mode would compile again
             run()
-    return Prepared(run)
+    return Prepared(run, inputs)
 
 
 @contextmanager

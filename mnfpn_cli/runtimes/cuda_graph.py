@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.runtimes.eager import move
-from mnfpn_cli.runtimes.runtime import Job, Prepared
+from mnfpn_cli.runtimes.runtime import NO_INT8, Job, Prepared
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line
 
@@ -21,10 +21,12 @@ WARM_UP = 3
 ANY_NETWORK = True
 
 
-def unavailable_reason(device: torch.device, _dtype: DType, train: bool) -> str | None:
+def unavailable_reason(device: torch.device, dtype: DType, train: bool) -> str | None:
     """Return why it cannot run here: it needs CUDA, and records a forward pass."""
     if train:
         return "inference only"
+    if dtype == "int8":
+        return NO_INT8
     return None if device.type == "cuda" else "runs on CUDA alone"
 
 
@@ -59,7 +61,7 @@ def prepare(job: Job) -> Prepared:
                 network(*inputs)
         torch.cuda.current_stream(job.device).wait_stream(stream)
         with _workspaces_of_its_own(), torch.cuda.stream(stream):  # a failed recording would not leave this context
-            return Prepared(_recorded(network, inputs, stream))
+            return Prepared(_recorded(network, inputs, stream), inputs)
 
 
 def _recorded(network: nn.Module, inputs: tuple[Tensor, ...], stream: torch.cuda.Stream) -> RecordedPass:

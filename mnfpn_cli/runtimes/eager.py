@@ -5,21 +5,21 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from mnfpn_cli.runtimes.runtime import Job, Prepared, training_step
+from mnfpn_cli.runtimes.runtime import NO_INT8, Job, Prepared, training_step
 from mnfpn_cli.settings.input import DType
 
 ANY_NETWORK = True
 
 
-def unavailable_reason(_device: torch.device, _dtype: DType, _train: bool) -> str | None:
-    """Return None: it runs wherever torch does."""
-    return None
+def unavailable_reason(_device: torch.device, dtype: DType, _train: bool) -> str | None:
+    """Return why it cannot run here: it runs wherever torch does, but torch's layers compute in floating point."""
+    return NO_INT8 if dtype == "int8" else None
 
 
 def prepare(job: Job, memory_format: torch.memory_format = torch.contiguous_format) -> Prepared:
     """Move the network and its inputs to the device, in the job's dtype and a memory format."""
     network, inputs = move(job, memory_format)
-    return Prepared(training_step(network, inputs) if job.train else partial(network, *inputs))
+    return Prepared(training_step(network, inputs) if job.train else partial(network, *inputs), inputs)
 
 
 def move(job: Job, memory_format: torch.memory_format) -> tuple[nn.Module, tuple[Tensor, ...]]:

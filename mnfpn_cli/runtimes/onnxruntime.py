@@ -73,7 +73,7 @@ def prepare(job: Job) -> Prepared:
         if ran_out_of_memory(error):
             raise
         raise MnfpnError(f"ONNX Runtime cannot run the network: {first_line(error)}") from error
-    return Prepared(run, outside_torch=job.device.type == "cuda")
+    return Prepared(run, inputs, outside_torch=job.device.type == "cuda")
 
 
 @dataclass(frozen=True)

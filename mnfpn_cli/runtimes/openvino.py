@@ -15,15 +15,15 @@ from torch import Tensor
 
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.memory import ran_out_of_memory
-from mnfpn_cli.runtimes.runtime import Job, Prepared
+from mnfpn_cli.runtimes.runtime import NO_INT8, Job, Prepared
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line, strip_colours
 
 if TYPE_CHECKING:
     from openvino import CompiledModel, InferRequest, Type
 
-PRECISIONS: dict[DType, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
-CAPABILITIES: dict[DType, str] = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16"}
+PRECISIONS: dict[DType, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16", "int8": "f32"}
+CAPABILITIES: dict[DType, str] = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16", "int8": "INT8"}
 """OpenVINO's names of dtypes: as the precision of a model, and as a capability of a CPU."""
 
 ANY_NETWORK = True
@@ -37,6 +37,8 @@ def unavailable_reason(device: torch.device, dtype: DType, train: bool) -> str |
         return "not installed: pip install 'mnfpn[openvino]'"
     if device.type != "cpu":
         return "runs on the CPU alone"
+    if dtype == "int8":
+        return NO_INT8
     if dtype == "float32" or CAPABILITIES[dtype] in _capabilities():
         return None
     return f"this CPU has no instructions for {dtype}"
@@ -49,7 +51,8 @@ def prepare(job: Job) -> Prepared:
         MnfpnError: where OpenVINO cannot convert or run the network.
     """
     try:
-        run = _request(_compiled(job), [tensor.contiguous() for tensor in job.inputs])
+        inputs = tuple(tensor.contiguous() for tensor in job.inputs)
+        run = _request(_compiled(job), inputs)
         run()
     except MnfpnError:
         raise
@@ -57,7 +60,7 @@ def prepare(job: Job) -> Prepared:
         if ran_out_of_memory(error):
             raise
         raise MnfpnError(f"OpenVINO cannot run the network: {_reason(error)}") from error
-    return Prepared(run)
+    return Prepared(run, inputs)
 
 
 @dataclass(frozen=True)

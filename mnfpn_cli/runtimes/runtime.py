@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.origin import External, Inputs, Origin, specs_of
 from mnfpn_cli.external.target import InputSpec
+from mnfpn_cli.quantization.quantization import Quantization
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line
 from mnfpn_cli.trace.observe import named_tensors
@@ -53,6 +54,7 @@ class Job:
         device: the device to run on.
         dtype: the dtype to compute in.
         train: whether a pass is a training step: forward, backward, and an update of the weights.
+        quantization: how the network is quantised; given where the dtype is int8, and there alone.
     """
 
     network: nn.Module
@@ -61,10 +63,11 @@ class Job:
     device: torch.device
     dtype: DType
     train: bool = False
+    quantization: Quantization | None = None
 
     @property
     def torch_dtype(self) -> torch.dtype:
-        """The dtype as a torch dtype."""
+        """The dtype as a torch dtype; that of a runtime which quantises is not one of its tensors."""
         return cast("torch.dtype", getattr(torch, self.dtype))
 
 
@@ -73,20 +76,64 @@ def as_tensors(outputs: Any) -> Sequence[Tensor]:
     return tuple(tensor for _, tensor in named_tensors(outputs))
 
 
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """An operator of a runtime's own graph that multiplies and adds: a convolution or a matrix product.
+
+    Attributes:
+        name: of the layer, as a path where the graph knows it; else as the runtime has it.
+        dtype: what it computes in: ``float32``, ``bfloat16``, ``float16`` or ``int8``.
+        macs: of a pass, for the whole batch.
+    """
+
+    name: str
+    dtype: str
+    macs: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutedGraph:
+    """What a runtime really executes, by its own graph or profile, not by what was asked for.
+
+    Attributes:
+        operators: those that have MACs, in the order of the graph.
+        conversions: operators that only convert a tensor from one dtype to another, as quantise and dequantise.
+    """
+
+    operators: tuple[Operator, ...]
+    conversions: int
+
+    def share_in(self, dtype: str) -> float | None:
+        """Return the share of the MACs that ran in a dtype; None where the graph has no MACs."""
+        macs = sum(one.macs for one in self.operators)
+        return sum(one.macs for one in self.operators if one.dtype == dtype) / macs if macs else None
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A pass that is ready to run.
 
     Attributes:
         run: executes one pass on the inputs; it may return before a GPU has finished.
+        inputs: the tensors that every pass reads, in the runtime's own dtype, layout and device: who writes other
+            values into them in place runs the network on these.
         outputs: turns what a pass returned into tensors, on any device and in any dtype.
         outside_torch: whether it uses a GPU without torch: it waits for the GPU, so nothing is queued, and torch does
             not count its memory.
+        graph: returns what the runtime executes; None where it cannot be known. It may take a pass.
+        file_bytes: the size of the file that the runtime loads, weights included; None where it loads none.
     """
 
     run: Callable[[], Any]
+    inputs: tuple[Tensor, ...] = ()
     outputs: Callable[[Any], Sequence[Tensor]] = as_tensors
     outside_torch: bool = False
+    graph: Callable[[], ExecutedGraph] | None = None
+    file_bytes: int | None = None
+
+
+NO_INT8 = "computes in floating point, and quantises nothing"
+"""Why a runtime that runs torch's own layers has no int8."""
 
 
 class Runtime(Protocol):

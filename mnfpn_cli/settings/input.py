@@ -15,9 +15,9 @@ MAX_SIDE = 65_536
 MAX_BATCH = 65_536
 MAX_SHOWN = 40
 
-DType = Literal["float32", "bfloat16", "float16"]
+DType = Literal["float32", "bfloat16", "float16", "int8"]
 DEFAULT_DTYPE: DType = "float32"
-ITEM_BYTES: dict[DType, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
+ITEM_BYTES: dict[DType, int] = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 
 
 class Size(NamedTuple):

@@ -19,7 +19,7 @@ from mnfpn_cli.plan.pyramid import SHARED
 from mnfpn_cli.runtimes import eager
 from mnfpn_cli.runtimes.fused import early
 from mnfpn_cli.runtimes.fused.folded import FoldedConv, Optimizations, Parts, can_pack, fold, parts
-from mnfpn_cli.runtimes.runtime import Job, Prepared
+from mnfpn_cli.runtimes.runtime import NO_INT8, Job, Prepared
 from mnfpn_cli.settings.input import DType
 
 M = TypeVar("M", bound=nn.Module)
@@ -28,8 +28,10 @@ ANY_NETWORK = False
 """Parts are replaced by class, and only those of our own networks are known."""
 
 
-def unavailable_reason(_device: torch.device, _dtype: DType, train: bool) -> str | None:
-    """Return why it cannot run here: it is for inference, wherever torch runs."""
+def unavailable_reason(_device: torch.device, dtype: DType, train: bool) -> str | None:
+    """Return why it cannot run here: it is for inference in floating point, wherever torch runs."""
+    if dtype == "int8":
+        return NO_INT8
     return "inference only: it folds batch norm into convolutions" if train else None
 
 
@@ -37,7 +39,7 @@ def prepare(job: Job) -> Prepared:
     """Fuse the network; move it and its inputs to the device, in the job's dtype and channels-last memory format."""
     fuse(job.network, available_optimizations(job.device, job.dtype)).requires_grad_(False)
     network, inputs = eager.move(job, torch.channels_last)
-    return Prepared(partial(network, *inputs))
+    return Prepared(partial(network, *inputs), inputs)
 
 
 def available_optimizations(device: torch.device, dtype: DType) -> Optimizations:
