@@ -29,7 +29,7 @@ from mnfpn_cli.api.arguments import (
 from mnfpn_cli.api.progress import Progress, reporting
 from mnfpn_cli.errors import Problem, UsageError, within
 from mnfpn_cli.external.origin import External
-from mnfpn_cli.settings.input import ITEM_BYTES, DType
+from mnfpn_cli.settings.input import ITEM_BYTES, DType, choose_dtypes
 from mnfpn_cli.settings.measuring import (
     DEFAULT_MARGIN,
     DEFAULT_PRECISION,
@@ -61,7 +61,11 @@ def bench(
     batch: int | Sequence[int] | None = None,
     runtimes: str | Sequence[str] = "eager",
     device: str | Sequence[str] = "auto",
-    dtype: DType = "float32",
+    dtype: str | Sequence[str] = "float32",
+    calibration: FileName | None = None,
+    keep_float: str | Sequence[str] = (),
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     train: bool = False,
     by_layer: bool = False,
     roofline: bool = False,
@@ -92,7 +96,12 @@ def bench(
         batch: images in a batch, or several numbers; 1 where it is not given.
         runtimes: what executes the network: names, or ``"all"``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``, or several.
-        dtype: the element type to compute in.
+        dtype: the element type to compute in, or several: float32, bfloat16, float16, int8.
+        calibration: a folder of images, or an ``.npz`` of inputs: int8 is calibrated with them, and the outputs of
+            other dtypes than float32 are judged by them; random images where it is not given.
+        keep_float: paths of layers that stay in float32 where the dtype is int8.
+        mean: of each channel of these images, for a network without settings.
+        std: the deviation of each channel, likewise.
         train: whether to time training steps: forward, backward, SGD.
         by_layer: whether to time each layer too; for a network from settings.
         roofline: whether to measure the peak rates of the device, and how close each layer comes.
@@ -142,7 +151,7 @@ def bench(
     case = bench_case(
         batches(1 if batch is None else batch),
         words("runtimes", runtimes),
-        dtype=choice("dtype", dtype, tuple(ITEM_BYTES)),
+        dtypes=choose_dtypes(words("dtype", dtype)),
         threads=optional(whole_number, "threads", threads, 1, MAX_THREADS),
         train=train,
         cold_cache=cold_cache,
@@ -150,6 +159,7 @@ def bench(
         roofline=roofline,
         postprocess=postprocess,
         image=None if image is None else Path(file_name("image", image)),
+        quantization=quantization_case(origin, calibration, keep_float, mean, std),
         sampling=_sampling(precision, passes, max_time, min_time, warmup),
     )
     devices = [check_device_name(name) for name in words("device", device)]

@@ -20,8 +20,11 @@ from mnfpn_cli.devices.choose import choose_devices, device_of
 from mnfpn_cli.documents.records import WarningRecord, WeightsRecord
 from mnfpn_cli.errors import MnfpnError, Problem, UnavailableError, UsageError
 from mnfpn_cli.external.guard import exclusive, output_to_stderr
+from mnfpn_cli.external.origin import Inputs, Origin
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed, out_of_memory_explained
+from mnfpn_cli.quantization.calibration import CalibrationInputs, calibration_inputs
+from mnfpn_cli.quantization.layers import expand_keep_float
 from mnfpn_cli.settings.measuring import BenchCase
 from mnfpn_cli.text import ReportProgress
 
@@ -61,8 +64,8 @@ def _cost(workload: BenchWorkload, network: nn.Module, case: BenchCase) -> SizeC
         size=first.size,
         cost=workload.cost(),
         fvcore=workload.fvcore(network),
-        activation_bytes=workload.needed(first, case.dtype).activations,
-        model_bytes=model_bytes(network, case.dtype),
+        activation_bytes=workload.needed(first, case.dtypes[0]).activations,
+        model_bytes=model_bytes(network, case.dtypes[0]),
     )
 
 
@@ -104,11 +107,15 @@ def _benchmark(
         check_detects(workloads, case.image)
     fitting, unfit = _fitting(workloads, devices, case)
     built = build_workloads(fitting, case, progress)
+    for one in built:
+        expand_keep_float(one.network, case.quantization.keep_float)
     environment = read_environment(cpu_name())
     groups, profiles, complete = list[GroupResult](), list[ProfiledRun | NoProfile](), True
     try:
         for device, one, batch in product(devices, built, case.batches):
-            group = Group(one.workload, one.network, one.workload.input(batch), device, case)
+            input = one.workload.input(batch)
+            images = _images(one.workload.origin, input, case, progress)
+            group = Group(one.workload, one.network, input, device, case, images)
             with conditions(device, case):
                 groups.append(_time(group, progress))
                 profiles += _profile(group, groups[-1], progress)
@@ -128,6 +135,13 @@ def _benchmark(
         tuple(one for one in profiles if isinstance(one, ProfiledRun)),
         tuple(one for one in profiles if isinstance(one, NoProfile)),
     )
+
+
+def _images(origin: Origin, input: Inputs, case: BenchCase, progress: ReportProgress) -> CalibrationInputs | None:
+    """Return what int8 is calibrated with and outputs are judged by; None where all runs are in float32 or train."""
+    if case.train or set(case.dtypes) == {"float32"}:
+        return None
+    return calibration_inputs(case.quantization, origin, input, progress)
 
 
 def _machine_warnings(groups: Sequence[GroupResult]) -> Iterable[WarningRecord]:
@@ -156,12 +170,12 @@ def _fitting(
         image = workload.input(1)
         try:
             check_needed(workload.needed(image, "float32"), image, "float32", torch.device("cpu"))
-            workload.needed(workload.input(case.batches[0]), case.dtype)
+            workload.needed(workload.input(case.batches[0]), case.widest)
             fitting.append(workload)
         except MnfpnError as error:
             unfit += [
-                _not_run(RunKey(name, str(device), workload.input(batch)), error)
-                for device, batch, name in product(devices, case.batches, case.runtimes)
+                _not_run(RunKey(runtime, str(device), workload.input(batch), dtype), error)
+                for device, batch, (runtime, dtype) in product(devices, case.batches, case.runs)
             ]
     if not fitting:
         _check_any(unfit, complete=True)
@@ -177,11 +191,11 @@ def _time(group: Group, progress: ReportProgress) -> GroupResult:
     """Time a group; an error that concerns all of it is the reason of each of its runs."""
     try:
         with explained(f"a pass on {group.device} at batch {group.input.batch}, {group.input.size}"):
-            needed = group.workload.needed(group.input, group.case.dtype)
-            check_needed(needed, group.input, group.case.dtype, group.device)
+            needed = group.workload.needed(group.input, group.case.widest)
+            check_needed(needed, group.input, group.case.widest, group.device)
             return time_group(group, progress)
     except MnfpnError as error:
-        return GroupResult(tuple(_not_run(group.key(name), error) for name in group.case.runtimes), (), "failed")
+        return GroupResult(tuple(_not_run(key, error) for key in group.keys), (), "failed")
 
 
 def _profile(group: Group, result: GroupResult, progress: ReportProgress) -> list[ProfiledRun | NoProfile]:

@@ -132,7 +132,7 @@ def _build(side: BuiltSide, case: CompareCase, device: torch.device) -> Group:
     bench_case = BenchCase(
         batches=(case.batch,),
         runtimes=(side.runtime,),
-        dtype=side.dtype,
+        dtypes=(side.dtype,),
         threads=case.threads,
         train=case.train,
         sampling=case.sampling,
@@ -146,11 +146,12 @@ def _prepare(group: Group, progress: ReportProgress) -> Ready:
     Raises:
         MnfpnError: where that cannot be done.
     """
-    (runtime,) = group.case.runtimes
-    expected = eager_outputs(group, progress)
-    progress(f"preparing {runtime}", 0.0)
+    (key,) = group.keys
+    reference = eager_outputs(group, progress)
+    progress(f"preparing {key.runtime}", 0.0)
     timer, warmup = device_of(group.device).timer(), group.case.sampling.warmup
-    return prepare_run(runtime, group.job(group.case.dtype), timer, warmup, expected, group.doing(runtime))
+    expected = reference and reference.outputs
+    return prepare_run(key.runtime, group.job(key.dtype), timer, warmup, expected, group.doing(key))
 
 
 def _time(
@@ -165,7 +166,7 @@ def _time(
     device = groups[0].device
     timer = device_of(device).timer()
     timed = [
-        TimedRun(side.run, ExplainingTimer(timer, group.doing(group.case.runtimes[0])))
+        TimedRun(side.run, ExplainingTimer(timer, group.doing(group.keys[0])))
         for group, side in zip(groups, ready, strict=True)
     ]
     watched = watch(device)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from mnfpn_cli.bench.outputs import NamedTensors
+from mnfpn_cli.bench.judge import Judge, Reference
 from mnfpn_cli.bench.postprocess import PostprocessRun, ReadyPostprocess, prepare_postprocess
 from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, explained, prepare_run, run_eager_float32
 from mnfpn_cli.bench.results import BenchRun, MeasuredRun, NotRun, RunKey
@@ -20,6 +20,9 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.origin import FromSettings, Inputs
 from mnfpn_cli.measure.engine import BenchRule, TimedRun, rest_between, rewarm, take_samples
 from mnfpn_cli.measure.statistics import Latency
+from mnfpn_cli.quantization.calibration import CalibrationInputs
+from mnfpn_cli.quantization.layers import expand_keep_float
+from mnfpn_cli.quantization.quantization import Quantization
 from mnfpn_cli.runtimes.runtime import Job, input_tensors, unavailable_reason
 from mnfpn_cli.settings.input import DType, NetworkInput
 from mnfpn_cli.settings.measuring import BenchCase
@@ -35,7 +38,8 @@ class Group:
         network: the network in float32 on the CPU; it is never changed.
         input: the input of each pass.
         device: the device of all runs.
-        case: the runtimes, the dtype, and how to time them.
+        case: the runtimes, the dtypes, and how to time them.
+        images: what int8 is calibrated with, and outputs are judged by; None where all runs are in float32.
     """
 
     workload: BenchWorkload
@@ -43,19 +47,30 @@ class Group:
     input: Inputs
     device: torch.device
     case: BenchCase
+    images: CalibrationInputs | None = None
 
     def job(self, dtype: DType) -> Job:
-        """Return a job of a copy of the network and random inputs, which are the same in every call."""
+        """Return a job of a copy of the network and random inputs, which are the same in every call.
+
+        Raises:
+            UsageError: where a layer that is to stay in float32 is none of the network's.
+        """
         network, inputs = deepcopy(self.network), input_tensors(self.input)
-        return Job(network, self.workload.origin.one_graph, inputs, self.device, dtype, self.case.train)
+        quantization = self._quantization() if dtype == "int8" else None
+        return Job(network, self.workload.origin.one_graph, inputs, self.device, dtype, self.case.train, quantization)
 
-    def key(self, runtime: str) -> RunKey:
-        """Return the key of a runtime's run."""
-        return RunKey(runtime, str(self.device), self.input)
+    def _quantization(self) -> Quantization:
+        assert self.images is not None
+        return Quantization(self.images.calibrate, expand_keep_float(self.network, self.case.quantization.keep_float))
 
-    def doing(self, runtime: str) -> str:
-        """Name a runtime's run in messages."""
-        return f"{runtime} on {self.device} at batch {self.input.batch}, {self.input.size}, {self.case.dtype}"
+    @property
+    def keys(self) -> tuple[RunKey, ...]:
+        """The keys of all runs, in order."""
+        return tuple(RunKey(runtime, str(self.device), self.input, dtype) for runtime, dtype in self.case.runs)
+
+    def doing(self, key: RunKey) -> str:
+        """Name a run in messages."""
+        return f"{key.runtime} on {self.device} at batch {self.input.batch}, {self.input.size}, {key.dtype}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,30 +92,34 @@ def time_group(group: Group, progress: ReportProgress) -> GroupResult:
     ready, not_run = _prepare_all(group, timer, progress)
     if group.case.cold_cache and ready:
         timer = ColdTimer(timer, device_of(group.device).cache_clearer())
-    passes = {name: TimedRun(one.run, ExplainingTimer(timer, group.doing(name))) for name, one in ready.items()}
+    passes = {key: TimedRun(one.run, ExplainingTimer(timer, group.doing(key))) for key, one in ready.items()}
     boxes = _prepare_postprocess(group) if passes else None
-    after = [TimedRun(boxes.run, ExplainingTimer(timer, group.doing("postprocessing")))] if boxes else []
+    after = [TimedRun(boxes.run, ExplainingTimer(timer, postprocessing(group)))] if boxes else []
     doing = f"timing on {group.device}, batch {group.input.batch}, {group.input.size}"
     rule = BenchRule(group.case.sampling, lambda share: progress(doing, share))
     watched = watch(group.device)
     timed = [*passes.values(), *after]
     rewarm(timed, group.device.type)
-    rest = rest_between(group.device.type, group.case.runtimes)
+    rest = rest_between(group.device.type, [str(key) for key in group.keys])
     ended = take_samples(timed, rule, watched.look, rest)
     warnings = watched.warnings() if passes else ()
     runs = (
-        not_run.get(name) or _run(group.key(name), ready[name], passes[name], ended, watched, len(passes) == 1)
-        for name in group.case.runtimes
+        not_run.get(key) or _run(key, ready[key], passes[key], ended, watched, len(passes) == 1) for key in group.keys
     )
     made = _postprocess_run(group, boxes, after[0]) if boxes else None
     return GroupResult(tuple(run for run in runs if run), warnings, ended, made)
+
+
+def postprocessing(group: Group) -> str:
+    """Name the postprocessing of a group in messages."""
+    return f"postprocessing on {group.device} at batch {group.input.batch}, {group.input.size}"
 
 
 def _prepare_postprocess(group: Group) -> ReadyPostprocess | None:
     origin, input = group.workload.origin, group.input
     if not group.case.postprocess or not isinstance(origin, FromSettings) or not isinstance(input, NetworkInput):
         return None
-    with explained(group.doing("postprocessing")):
+    with explained(postprocessing(group)):
         return prepare_postprocess(origin, group.network, input, group.device, group.case)
 
 
@@ -114,37 +133,50 @@ def _postprocess_run(group: Group, ready: ReadyPostprocess, timed: TimedRun) -> 
 
 def _prepare_all(
     group: Group, timer: Timer, progress: ReportProgress
-) -> tuple[Mapping[str, Ready], Mapping[str, NotRun]]:
-    """Prepare each runtime; return those that are ready by name, and the runs of those that are not."""
-    ready: dict[str, Ready] = {}
-    not_run: dict[str, NotRun] = {}
-    expected = eager_outputs(group, progress)
-    for name in group.case.runtimes:
-        reason = unavailable_reason(name, group.workload.origin, group.device, group.case.dtype, group.case.train)
+) -> tuple[Mapping[RunKey, Ready], Mapping[RunKey, NotRun]]:
+    """Prepare each run; return those that are ready, and those that are not."""
+    ready: dict[RunKey, Ready] = {}
+    not_run: dict[RunKey, NotRun] = {}
+    reference = eager_outputs(group, progress)
+    for key in group.keys:
+        reason = unavailable_reason(key.runtime, group.workload.origin, group.device, key.dtype, group.case.train)
         if reason is not None:
-            not_run[name] = NotRun(group.key(name), "unavailable", reason)
+            not_run[key] = NotRun(key, "unavailable", reason)
             continue
-        progress(f"preparing {name} on {group.device}, and warming up", 0.0)
+        progress(f"preparing {key.runtime} in {key.dtype} on {group.device}, and warming up", 0.0)
         try:
-            job, warmup = group.job(group.case.dtype), group.case.sampling.warmup
-            ready[name] = prepare_run(name, job, timer, warmup, expected, group.doing(name))
+            job, warmup = group.job(key.dtype), group.case.sampling.warmup
+            ready[key] = prepare_run(
+                key.runtime,
+                job,
+                timer,
+                warmup,
+                reference and reference.outputs,
+                group.doing(key),
+                _judge(group, key, reference),
+            )
         except MnfpnError as error:
-            not_run[name] = NotRun(group.key(name), "failed", error.message, error.details)
+            not_run[key] = NotRun(key, "failed", error.message, error.details)
     return ready, not_run
 
 
-def eager_outputs(group: Group, progress: ReportProgress) -> NamedTensors | None:
-    """Return the outputs of eager float32 on the group's device.
+def _judge(group: Group, key: RunKey, reference: Reference | None) -> Judge | None:
+    if key.dtype == "float32" or group.images is None or reference is None:
+        return None
+    return Judge(group.workload.origin, group.images, reference.judged)
+
+
+def eager_outputs(group: Group, progress: ReportProgress) -> Reference | None:
+    """Return the outputs of eager float32 on the group's device, and on the CPU those on the images to judge by.
 
     None where passes are training steps, where eager float32 on the CPU is the only run, or where it cannot be run. On
     a GPU eager float32 is compared with itself too, as a timed pass may round to TF32.
     """
-    only_run = (group.device.type, group.case.dtype, group.case.runtimes)
-    if group.case.train or only_run == ("cpu", "float32", ("eager",)):
+    if group.case.train or (group.device.type == "cpu" and group.case.runs == (("eager", "float32"),)):
         return None
     progress(f"running eager float32 on {group.device}", 0.0)
     try:
-        return run_eager_float32(group.job("float32"))
+        return run_eager_float32(group.job("float32"), group.images.judge if group.images else ())
     except MnfpnError:
         return None  # the runs report what fails; a smaller dtype may fit where float32 does not
 
@@ -170,4 +202,7 @@ def _run(key: RunKey, ready: Ready, timed: TimedRun, ended: Ended, watched: Watc
         energy_j=None if watts is None else watts * latency.median,  # the power of one of several runs is not known
         failure=timed.failure or ready.failure,
         warnings=ready.warnings,
+        quality=ready.quality,
+        graph=ready.graph,
+        file_bytes=ready.file_bytes,
     )

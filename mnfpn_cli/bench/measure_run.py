@@ -30,7 +30,7 @@ def _benchmark(request: RunRequest, origin: FromSettings) -> Benchmark:
     case = BenchCase(
         batches=(request.batch,),
         runtimes=(request.runtime,),
-        dtype=request.dtype,
+        dtypes=(request.dtype,),
         threads=request.threads,
         train=request.train,
         by_layer=request.by_layer,

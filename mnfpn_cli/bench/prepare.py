@@ -7,18 +7,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from mnfpn_cli.bench.judge import Judge, Reference
 from mnfpn_cli.bench.outputs import NamedTensors, OutputComparison, check_outputs, named_outputs, weights_not_finite
 from mnfpn_cli.bench.results import FirstPass
 from mnfpn_cli.devices.cuda import without_tf32
 from mnfpn_cli.devices.timers import Timer, Timing
+from mnfpn_cli.documents.quality import QualityRecord
 from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.external.guard import own_traceback
 from mnfpn_cli.external.torchvision import plain_operators
 from mnfpn_cli.measure.engine import WarmUp, warm_up
 from mnfpn_cli.measure.memory import PeakMemory, out_of_memory_explained
-from mnfpn_cli.runtimes.runtime import Job, Prepared, as_tensors, load_runtime
+from mnfpn_cli.quantization.quantization import Passes
+from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Prepared, as_tensors, load_runtime
 from mnfpn_cli.text import first_line
 
 
@@ -73,6 +77,9 @@ class Ready:
         added_memory_bytes: that peak less the memory in use before; None where torch does not count it.
         warnings: reasons to trust the outputs, or the time, less.
         failure: why the outputs are not worth timing; None where they are.
+        quality: the outputs beside eager float32's, on images; None where they were not judged.
+        graph: what the runtime executes; None in float32, and where it cannot be known.
+        file_bytes: of the file that the runtime loads; None where it loads none.
         queued: whether a pass only queues its work where the device has a queue.
     """
 
@@ -84,11 +91,20 @@ class Ready:
     added_memory_bytes: int | None
     warnings: tuple[WarningRecord, ...]
     failure: str | None = None
+    quality: QualityRecord | None = None
+    graph: ExecutedGraph | None = None
+    file_bytes: int | None = None
     queued: bool = True
 
 
 def prepare_run(
-    runtime: str, job: Job, timer: Timer, passes: int | None, expected: NamedTensors | None, doing: str
+    runtime: str,
+    job: Job,
+    timer: Timer,
+    passes: int | None,
+    expected: NamedTensors | None,
+    doing: str,
+    judge: Judge | None = None,
 ) -> Ready:
     """Prepare a network for a runtime, time its first result, and warm it up.
 
@@ -99,6 +115,7 @@ def prepare_run(
         passes: passes of warm-up; None to continue until they are steady.
         expected: the outputs of eager float32; None where they are not known.
         doing: names the work in messages.
+        judge: what the outputs are judged by, in another dtype than float32.
 
     Raises:
         MnfpnError: where the network cannot be prepared or run, or the runtime does not compute it.
@@ -116,14 +133,21 @@ def prepare_run(
         operators = plain_operators()
         warm = warm_up(prepared.run, timer, passes)
         memory = (None, None) if prepared.outside_torch else (peak.bytes(), peak.added())
+        graph, unread = _graph(prepared) if job.dtype != "float32" and not job.train else (None, ())
+        quality = (
+            judge.judge(prepared, job.network, job.quantization is not None) if judge and not check.failure else None
+        )
         return Ready(
             prepared.run,
             FirstPass(seconds, first.seconds),
             warm,
             check.difference,
             *memory,
-            warnings=(*check.warnings, *_operator_warnings(operators)),
+            warnings=(*check.warnings, *_operator_warnings(operators), *unread),
             failure=check.failure,
+            quality=quality,
+            graph=graph,
+            file_bytes=prepared.file_bytes,
             queued=not prepared.outside_torch,
         )
 
@@ -137,6 +161,23 @@ def _check(
     return check_outputs(named_outputs(job.network, outputs, tensors), expected, job.dtype, bad_weights)
 
 
+def _graph(prepared: Prepared) -> tuple[ExecutedGraph | None, tuple[WarningRecord, ...]]:
+    """Return what a runtime executes; where its graph cannot be read, a warning: the run itself is none the worse."""
+    if prepared.graph is None:
+        return None, ()
+    try:
+        with explained("the reading of its graph"):
+            return prepared.graph(), ()
+    except MnfpnError as error:
+        return None, (
+            WarningRecord(
+                kind="no_graph",
+                cause=f"what ran in which dtype is not known: {error.message}",
+                helps="the version of the runtime that `mnfpn` is tested with",
+            ),
+        )
+
+
 def _operator_warnings(operators: Sequence[str]) -> Iterator[WarningRecord]:
     """Warn that operators of torchvision ran in plain torch, which is slower than torchvision's own."""
     if operators:
@@ -148,8 +189,8 @@ def _operator_warnings(operators: Sequence[str]) -> Iterator[WarningRecord]:
         )
 
 
-def run_eager_float32(job: Job) -> NamedTensors:
-    """Run the network in eager float32 and return its outputs on the CPU.
+def run_eager_float32(job: Job, judged: Passes = ()) -> Reference:
+    """Run the network in eager float32 and return its outputs on the CPU, for the job's inputs and for others.
 
     TF32, which torch's convolutions use on GPUs by default, is off.
 
@@ -157,6 +198,10 @@ def run_eager_float32(job: Job) -> NamedTensors:
         MnfpnError: where the network cannot be run.
     """
     with explained(f"eager float32 on {job.device}, which others are compared with"), without_tf32():
-        network, inputs = job.network.to(job.device), (tensor.to(job.device) for tensor in job.inputs)
-        outputs = network(*inputs)
-        return named_outputs(network, outputs, [tensor.cpu() for tensor in as_tensors(outputs)])
+        job.network.to(job.device)
+        return Reference(_eager_pass(job, job.inputs), tuple(_eager_pass(job, inputs) for inputs in judged))
+
+
+def _eager_pass(job: Job, inputs: tuple[Tensor, ...]) -> NamedTensors:
+    outputs = job.network(*(tensor.to(job.device) for tensor in inputs))
+    return named_outputs(job.network, outputs, [tensor.cpu() for tensor in as_tensors(outputs)])

@@ -9,7 +9,7 @@ import torch
 
 from mnfpn_cli.bench.group import Group
 from mnfpn_cli.bench.prepare import explained
-from mnfpn_cli.bench.results import BenchRun, MeasuredRun, NoProfile, ProfiledRun
+from mnfpn_cli.bench.results import BenchRun, MeasuredRun, NoProfile, ProfiledRun, RunKey
 from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.documents.bench import AdviceRecord, Bound, LayerTimeRecord, PartTime, ProfileRecord, RooflineRecord
 from mnfpn_cli.errors import MnfpnError
@@ -35,7 +35,7 @@ def profile_group(group: Group, runs: Sequence[BenchRun], progress: ReportProgre
         if run.status != "measured" or run.key.runtime not in LAYERED:
             continue
         try:
-            with explained(f"{group.doing(run.key.runtime)}, layer by layer"):
+            with explained(f"{group.doing(run.key)}, layer by layer"):
                 profiles.append(_profile(group, run, progress))
         except MnfpnError as error:
             profiles.append(NoProfile(run.key, error.message))
@@ -43,24 +43,24 @@ def profile_group(group: Group, runs: Sequence[BenchRun], progress: ReportProgre
 
 
 def _profile(group: Group, run: MeasuredRun, progress: ReportProgress) -> ProfiledRun:
-    case, item_bytes, origin = group.case, ITEM_BYTES[group.case.dtype], group.workload.origin
+    case, item_bytes, origin = group.case, ITEM_BYTES[run.key.dtype], group.workload.origin
     if not isinstance(origin, FromSettings) or not isinstance(group.input, NetworkInput):
         raise MnfpnError("only a network from settings has a plan to compare times with")
     works = network_work(origin.plan, group.input, item_bytes)
-    times = _times(group, run.key.runtime, works, progress) if case.by_layer else None
+    times = _times(group, run.key, works, progress) if case.by_layer else None
     floors = None
     if case.roofline:
         progress(f"measuring what {group.device} can do", 0.0)
-        floors = roofline(works, peaks(group.device, case.dtype, torch.get_num_threads()))
+        floors = roofline(works, peaks(group.device, run.key.dtype, torch.get_num_threads()))
     advice = None
     if times and not run.launch_bound:  # a pass that waits for the host is not faster with less work for the GPU
         advice = best_advice(origin.settings, works, group.input, item_bytes, times.by_id)
     return ProfiledRun(run.key, profile_record(works, run.latency.median, times, floors, advice, run.launch_bound))
 
 
-def _times(group: Group, runtime: str, works: tuple[LayerWork, ...], progress: ReportProgress) -> LayerTimes:
-    job, marks = group.job(group.case.dtype), device_of(group.device).marks()
-    run = load_runtime(runtime).prepare(job).run  # moves the job's network, whose layers are timed
+def _times(group: Group, key: RunKey, works: tuple[LayerWork, ...], progress: ReportProgress) -> LayerTimes:
+    job, marks = group.job(key.dtype), device_of(group.device).marks()
+    run = load_runtime(key.runtime).prepare(job).run  # moves the job's network, whose layers are timed
     seconds = device_of(group.device).timer()(run).seconds
     passes = max(LEAST_PASSES, min(MOST_PASSES, int(PASSES_S / 2 / seconds)))
     doing = f"timing each layer on {group.device}"

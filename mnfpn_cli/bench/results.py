@@ -1,7 +1,7 @@
 """The result of a benchmark, and its document. Times are in seconds, memory in bytes."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Literal
 
@@ -21,12 +21,14 @@ from mnfpn_cli.documents.bench import (
     RunRecord,
     SizeRecord,
 )
+from mnfpn_cli.documents.quality import GraphRecord, OperatorRecord, QualityRecord
 from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WarningRecord, WeightsRecord
 from mnfpn_cli.external.origin import Inputs, Origin, input_record
 from mnfpn_cli.measure.engine import WarmUp
-from mnfpn_cli.measure.statistics import Latency, latency_record
+from mnfpn_cli.measure.statistics import PAIRED, Latency, TimeRatio, latency_record, paired_ratio
 from mnfpn_cli.plan.cost import Cost, NetworkCost, WholeCost
-from mnfpn_cli.settings.input import Size
+from mnfpn_cli.runtimes.runtime import ExecutedGraph
+from mnfpn_cli.settings.input import DEFAULT_DTYPE, DType, Size
 from mnfpn_cli.settings.measuring import BenchCase
 
 LAUNCH_BOUND = 0.8
@@ -35,14 +37,16 @@ LAUNCH_BOUND = 0.8
 
 @dataclass(frozen=True, slots=True)
 class RunKey:
-    """What identifies a run of a benchmark: a runtime, a device, and an input."""
+    """What identifies a run of a benchmark: a runtime, a device, an input, and a dtype."""
 
     runtime: str
     device: str
     input: Inputs
+    dtype: DType = DEFAULT_DTYPE
 
     def __str__(self) -> str:
-        return f"{self.runtime} on {self.device}, batch {self.input.batch}, {self.input.size}"
+        dtype = "" if self.dtype == DEFAULT_DTYPE else f", {self.dtype}"
+        return f"{self.runtime} on {self.device}, batch {self.input.batch}, {self.input.size}{dtype}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,9 @@ class MeasuredRun:
         energy_j: the energy of a pass; None where power could not be read.
         failure: why the run failed after some passes, or why its outputs are not worth timing; None where it is fine.
         warnings: reasons to trust its outputs, or its time, less.
+        quality: its outputs beside eager float32's on other images; None where they were not judged.
+        graph: what the runtime executed; None in float32, and where it cannot be known.
+        file_bytes: of the file that the runtime loads; None where it loads none.
         status: distinguishes it from a `NotRun`.
     """
 
@@ -97,6 +104,9 @@ class MeasuredRun:
     energy_j: float | None = None
     failure: str | None = None
     warnings: tuple[WarningRecord, ...] = ()
+    quality: QualityRecord | None = None
+    graph: ExecutedGraph | None = None
+    file_bytes: int | None = None
     status: Literal["measured"] = "measured"
 
     @property
@@ -208,11 +218,15 @@ class Benchmark:
         """The runs that were not measured."""
         return tuple(run for run in self.runs if run.status != "measured")
 
-    def speed_up(self, run: MeasuredRun) -> float:
-        """Return the median time of the first measured run on the same device and input over that of this run."""
+    def first(self, run: MeasuredRun) -> MeasuredRun:
+        """Return the first measured run on the same device and input, which was timed in turn with this one."""
         place = (run.key.device, run.key.input)
-        first = next(other for other in self.measured if (other.key.device, other.key.input) == place)
-        return first.latency.median / run.latency.median
+        return next(other for other in self.measured if (other.key.device, other.key.input) == place)
+
+    def in_float32(self, run: MeasuredRun) -> MeasuredRun:
+        """Return the same runtime's run in float32, timed in turn with this one; the first run where there is none."""
+        key = replace(run.key, dtype="float32")
+        return next((other for other in self.measured if other.key == key), self.first(run))
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -221,10 +235,21 @@ class Benchmark:
         return (*_failures(self.runs, self.case), *profiles)
 
 
+def speed_up(base: MeasuredRun, run: MeasuredRun) -> TimeRatio:
+    """Return the time of one run over that of another that was timed in turn with it.
+
+    Runs in turn, A B C, C B A, give a ratio for each two rounds; where one ended early there are too few of them.
+    """
+    paired = paired_ratio(run.latency.samples, base.latency.samples) if run is not base else None
+    return paired or TimeRatio(base.latency.median / run.latency.median, None, PAIRED)
+
+
 def _failures(runs: Sequence[BenchRun], case: BenchCase) -> Iterator[str]:
+    """Yield what failed. Of several dtypes, a runtime need not have them all; of all runtimes, a machine neither."""
+    measured = {run.key.runtime for run in runs if run.status == "measured"}
     for run in runs:
         reason = run.failure if run.status == "measured" else run.reason
-        expected = run.status == "unavailable" and case.all_runtimes
+        expected = run.status == "unavailable" and (case.all_runtimes or run.key.runtime in measured)
         if reason is not None and not expected:
             yield f"{run.key}: {reason}"
 
@@ -276,7 +301,8 @@ def _part(cost: Cost | None) -> PartCost | None:
 
 
 def _run(result: Benchmark, run: MeasuredRun, position: int) -> RunRecord:
-    difference = run.difference
+    difference, faster = run.difference, speed_up(result.first(run), run)
+    graph = graph_record(run.graph, run.key.dtype) if run.graph else None
     return RunRecord(
         **vars(_conditions(run.key, result.case)),
         position=position,
@@ -289,15 +315,33 @@ def _run(result: Benchmark, run: MeasuredRun, position: int) -> RunRecord:
         ended_by=run.ended,
         latency_s=latency_record(run.latency),
         enqueue_s=latency_record(run.enqueue) if run.enqueue else None,
-        speed_up=result.speed_up(run),
+        speed_up=faster.value,
+        speed_up_ci95=tuple(faster.interval) if faster.interval else None,
         throughput_per_s=run.throughput_per_s,
         comparable=None if difference is None else isfinite(difference),
         max_difference=difference if difference is not None and isfinite(difference) else None,
+        quality=run.quality,
+        graph=graph,
+        verdict=None,
+        file_bytes=run.file_bytes,
         peak_memory_bytes=run.peak_memory_bytes,
         added_memory_bytes=run.added_memory_bytes,
         gpu=_gpu(run.gpu),
         energy_j_per_image=None if run.energy_j is None else run.energy_j / run.key.input.batch,
         failure=run.failure,
+    )
+
+
+def graph_record(graph: ExecutedGraph, dtype: DType) -> GraphRecord:
+    """Make the record of what a runtime executed where it was asked for a dtype."""
+    return GraphRecord(
+        share=graph.share_in(dtype),
+        fallbacks=tuple(
+            OperatorRecord(name=one.name, dtype=one.dtype, macs=one.macs)
+            for one in graph.operators
+            if one.dtype != dtype
+        ),
+        conversions=graph.conversions,
     )
 
 
@@ -313,7 +357,7 @@ def _conditions(key: RunKey, case: BenchCase) -> RunConditions:
     return RunConditions(
         runtime=key.runtime,
         device=key.device,
-        dtype=case.dtype,
+        dtype=key.dtype,
         batch=key.input.batch,
         input=input_record(key.input),
         train=case.train,

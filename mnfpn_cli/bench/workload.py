@@ -175,7 +175,12 @@ class ObservedWorkload:
         Raises:
             ModelError: where the network fails.
         """
-        return Needed(model_bytes(self.network, dtype), self._observe(input, dtype).peak_bytes)
+        weights = model_bytes(self.network, dtype)
+        if dtype == "int8":  # torch's own layers have no int8 to observe
+            return Needed(
+                weights, self._observe(input, "float32").peak_bytes * ITEM_BYTES["int8"] // ITEM_BYTES["float32"]
+            )
+        return Needed(weights, self._observe(input, dtype).peak_bytes)
 
     def cost(self) -> WholeCost:
         """Return the cost of the whole network; its parts have no names that mean the same for every network.

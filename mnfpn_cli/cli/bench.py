@@ -6,6 +6,7 @@ from typing import Annotated
 
 from typer import Exit, Option
 
+from mnfpn_cli.cli.completion import words
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.help import MORE, OPTIONS
 from mnfpn_cli.cli.interrupts import NOTHING_MEASURED, ending_at_once, interruptible
@@ -14,8 +15,8 @@ from mnfpn_cli.cli.models import ModelOptions
 from mnfpn_cli.cli.options import (
     BATCH_HELP,
     DEVICE_HELP,
+    DTYPE_HELP,
     TRAIN_HELP,
-    DTypeOption,
     NetworkOptions,
     OutputOptions,
     SeedOption,
@@ -27,8 +28,11 @@ from mnfpn_cli.cli.options import (
     parse_sizes,
 )
 from mnfpn_cli.cli.paths import Reads
+from mnfpn_cli.cli.quantization import QuantizationOptions
 from mnfpn_cli.errors import INTERRUPTED, MnfpnError, Problem, UsageError
+from mnfpn_cli.settings.input import DEFAULT_DTYPE, ITEM_BYTES, choose_dtypes
 from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, BenchCase, bench_case, check_device_name
+from mnfpn_cli.settings.quantization import QuantizationCase
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,14 @@ class CaseOptions:
         Option(help=f"{BATCH_HELP} Can be repeated, or hold several, as 1,8,32.", metavar="N"),
     ] = None
     runtime: RuntimeOption = None
-    dtype: DTypeOption = "float32"
+    dtype: Annotated[
+        list[str] | None,
+        Option(
+            help=f"{DTYPE_HELP} Can be repeated, or hold several, as float32,int8.",
+            metavar="TYPE",
+            autocompletion=words(*ITEM_BYTES),
+        ),
+    ] = None
     train: Annotated[bool, measuring_flag("--train", TRAIN_HELP, OPTIONS)] = False
     by_layer: Annotated[bool, measuring_flag("--by-layer", "Also time each layer, and rank what to make faster.")] = (
         False
@@ -69,7 +80,7 @@ class CaseOptions:
         given = {"--by-layer": self.by_layer, "--roofline": self.roofline, "--postprocess": self.postprocess}
         return [option for option, is_given in given.items() if is_given]
 
-    def case(self, sampling: SamplingOptions) -> BenchCase:
+    def case(self, sampling: SamplingOptions, quantization: QuantizationCase) -> BenchCase:
         """Return the case that these options ask for.
 
         Raises:
@@ -82,7 +93,7 @@ class CaseOptions:
         return bench_case(
             parse_batches(self.batch or ["1"]),
             ["channels-last"] if self.channels_last else self.runtime or [DEFAULT_RUNTIME],
-            dtype=self.dtype,
+            dtypes=choose_dtypes(self.dtype or [DEFAULT_DTYPE]),
             threads=self.threads,
             train=self.train,
             cold_cache=self.cold_cache,
@@ -90,6 +101,7 @@ class CaseOptions:
             roofline=self.roofline,
             postprocess=self.postprocess,
             image=self.image,
+            quantization=quantization,
             sampling=sampling.sampling(),
         )
 
@@ -102,6 +114,7 @@ def bench(
     case_options: CaseOptions,
     network: NetworkOptions,
     weights: WeightsOptions,
+    quantization: QuantizationOptions,
     model: ModelOptions,
     sampling: SamplingOptions,
     output: OutputOptions,
@@ -113,6 +126,7 @@ def bench(
     Examples:
         mnfpn bench --size 320 --batch 1,8
         mnfpn bench --preset mobilenetv2-fpnlite --runtime all
+        mnfpn bench --runtime eager,openvino --dtype float32,int8 --calibration photos/
         mnfpn bench --model torchvision.models:resnet18 --batch 8
     """
     from mnfpn_cli.cli.output import emit
@@ -122,7 +136,7 @@ def bench(
 
     cases = model.workloads(network, parse_sizes(size), weights=weights.file(), of_settings=case_options.of_settings)
     model.check_batch(case_options.batch)
-    case = case_options.case(sampling)
+    case = case_options.case(sampling, quantization.case(cases[0].origin))
     devices = [check_device_name(name) for name in device or ["auto"]]
     with progress_bar() as bar, reading_cpu_name() as cpu_name, interruptible(bar) as progress:
         progress("loading torch", 0.0)

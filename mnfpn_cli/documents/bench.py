@@ -27,6 +27,7 @@ from mnfpn_cli.documents.base import (
     Watts,
     Word,
 )
+from mnfpn_cli.documents.quality import GraphRecord, QualityRecord
 from mnfpn_cli.documents.records import (
     Ended,
     EnvironmentRecord,
@@ -62,7 +63,7 @@ class CostRecord(Record):
     fvcore_by_operator: dict[str, Count] | None = Field(
         description="Count of fvcore for each operator; null where it cannot count the network."
     )
-    model_bytes: Bytes = Field(description="Parameters and buffers in the dtype of the runs, in bytes.")
+    model_bytes: Bytes = Field(description="Parameters and buffers in the dtype of the first run, in bytes.")
     activation_bytes: Bytes = Field(description="Peak of the activations for the first batch in that dtype, in bytes.")
     backbone: PartCost | None = Field(description="Cost of the backbone; null for an external network.")
     pyramid: PartCost | None = Field(description="Cost of the pyramid; null where there is none.")
@@ -131,8 +132,9 @@ class RunRecord(RunConditions):
     enqueue_s: LatencyRecord | None = Field(
         description="Time that the host takes to queue a pass, in seconds; null where the device has no queue."
     )
-    speed_up: Ratio = Field(
-        description="Median time of the first runtime on this device and input over that of this run."
+    speed_up: Ratio = Field(description="Time of the first run on this device and input over that of this run.")
+    speed_up_ci95: tuple[Ratio, Ratio] | None = Field(
+        None, description="95 % interval of that ratio; null for the first run, and with too few samples."
     )
     throughput_per_s: Rate = Field(description="Images per second at the median latency.")
     comparable: bool | None = Field(
@@ -140,6 +142,18 @@ class RunRecord(RunConditions):
     )
     max_difference: Ratio | None = Field(
         description="Largest difference from eager float32, over each output's largest value; null if unknown."
+    )
+    quality: QualityRecord | None = Field(
+        None, description="Outputs beside eager float32's; null in float32, and where they were not compared."
+    )
+    graph: GraphRecord | None = Field(
+        None, description="What the runtime executed; null in float32, and where it cannot be known."
+    )
+    verdict: Message | None = Field(
+        None, description="What the dtype brings and costs, in a sentence; null in float32 and for training steps."
+    )
+    file_bytes: Bytes | None = Field(
+        None, description="Size of the file that the runtime loads, in bytes; null where it loads none."
     )
     peak_memory_bytes: Bytes | None = Field(
         description="Peak of memory from preparing to the end of warm-up, in bytes; null where it cannot be known."

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from mnfpn_cli.documents.base import Bytes, Count, Decibels, Macs, Message, Ratio, Record, Share
+from mnfpn_cli.documents.base import Count, Decibels, Macs, Message, Ratio, Record, Share
 
 
 class OutputQuality(Record):
@@ -46,4 +46,3 @@ class GraphRecord(Record):
     share: Share | None = Field(description="Share of the MACs that ran in the dtype of the run; null without MACs.")
     fallbacks: tuple[OperatorRecord, ...] = Field(description="The operators with MACs that ran in another dtype.")
     conversions: Count = Field(description="Operators that only convert between element types.")
-    file_bytes: Bytes | None = Field(description="Size of the runtime's file, in bytes; null where it has none.")

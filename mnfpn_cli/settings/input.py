@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from mnfpn_cli.errors import Problem, UsageError
+from mnfpn_cli.text import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DEFAULT_SIZE = "600x900"
 DEFAULT_CHANNELS = 3
@@ -18,6 +22,28 @@ MAX_SHOWN = 40
 DType = Literal["float32", "bfloat16", "float16", "int8"]
 DEFAULT_DTYPE: DType = "float32"
 ITEM_BYTES: dict[DType, int] = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
+
+
+def choose_dtypes(texts: Sequence[str]) -> tuple[DType, ...]:
+    """Return the dtypes of these names, each once, in order; a text may hold several names, with commas between them.
+
+    Raises:
+        UsageError: where no dtype has that name.
+    """
+    return tuple(dict.fromkeys(check_dtype(name) for text in texts for name in text.split(",")))
+
+
+def check_dtype(name: str) -> DType:
+    """Return the dtype of a name.
+
+    Raises:
+        UsageError: where no dtype has it.
+    """
+    for dtype in ITEM_BYTES:
+        if dtype == name:
+            return dtype
+    near = did_you_mean(name, ITEM_BYTES)
+    raise UsageError(Problem("`dtype`", f"must be one of {', '.join(ITEM_BYTES)}", f"'{name}'", near))
 
 
 class Size(NamedTuple):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.settings.input import DType
+from mnfpn_cli.settings.input import DEFAULT_DTYPE, DType
+from mnfpn_cli.settings.quantization import USUAL_QUANTIZATION, QuantizationCase
 from mnfpn_cli.text import did_you_mean
 
 DEFAULT_RUNTIME = "eager"
@@ -125,7 +126,7 @@ class BenchCase:
         batches: numbers of images in a batch; each is measured.
         runtimes: names of the runtimes, whose passes are timed in turn.
         all_runtimes: whether ``all`` was asked for; then it is no failure where this machine lacks a runtime.
-        dtype: the element type to compute in.
+        dtypes: the element types to compute in; each runtime is measured in each.
         threads: number of CPU threads; None for torch's choice.
         train: whether a pass is a training step.
         cold_cache: whether caches are cleared before each pass.
@@ -133,13 +134,14 @@ class BenchCase:
         roofline: whether the peaks of the device are measured, and each layer is compared with them.
         postprocess: whether turning a detector's outputs into boxes is timed too.
         image: the file of an image, of whose outputs boxes are made; None for random logits.
+        quantization: what to calibrate with, and which layers stay in float32.
         sampling: when a measurement ends.
     """
 
     batches: tuple[int, ...] = (1,)
     runtimes: tuple[str, ...] = (DEFAULT_RUNTIME,)
     all_runtimes: bool = False
-    dtype: DType = "float32"
+    dtypes: tuple[DType, ...] = (DEFAULT_DTYPE,)
     threads: int | None = None
     train: bool = False
     cold_cache: bool = False
@@ -147,14 +149,25 @@ class BenchCase:
     roofline: bool = False
     postprocess: bool = False
     image: Path | None = None
+    quantization: QuantizationCase = USUAL_QUANTIZATION
     sampling: Sampling = Sampling()
+
+    @property
+    def runs(self) -> tuple[tuple[str, DType], ...]:
+        """The runtime and the dtype of each run on one device and input, in order."""
+        return tuple((runtime, dtype) for dtype in self.dtypes for runtime in self.runtimes)
+
+    @property
+    def widest(self) -> DType:
+        """The dtype of the runs that needs most memory: what quantises runs the network in float32 before."""
+        return "float32" if {"float32", "int8"} & set(self.dtypes) else self.dtypes[0]
 
 
 def bench_case(
     batches: tuple[int, ...],
     runtimes: Sequence[str],
     *,
-    dtype: DType,
+    dtypes: Sequence[DType],
     threads: int | None,
     train: bool,
     cold_cache: bool,
@@ -162,6 +175,7 @@ def bench_case(
     roofline: bool,
     postprocess: bool,
     image: Path | None,
+    quantization: QuantizationCase,
     sampling: Sampling,
 ) -> BenchCase:
     """Make the case of the given options; ``runtimes`` are names as `choose_runtimes` takes them.
@@ -176,15 +190,25 @@ def bench_case(
         raise UsageError(Problem("`image`", "requires `postprocess`: passes of the network take random images"))
     if train and postprocess:
         raise UsageError(Problem("`postprocess`", "cannot be used with `train`: a training step makes no boxes"))
+    if train and "int8" in dtypes:
+        raise UsageError(Problem("`dtype` int8", "cannot be used with `train`: a training step needs gradients"))
+    if quantization.keep_float and "int8" not in dtypes:
+        raise UsageError(
+            Problem("`keep_float`", "requires `dtype` int8: no other quantises a layer", ", ".join(dtypes))
+        )
+    if quantization.calibration and set(dtypes) == {"float32"}:
+        rule = "requires another `dtype` than float32: these images calibrate int8, and judge the outputs"
+        raise UsageError(Problem("`calibration`", rule))
     chosen = choose_runtimes(runtimes)
-    if layered and not set(chosen) & set(LAYERED):
+    noise_alone = by_layer and not roofline and "int8" in dtypes
+    if layered and not noise_alone and not set(chosen) & set(LAYERED):
         rule = f"requires `runtime` {' or '.join(LAYERED)}, which run layer by layer"
         raise UsageError(Problem(layered, rule, ", ".join(chosen)))
     return BenchCase(
         batches=batches,
         runtimes=chosen,
         all_runtimes="all" in runtimes,
-        dtype=dtype,
+        dtypes=tuple(dict.fromkeys(dtypes)),
         threads=threads,
         train=train,
         cold_cache=cold_cache,
@@ -192,6 +216,7 @@ def bench_case(
         roofline=roofline,
         postprocess=postprocess,
         image=image,
+        quantization=quantization,
         sampling=sampling,
     )
 

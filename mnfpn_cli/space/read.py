@@ -10,14 +10,13 @@ from typing import Any
 
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.files import ANNOTATIONS, read_bytes, read_config, read_preset
-from mnfpn_cli.settings.input import ITEM_BYTES, MAX_BATCH, parse_size
+from mnfpn_cli.settings.input import MAX_BATCH, check_dtype, parse_size
 from mnfpn_cli.settings.measuring import check_device_name, choose_runtimes
 from mnfpn_cli.settings.overrides import parse_value, path_of
 from mnfpn_cli.settings.problems import KEYS, KeyPath, all_keys, check_key
 from mnfpn_cli.settings.sources import Source
 from mnfpn_cli.settings.strict_json import read_json
 from mnfpn_cli.space.axes import MAX_RUNS, Axis, Space
-from mnfpn_cli.text import did_you_mean
 
 MAX_THREADS = 4096
 """The most CPU threads of a run."""
@@ -154,12 +153,6 @@ def _preset(name: str, value: Any) -> Source:
         return read_preset(str(value))
 
 
-def _check_dtype(text: str) -> None:
-    if text not in ITEM_BYTES:
-        near = did_you_mean(text, ITEM_BYTES)
-        raise UsageError(Problem("`dtype`", f"must be one of {', '.join(ITEM_BYTES)}", f"'{text}'", near))
-
-
 @contextmanager
 def _named(name: str) -> Iterator[None]:
     """Replace the place of problems in the block by the name of the axis."""
@@ -172,7 +165,7 @@ def _named(name: str) -> Iterator[None]:
 CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "size": _size,
     "batch": _whole_number(MAX_BATCH),
-    "dtype": _text(_check_dtype),
+    "dtype": _text(check_dtype),
     "runtime": lambda _, value: value,
     "device": _text(check_device_name),
     "threads": _whole_number(MAX_THREADS),

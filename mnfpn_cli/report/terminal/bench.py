@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mnfpn_cli.documents.bench import NotRunRecord
 from mnfpn_cli.external.origin import describe_inputs, recorded_inputs
 from mnfpn_cli.report.terminal.export import weights_report
+from mnfpn_cli.report.terminal.precision import precision_report
 from mnfpn_cli.report.terminal.profile import layers_tables
 from mnfpn_cli.report.terminal.tables import Report, note, pairs, phrases, recorded_warning, table
 from mnfpn_cli.report.units import count, per_cent, scaled, seconds, seconds_range, share, size_in_bytes, times, tiny
@@ -64,6 +65,7 @@ def latency_report(document: BenchDocument) -> Report:
     return [
         _latency_table(document, name),
         *_column_notes(document),
+        *precision_report(document.runs, name),
         _spread_table(document.runs, name),
         *_spread_notes(document, name),
         *_postprocess_report(document, name),
@@ -88,9 +90,11 @@ def _namer(document: BenchDocument) -> Callable[[RunConditions], str]:
     several_devices = len({run.device for run in runs}) > 1
     several_sizes = len({_size(run) for run in runs}) > 1
     several_batches = len({run.batch for run in runs}) > 1
+    several_dtypes = len({run.dtype for run in runs}) > 1
 
     def name(run: RunConditions) -> str:
         parts = [run.runtime]
+        parts += [run.dtype] if several_dtypes else []
         parts += [run.device] if several_devices else []
         parts += [_size(run)] if several_sizes else []
         parts += [f"batch {run.batch}"] if several_batches else []
@@ -103,7 +107,7 @@ def _title(document: BenchDocument) -> str:
     """What all runs have in common."""
     runs, first = all_runs(document), document.runs[0]
     parts = [f"input {describe_inputs(recorded_inputs(first.input))}"] if len({run.input for run in runs}) == 1 else []
-    parts += [first.dtype]
+    parts += [first.dtype] if len({run.dtype for run in runs}) == 1 else []
     if len({run.device for run in runs}) == 1:
         gpu = next((run.gpu_name for run in document.runs if run.gpu_name), None)
         parts += [f"{first.device} ({gpu})"] if gpu else [f"{first.device}, {counted(first.threads, 'thread')}"]
@@ -115,10 +119,12 @@ def _latency_table(document: BenchDocument, name: Callable[[RunConditions], str]
     runs = all_runs(document)
     columns: dict[str, Callable[[RunRecord], str]] = {
         ">Median": lambda run: seconds(run.latency_s.median),
-        ">±95 %": lambda run: half_width(run.latency_s.median, run.latency_s.ci95),
     }
-    if len({run.runtime for run in runs}) > 1:
+    if len({(run.runtime, run.dtype) for run in runs}) > 1:
         columns[f">× {document.runs[0].runtime}"] = lambda run: times(run.speed_up)
+        columns[">±95 %"] = lambda run: half_width(run.speed_up, run.speed_up_ci95)
+    else:
+        columns[">±95 %"] = lambda run: half_width(run.latency_s.median, run.latency_s.ci95)
     one = "input" if document.input.shapes else "image"
     columns[f">{one.capitalize()}s/s"] = lambda run: scaled(run.throughput_per_s)
     if any(run.energy_j_per_image is not None for run in document.runs):
@@ -298,7 +304,7 @@ def _cost_in_full(cost: CostRecord, document: BenchDocument) -> Table:
         ("MACs", f"{count(cost.macs)} ({products})"),
         ("FLOPs", f"{count(cost.flops)} (2 × MACs)"),
         ("fvcore total", _fvcore(cost)),
-        ("model size", f"{size_in_bytes(cost.model_bytes)} in {document.runs[0].dtype}"),
+        ("model size", f"{size_in_bytes(cost.model_bytes)} in {all_runs(document)[0].dtype}"),
         ("activations", f"{size_in_bytes(cost.activation_bytes)} at the peak, batch {document.input.batch}"),
     ]
     return pairs("In full", rows)
