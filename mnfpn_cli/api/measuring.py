@@ -41,6 +41,7 @@ from mnfpn_cli.settings.measuring import (
     sampling,
 )
 from mnfpn_cli.settings.overrides import in_words
+from mnfpn_cli.settings.quantization import quantization_case
 from mnfpn_cli.space.read import MAX_THREADS
 
 if TYPE_CHECKING:
@@ -159,7 +160,12 @@ def bench(
         roofline=roofline,
         postprocess=postprocess,
         image=None if image is None else Path(file_name("image", image)),
-        quantization=quantization_case(origin, calibration, keep_float, mean, std),
+        quantization=quantization_case(
+            None if calibration is None else Path(file_name("calibration", calibration)),
+            words("keep_float", keep_float) if keep_float else (),
+            mean,
+            std,
+        ),
         sampling=_sampling(precision, passes, max_time, min_time, warmup),
     )
     devices = [check_device_name(name) for name in words("device", device)]

@@ -23,7 +23,7 @@ from mnfpn_cli.external.guard import exclusive, output_to_stderr
 from mnfpn_cli.external.origin import Inputs, Origin
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed, out_of_memory_explained
-from mnfpn_cli.quantization.calibration import CalibrationInputs, calibration_inputs
+from mnfpn_cli.quantization.calibration import MOST_CALIBRATING, CalibrationInputs, calibration_inputs
 from mnfpn_cli.quantization.layers import expand_keep_float
 from mnfpn_cli.settings.measuring import BenchCase
 from mnfpn_cli.text import ReportProgress
@@ -141,7 +141,8 @@ def _images(origin: Origin, input: Inputs, case: BenchCase, progress: ReportProg
     """Return what int8 is calibrated with and outputs are judged by; None where all runs are in float32 or train."""
     if case.train or set(case.dtypes) == {"float32"}:
         return None
-    return calibration_inputs(case.quantization, origin, input, progress)
+    calibrating = MOST_CALIBRATING if "int8" in case.dtypes else 0
+    return calibration_inputs(case.quantization, origin.settings, input, progress, calibrating)
 
 
 def _machine_warnings(groups: Sequence[GroupResult]) -> Iterable[WarningRecord]:

@@ -163,7 +163,7 @@ def _prepare_all(
 def _judge(group: Group, key: RunKey, reference: Reference | None) -> Judge | None:
     if key.dtype == "float32" or group.images is None or reference is None:
         return None
-    return Judge(group.workload.origin, group.images, reference.judged)
+    return Judge(group.workload.origin, group.input, group.images, reference.judged)
 
 
 def eager_outputs(group: Group, progress: ReportProgress) -> Reference | None:

@@ -1,28 +1,26 @@
-"""Judge a run in another dtype than float32: run it on images, and hold its outputs against eager float32's."""
+"""Judge a run in another dtype than float32: run it on images, and compare its outputs with eager float32's."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mnfpn_cli.bench.outputs import NamedTensors, named_outputs
+from mnfpn_cli.bench.outputs import NamedTensors
 from mnfpn_cli.documents.quality import QualityRecord
-from mnfpn_cli.external.origin import Origin
+from mnfpn_cli.external.origin import External, Inputs, Origin
 from mnfpn_cli.quantization.calibration import CalibrationInputs
-from mnfpn_cli.quantization.quality import QualityMeter
+from mnfpn_cli.quantization.quality import quality_meter
 from mnfpn_cli.runtimes.runtime import Prepared
+
+MOST_BYTES = 2**29
+"""The most bytes of eager float32's outputs that are held; where images have more, fewer of them judge."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The outputs of eager float32.
-
-    Attributes:
-        outputs: those of the pass that is timed.
-        judged: those of each pass to judge by, in the order of the images.
-    """
+    """The outputs of eager float32: of the pass that is timed, and of passes on images, as many as there is room for."""
 
     outputs: NamedTensors
     judged: tuple[NamedTensors, ...] = ()
@@ -34,33 +32,37 @@ class Judge:
 
     Attributes:
         origin: where the network comes from.
+        inputs: of a pass.
         images: the inputs of the passes.
-        expected: the outputs of eager float32 on each of them.
+        expected: the outputs of eager float32 on the first of them.
     """
 
     origin: Origin
+    inputs: Inputs
     images: CalibrationInputs
     expected: Sequence[NamedTensors]
 
-    def judge(self, prepared: Prepared, network: nn.Module, calibrated: bool) -> QualityRecord | None:
-        """Run a prepared network on the images; return None where they cannot be given to it, or it returns others.
+    def judge(self, prepared: Prepared, calibrated: bool) -> QualityRecord | None:
+        """Run a prepared network on the images; return None where it takes or returns what cannot be compared.
 
         Args:
             prepared: the network; its inputs have their own values again afterwards.
-            network: the module, which names its outputs.
             calibrated: whether it was calibrated on the other images.
         """
-        if not prepared.inputs or not self.expected:
+        if not prepared.inputs:
             return None
-        meter = QualityMeter(self.origin)
+        meter = quality_meter(self.origin.settings, self.inputs)
         with _restored(prepared.inputs):
-            for given, expected in zip(self.images.judge, self.expected, strict=True):
+            for (given, images), expected in zip(self.images.judged(), self.expected, strict=False):
                 for tensor, values in zip(prepared.inputs, given, strict=True):
                     tensor.copy_(values)
-                outputs = prepared.run()
-                actual = named_outputs(network, outputs, [one.cpu() for one in prepared.outputs(outputs)])
-                meter.add(expected, actual)
-        return meter.record(self.images, calibrated)
+                meter.add(expected, prepared.outputs(prepared.run()), images)
+        return meter.record(
+            self.images.source,
+            self.images.real,
+            isinstance(self.origin, External) or self.origin.weights is not None,
+            self.images.calibrated_on if calibrated else None,
+        )
 
 
 @contextmanager

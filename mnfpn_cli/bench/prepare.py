@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mnfpn_cli.bench.judge import Judge, Reference
+from mnfpn_cli.bench.judge import MOST_BYTES, Judge, Reference
 from mnfpn_cli.bench.outputs import NamedTensors, OutputComparison, check_outputs, named_outputs, weights_not_finite
 from mnfpn_cli.bench.results import FirstPass
 from mnfpn_cli.devices.cuda import without_tf32
@@ -134,9 +134,7 @@ def prepare_run(
         warm = warm_up(prepared.run, timer, passes)
         memory = (None, None) if prepared.outside_torch else (peak.bytes(), peak.added())
         graph, unread = _graph(prepared) if job.dtype != "float32" and not job.train else (None, ())
-        quality = (
-            judge.judge(prepared, job.network, job.quantization is not None) if judge and not check.failure else None
-        )
+        quality = judge.judge(prepared, job.quantization is not None) if judge and not check.failure else None
         return Ready(
             prepared.run,
             FirstPass(seconds, first.seconds),
@@ -199,7 +197,13 @@ def run_eager_float32(job: Job, judged: Passes = ()) -> Reference:
     """
     with explained(f"eager float32 on {job.device}, which others are compared with"), without_tf32():
         job.network.to(job.device)
-        return Reference(_eager_pass(job, job.inputs), tuple(_eager_pass(job, inputs) for inputs in judged))
+        outputs, held = list[NamedTensors](), 0
+        for inputs in judged:
+            outputs.append(_eager_pass(job, inputs))
+            held += sum(tensor.nbytes for _, tensor in outputs[-1])
+            if held > MOST_BYTES:
+                break
+        return Reference(_eager_pass(job, job.inputs), tuple(outputs))
 
 
 def _eager_pass(job: Job, inputs: tuple[Tensor, ...]) -> NamedTensors:

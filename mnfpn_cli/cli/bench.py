@@ -136,7 +136,7 @@ def bench(
 
     cases = model.workloads(network, parse_sizes(size), weights=weights.file(), of_settings=case_options.of_settings)
     model.check_batch(case_options.batch)
-    case = case_options.case(sampling, quantization.case(cases[0].origin))
+    case = case_options.case(sampling, quantization.quantization())
     devices = [check_device_name(name) for name in device or ["auto"]]
     with progress_bar() as bar, reading_cpu_name() as cpu_name, interruptible(bar) as progress:
         progress("loading torch", 0.0)
