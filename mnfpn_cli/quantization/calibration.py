@@ -146,7 +146,7 @@ def _read(
         _passes([rows[index] for index in split.judge], batch),
         len(split.calibrate),
         len(split.judge),
-        f"{name.replace('`', chr(39))}: {split.words(count)}",
+        f"{name.replace('`', chr(39))}: {split.words(count, 'image' if scaling else 'input')}",
         real=True,
         scaling=scaling,
     )
@@ -166,9 +166,9 @@ class ImageSplit:
     judge: tuple[int, ...]
     held_out: bool
 
-    def words(self, count: int) -> str:
-        """Return how many of so many images do what, in words."""
-        all_ = counted(count, "image")
+    def words(self, count: int, noun: str) -> str:
+        """Return how many of so many images, or inputs, do what, in words."""
+        all_ = counted(count, noun)
         if not self.calibrate:
             return f"{all_}, {len(self.judge)} to judge by"
         if self.held_out:

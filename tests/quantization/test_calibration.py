@@ -27,11 +27,12 @@ pytest.importorskip("PIL")
 
 from PIL import Image
 
-IMAGES = NetworkInput(1, 3, Size(8, 12))
+SMALL = Size(8, 12)
+IMAGES = NetworkInput(1, 3, SMALL)
 DETECTOR = settings_of(overrides={"head.kind": "ssd", "preprocess.mean": [0.5], "preprocess.std": [0.25]})
 
 
-def photo(path: Path, grey: int, size: Size = Size(8, 12)) -> Path:
+def photo(path: Path, grey: int, size: Size = SMALL) -> Path:
     """The path of an image of one grey."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (size.width, size.height), (grey, grey, grey)).save(path)
@@ -39,7 +40,7 @@ def photo(path: Path, grey: int, size: Size = Size(8, 12)) -> Path:
 
 
 def photos(folder: Path, count: int) -> Path:
-    """A folder of images, each of its own grey: 0, 1, 2, …"""
+    """A folder of images, each of its own grey, from 0 on."""
     for grey in range(count):
         photo(folder / f"{grey:03}.png", grey)
     return folder
@@ -68,7 +69,7 @@ def check(path: Path | None, inputs: Inputs = IMAGES) -> None:
 
 def arrays(path: Path, **values: np.ndarray[Any, Any]) -> Path:
     """An .npz with these arrays."""
-    np.savez(path, allow_pickle=True, **values)
+    np.savez(path, **values)
     return path
 
 
@@ -193,7 +194,7 @@ def test_an_npz_has_an_array_for_each_input(tmp_path: Path) -> None:
     assert [one[1][:, 0].tolist() for one in found.calibrate] == [[0, 1], [2, 4]]
     assert [one[0][:, 0, 0].tolist() for one in found.judge] == [[3, 3]]
     assert [images for _, images in found.judged()] == [1]
-    assert (found.source, found.scaling) == (f"{file}: 5 images, 4 to calibrate and 1 others to judge by", None)
+    assert (found.source, found.scaling) == (f"{file}: 5 inputs, 4 to calibrate and 1 other to judge by", None)
 
 
 def test_random_inputs_are_the_same_in_every_call_and_all_different() -> None:
