@@ -141,12 +141,13 @@ def _read(
     for index in chosen:
         progress(f"reading {name}", len(rows) / len(chosen))
         rows[index] = read(index)
+    source = f"{name}: {split.words(count, 'image' if scaling else 'input')}"
     return CalibrationInputs(
         _passes([rows[index] for index in split.calibrate], batch),
         _passes([rows[index] for index in split.judge], batch),
         len(split.calibrate),
         len(split.judge),
-        f"{name.replace('`', chr(39))}: {split.words(count, 'image' if scaling else 'input')}",
+        source.replace("`", "'"),  # backquotes mark parameters
         real=True,
         scaling=scaling,
     )
