@@ -20,7 +20,7 @@ MOST_BYTES = 2**29
 
 @dataclass(frozen=True)
 class Reference:
-    """The outputs of eager float32: of the pass that is timed, and of passes on images, as many as there is room for."""
+    """The outputs of eager float32: of the pass that is timed, and of as many passes on images as there is room for."""
 
     outputs: NamedTensors
     judged: tuple[NamedTensors, ...] = ()

@@ -138,7 +138,7 @@ def test_what_has_no_effect_or_no_meaning_is_refused(given: dict[str, object], w
 def test_an_unknown_layer_ends_the_command_before_anything_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A path that is none of the network's is a mistake of the user, not the failure of a run."""
     prepared = count()
-    monkeypatch.setattr(eager, "prepare", lambda job: next(prepared))
+    monkeypatch.setattr(eager, "prepare", lambda _: next(prepared))
     with pytest.raises(UsageError, match="keep_float"):
         measured("float32", "int8", quantization=QuantizationCase(keep_float=("stem.convv",)))
     assert next(prepared) == 0
