@@ -4,13 +4,14 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.runtimes.eager import move
+from mnfpn_cli.runtimes.eager import executed, move
 from mnfpn_cli.runtimes.runtime import NO_INT8, Job, Prepared
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line
@@ -61,7 +62,8 @@ def prepare(job: Job) -> Prepared:
                 network(*inputs)
         torch.cuda.current_stream(job.device).wait_stream(stream)
         with _workspaces_of_its_own(), torch.cuda.stream(stream):  # a failed recording would not leave this context
-            return Prepared(_recorded(network, inputs, stream), inputs)
+            graph = partial(executed, network, inputs)  # a recorded pass has kernels, but no layers
+            return Prepared(_recorded(network, inputs, stream), inputs, graph=graph)
 
 
 def _recorded(network: nn.Module, inputs: tuple[Tensor, ...], stream: torch.cuda.Stream) -> RecordedPass:

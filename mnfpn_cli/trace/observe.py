@@ -121,7 +121,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Record the passes of the block."""
-        with _call_hooks(self._enter, self._leave), self:
+        with call_hooks(self._enter, self._leave), self:
             yield
 
     def __torch_dispatch__(
@@ -213,9 +213,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 @contextmanager
-def _call_hooks(
-    enter: Callable[[nn.Module, Any], None], leave: Callable[[nn.Module, Any, Any], None]
-) -> Iterator[None]:
+def call_hooks(enter: Callable[[nn.Module, Any], None], leave: Callable[[nn.Module, Any, Any], None]) -> Iterator[None]:
     """In the block, call ``enter`` before and ``leave`` after each call of any module, registered or not."""
     before = module_hooks.register_module_forward_pre_hook(enter)
     after = module_hooks.register_module_forward_hook(leave)

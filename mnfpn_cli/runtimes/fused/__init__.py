@@ -39,7 +39,7 @@ def prepare(job: Job) -> Prepared:
     """Fuse the network; move it and its inputs to the device, in the job's dtype and channels-last memory format."""
     fuse(job.network, available_optimizations(job.device, job.dtype)).requires_grad_(False)
     network, inputs = eager.move(job, torch.channels_last)
-    return Prepared(partial(network, *inputs), inputs)
+    return Prepared(partial(network, *inputs), inputs, graph=partial(eager.executed, network, inputs))
 
 
 def available_optimizations(device: torch.device, dtype: DType) -> Optimizations:
