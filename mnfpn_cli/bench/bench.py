@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from mnfpn_cli.bench.group import Group, GroupResult, time_group
+from mnfpn_cli.bench.noise import noise_of
 from mnfpn_cli.bench.postprocess import check_detects
 from mnfpn_cli.bench.prepare import explained
 from mnfpn_cli.bench.profile import profile_group
@@ -17,6 +18,7 @@ from mnfpn_cli.bench.results import Benchmark, BenchRun, NoProfile, NotRun, Prof
 from mnfpn_cli.bench.run_warnings import run_warnings
 from mnfpn_cli.bench.workload import BenchWorkload, model_bytes
 from mnfpn_cli.devices.choose import choose_devices, device_of
+from mnfpn_cli.documents.bench import InputNoise
 from mnfpn_cli.documents.records import WarningRecord, WeightsRecord
 from mnfpn_cli.errors import MnfpnError, Problem, UnavailableError, UsageError
 from mnfpn_cli.external.guard import exclusive, output_to_stderr
@@ -110,7 +112,7 @@ def _benchmark(
     for one in built:
         expand_keep_float(one.network, case.quantization.keep_float)
     environment = read_environment(cpu_name())
-    groups, profiles, complete = list[GroupResult](), list[ProfiledRun | NoProfile](), True
+    groups, profiles, noise, complete = list[GroupResult](), list[ProfiledRun | NoProfile](), list[InputNoise](), True
     try:
         for device, one, batch in product(devices, built, case.batches):
             input = one.workload.input(batch)
@@ -119,6 +121,8 @@ def _benchmark(
             with conditions(device, case):
                 groups.append(_time(group, progress))
                 profiles += _profile(group, groups[-1], progress)
+                if case.by_layer and device == devices[0]:
+                    noise += noise_of(group, progress)
     except KeyboardInterrupt:
         complete = False
     runs = (*(run for one in groups for run in one.runs), *unfit)
@@ -133,6 +137,7 @@ def _benchmark(
         complete,
         tuple(one.postprocess for one in groups if one.postprocess),
         tuple(one for one in profiles if isinstance(one, ProfiledRun)),
+        tuple(noise),
         tuple(one for one in profiles if isinstance(one, NoProfile)),
     )
 

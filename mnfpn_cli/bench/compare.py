@@ -150,7 +150,7 @@ def _prepare(group: Group, progress: ReportProgress) -> Ready:
     reference = eager_outputs(group, progress)
     progress(f"preparing {key.runtime}", 0.0)
     timer, warmup = device_of(group.device).timer(), group.case.sampling.warmup
-    expected = reference and reference.outputs
+    expected = reference.outputs if reference else None
     return prepare_run(key.runtime, group.job(key.dtype), timer, warmup, expected, group.doing(key))
 
 

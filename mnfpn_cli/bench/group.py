@@ -56,10 +56,15 @@ class Group:
             UsageError: where a layer that is to stay in float32 is none of the network's.
         """
         network, inputs = deepcopy(self.network), input_tensors(self.input)
-        quantization = self._quantization() if dtype == "int8" else None
+        quantization = self.quantization() if dtype == "int8" else None
         return Job(network, self.workload.origin.one_graph, inputs, self.device, dtype, self.case.train, quantization)
 
-    def _quantization(self) -> Quantization:
+    def quantization(self) -> Quantization:
+        """Return how the network is quantised to int8.
+
+        Raises:
+            UsageError: where a layer that is to stay in float32 is none of the network's.
+        """
         assert self.images is not None
         return Quantization(self.images.calibrate, expand_keep_float(self.network, self.case.quantization.keep_float))
 
@@ -151,7 +156,7 @@ def _prepare_all(
                 job,
                 timer,
                 warmup,
-                reference and reference.outputs,
+                reference.outputs if reference else None,
                 group.doing(key),
                 _judge(group, key, reference),
             )

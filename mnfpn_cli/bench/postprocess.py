@@ -88,7 +88,7 @@ def prepare_postprocess(
     """
     postprocess = Postprocess(origin.settings, input.size).to(device)
     made = outputs_of(case.image, origin, network, input) if case.image else random_outputs(origin.plan, input)
-    outputs = [output.to(device, getattr(torch, case.dtype)) for output in made]
+    outputs = [output.to(device, getattr(torch, case.widest)) for output in made]
 
     def run() -> list[Detections]:
         return postprocess(outputs)  # type: ignore[no-any-return]

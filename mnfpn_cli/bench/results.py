@@ -13,6 +13,7 @@ from mnfpn_cli.documents.bench import (
     CostRecord,
     FirstResult,
     GpuRecord,
+    InputNoise,
     NotRunRecord,
     PartCost,
     ProfileRecord,
@@ -194,6 +195,7 @@ class Benchmark:
         complete: False where Ctrl-C ended it.
         postprocess: the time of turning outputs into boxes, for each group that was asked for it.
         profiles: the runs that were profiled.
+        noise: what each layer loses in int8, for each input that was asked for it.
         no_profiles: the runs that could not be profiled.
     """
 
@@ -206,6 +208,7 @@ class Benchmark:
     complete: bool = True
     postprocess: tuple[PostprocessRun, ...] = ()
     profiles: tuple[ProfiledRun, ...] = ()
+    noise: tuple[InputNoise, ...] = ()
     no_profiles: tuple[NoProfile, ...] = ()
 
     @property
@@ -268,6 +271,7 @@ def bench_document(result: Benchmark, origin: Origin) -> BenchDocument:
         not_run=tuple(_not_run(run, positions[run.key], result.case) for run in result.not_run),
         postprocess=tuple(map(postprocess_record, result.postprocess)) or None,
         profiles=tuple(_profile(one, result.case) for one in result.profiles) or None,
+        noise=result.noise or None,
         failures=result.failures,
         warnings=result.warnings,
         environment=result.environment,

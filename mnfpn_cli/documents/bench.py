@@ -27,6 +27,7 @@ from mnfpn_cli.documents.base import (
     Watts,
     Word,
 )
+from mnfpn_cli.documents.noise import NoiseRecord
 from mnfpn_cli.documents.quality import GraphRecord, QualityRecord
 from mnfpn_cli.documents.records import (
     Ended,
@@ -250,6 +251,12 @@ class RunProfile(ProfileRecord, RunConditions):
     """The profile of a run, with its conditions."""
 
 
+class InputNoise(NoiseRecord):
+    """Which layers lose the precision of int8 at one input."""
+
+    input: InputRecord = Field(description="The input of a pass.")
+
+
 class BenchDocument(Document):
     """The cost of a network, and its measured runs: the result of `mnfpn bench`."""
 
@@ -265,6 +272,9 @@ class BenchDocument(Document):
     )
     profiles: tuple[RunProfile, ...] | None = Field(
         description="Where the time of runs goes; null where not asked for."
+    )
+    noise: tuple[InputNoise, ...] | None = Field(
+        None, description="Which layers lose the precision of int8, for each input; null where not asked for."
     )
     failures: tuple[Message, ...] = Field(description="What was asked for by name and failed, a sentence each.")
     warnings: tuple[WarningRecord, ...] = Field(description="Reasons to trust the figures less.")

@@ -133,9 +133,7 @@ class _Measured:
             if [x.shape for x in outputs] != [x.shape for x in expected]:
                 raise MnfpnError("the shapes of its outputs depend on values: they cannot be compared with float32's")
             differences.append([x - y for x, y in zip(outputs, expected, strict=True)])
-        ratios = [
-            noise / signal for noise, signal in zip(_powers(differences), self._signals, strict=True) if signal
-        ]
+        ratios = [noise / signal for noise, signal in zip(_powers(differences), self._signals, strict=True) if signal]
         found = sum(ratios) / max(len(ratios), 1)
         if not math.isfinite(found):
             raise MnfpnError("its outputs in float32 or int8 are not finite numbers, and cannot be compared")

@@ -169,7 +169,7 @@ class Simulation:
         """Return the map that a layer makes, behind its activation; one without a range where nothing reads it."""
         return next((one for one in self.maps if one.maker == path), QuantisedMap(path))
 
-    def outputs(self, inputs: Sequence[Tensor], parts: Parts = Parts()) -> list[Tensor]:  # noqa: B008 - it is frozen
+    def outputs(self, inputs: Sequence[Tensor], parts: Parts = Parts()) -> list[Tensor]:
         """Return the floating-point outputs of a pass with some parts in int8."""
 
         def read(key: Key, x: Tensor, _: QuantisedMap) -> Tensor:

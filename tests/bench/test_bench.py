@@ -69,15 +69,15 @@ def test_every_size_batch_and_runtime_is_a_run_in_the_order_in_which_they_were_a
     ]
     assert [one.size for one in result.costs] == [Size(64, 64), SIZE]
     for first, second in zip(result.measured[::2], result.measured[1::2], strict=True):
-        assert result.speed_up(first) == 1.0
-        assert result.speed_up(second) == pytest.approx(first.latency.median / second.latency.median)
+        assert result.first(second) is result.first(first) is first
+        assert speed_up(first, second) == paired_ratio(second.latency.samples, first.latency.samples)
 
 
 def test_every_runtime_is_compared_with_eager_float32() -> None:
     """Half precision differs; eager float32 alone has nothing to be compared with."""
     exact, rounded = (
         measure(replace(CASE, runtimes=("eager", "channels-last"))).measured,
-        measure(replace(CASE, dtype="bfloat16")).measured,
+        measure(replace(CASE, dtypes=("bfloat16",))).measured,
     )
     assert exact[0].difference == 0
     assert exact[1].difference is not None
@@ -97,7 +97,7 @@ def test_the_number_of_threads_is_restored() -> None:
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_the_model_is_half_as_large_in_half_the_bytes(dtype: DType) -> None:
     """Weights and buffers; batch norm's counter of batches, 8 bytes each, stays as it is."""
-    full, half = (measure(replace(CASE, dtype=name)).costs[0].model_bytes for name in ("float32", dtype))
+    full, half = (measure(replace(CASE, dtypes=(name,))).costs[0].model_bytes for name in ("float32", dtype))
     counters = 8 * 7
     assert half - counters == (full - counters) / 2
 
@@ -269,7 +269,7 @@ def test_a_smaller_dtype_is_timed_where_float32_does_not_fit(monkeypatch: pytest
         raise MnfpnError("out of memory")
 
     monkeypatch.setattr(group, "run_eager_float32", no_outputs)
-    assert measure(replace(CASE, dtype="bfloat16")).measured[0].difference is None
+    assert measure(replace(CASE, dtypes=("bfloat16",))).measured[0].difference is None
 
 
 def test_the_environment_names_hardware_and_software(monkeypatch: pytest.MonkeyPatch) -> None:

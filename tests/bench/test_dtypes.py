@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from mnfpn_cli.quantization.calibration import calibration_inputs
 
 from mnfpn_cli import api
 from mnfpn_cli.bench.bench import benchmark
@@ -16,6 +15,7 @@ from mnfpn_cli.bench.workload import PlannedWorkload
 from mnfpn_cli.documents.bench import BenchDocument
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.external.origin import FromSettings
+from mnfpn_cli.quantization.calibration import calibration_inputs
 from mnfpn_cli.runtimes import eager
 from mnfpn_cli.runtimes.runtime import Job, Prepared, input_tensors
 from mnfpn_cli.settings.input import DType, Size, choose_dtypes

@@ -94,7 +94,7 @@ CASES: list[tuple[list[str], BenchCase, list[str], int, list[str]]] = [
     (["--device", "cpu", "--device", "cuda:1"], CASE, ["cpu", "cuda:1"], 0, SIZES),
     (
         ["--dtype", "bfloat16", "--channels-last"],
-        replace(CASE, dtype="bfloat16", runtimes=("channels-last",)),
+        replace(CASE, dtypes=("bfloat16",), runtimes=("channels-last",)),
         ["auto"],
         0,
         SIZES,

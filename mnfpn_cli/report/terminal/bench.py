@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mnfpn_cli.documents.bench import NotRunRecord
 from mnfpn_cli.external.origin import describe_inputs, recorded_inputs
 from mnfpn_cli.report.terminal.export import weights_report
+from mnfpn_cli.report.terminal.noise import noise_tables
 from mnfpn_cli.report.terminal.precision import precision_report
 from mnfpn_cli.report.terminal.profile import layers_tables
 from mnfpn_cli.report.terminal.tables import Report, note, pairs, phrases, recorded_warning, table
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
         RunRecord,
         SizeRecord,
     )
-    from mnfpn_cli.documents.records import Ended, EnvironmentRecord
+    from mnfpn_cli.documents.records import Ended, EnvironmentRecord, InputRecord
     from mnfpn_cli.report.terminal.tables import Table
 
 ENDED: dict[Ended, str] = {
@@ -49,6 +50,9 @@ def bench_tables(document: BenchDocument) -> Report:
     report += [*weights_report(document.weights), *latency_report(document)]
     for run in document.profiles or ():
         report += layers_tables(f"Where the time goes: {_profiled(run)}", run)
+    for noise in document.noise or ():
+        where = f", {_inputs(noise.input)}" if len(document.noise or ()) > 1 else ""
+        report += noise_tables(f"Which layers lose it in int8{where}", noise)
     report.append(environment_table(document.environment))
     if not document.complete:
         report.append(note("Interrupted: the measurement is incomplete.", "bold yellow"))
@@ -81,7 +85,11 @@ def all_runs(document: BenchDocument) -> list[RunRecord | NotRunRecord]:
 
 def _size(run: RunConditions) -> str:
     """The size of images as ``600x900``, or the shapes of tensors."""
-    return str(recorded_inputs(run.input).size)
+    return _inputs(run.input)
+
+
+def _inputs(input: InputRecord) -> str:
+    return str(recorded_inputs(input).size)
 
 
 def _namer(document: BenchDocument) -> Callable[[RunConditions], str]:

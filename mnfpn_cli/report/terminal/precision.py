@@ -28,10 +28,10 @@ def precision_report(runs: Sequence[RunRecord], name: Callable[[RunRecord], str]
         ">Cosine": lambda run: cosine(worst(run.quality)) if run.quality else "",
     }
     if any(run.quality and run.quality.first_choices is not None for run in judged):
-        columns[">Same class"] = lambda run: _optional(run.quality and run.quality.first_choices)
+        columns[">Same class"] = lambda run: share_of(run.quality.first_choices if run.quality else None)
     if any(run.quality and run.quality.boxes is not None for run in judged):
-        columns[">Same boxes"] = lambda run: _optional(run.quality and run.quality.boxes)
-    columns[">MACs in it"] = lambda run: _optional(run.graph and run.graph.share)
+        columns[">Same boxes"] = lambda run: share_of(run.quality.boxes if run.quality else None)
+    columns[">MACs in it"] = lambda run: share_of(run.graph.share if run.graph else None)
     columns[">Conversions"] = lambda run: count(run.graph.conversions) if run.graph else ""
     if any(run.file_bytes is not None for run in judged):
         columns[">File"] = lambda run: "" if run.file_bytes is None else size_in_bytes(run.file_bytes)
@@ -45,7 +45,8 @@ def precision_report(runs: Sequence[RunRecord], name: Callable[[RunRecord], str]
     ]
 
 
-def _optional(value: float | None) -> str:
+def share_of(value: float | None) -> str:
+    """A share in per cent; empty where it is not known."""
     return "" if value is None else share(value)
 
 
