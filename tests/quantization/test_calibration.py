@@ -67,7 +67,7 @@ def check(path: Path | None, inputs: Inputs = IMAGES) -> None:
     check_calibration(QuantizationCase(path), None, inputs)
 
 
-def arrays(path: Path, **values: np.ndarray[Any, Any]) -> Path:
+def arrays(path: Path, **values: Any) -> Path:
     """An .npz with these arrays."""
     np.savez(path, **values)
     return path
