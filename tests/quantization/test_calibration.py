@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -338,3 +340,25 @@ def test_a_damaged_npz_is_refused(tmp_path: Path) -> None:
             file.write_bytes(changed)
         with pytest.raises(UsageError, match=r"^calibration: must be a folder of images, or an \.npz .*, got '.*'$"):
             read(file)
+
+
+def test_progress_names_what_is_read_and_ctrl_c_ends_it(tmp_path: Path) -> None:
+    """Shares rise from 0, one step an image."""
+    seen = list[tuple[str, float]]()
+    case = QuantizationCase(photos(tmp_path, 4))
+    calibration_inputs(case, None, IMAGES, lambda doing, share: seen.append((doing, share)))
+    assert seen == [(f"reading {tmp_path}", share) for share in (0, 0.25, 0.5, 0.75)]
+
+    def interrupted(_doing: str, share: float) -> None:
+        if share == 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        calibration_inputs(case, None, IMAGES, interrupted)
+
+
+def test_files_are_checked_without_torch() -> None:
+    """What is wrong with them is said at once."""
+    program = "import sys; import mnfpn_cli.quantization.calibration_files; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == "False\n"
