@@ -66,8 +66,8 @@ def read_image(file: Path, channels: int, least_side: int | None = None) -> "Ima
     Args:
         file: the image.
         channels: 1 for grey, 3 for colour.
-        least_side: where given, a JPEG may be decoded at a half, a quarter or an eighth of its size, which is faster,
-            but with no side shorter than this.
+        least_side: where given, an image is shrunk by a whole number, as far as no side becomes shorter than this: it
+            takes less time to scale, and a JPEG to decode.
 
     Raises:
         UsageError: where the file is no image of 8 bits a channel.
@@ -79,8 +79,9 @@ def read_image(file: Path, channels: int, least_side: int | None = None) -> "Ima
         if opened.mode.startswith(("I", "F")):
             raise UsageError(Problem(str(file), "must be an image of 8 bits a channel", f"Pillow's mode {opened.mode}"))
         if least_side is not None:
-            opened.draft(None, (least_side, least_side))  # does nothing for other formats
-        return ImageOps.exif_transpose(opened).convert(MODES[channels])
+            opened.draft(None, (least_side, least_side))  # decodes a JPEG at a half, a quarter or an eighth
+        image = ImageOps.exif_transpose(opened).convert(MODES[channels])
+        return image if least_side is None else image.reduce(max(1, min(image.size) // least_side))
 
 
 @contextmanager

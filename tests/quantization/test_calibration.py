@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -67,7 +69,7 @@ def check(path: Path | None, inputs: Inputs = IMAGES) -> None:
     check_calibration(QuantizationCase(path), None, inputs)
 
 
-def arrays(path: Path, **values: np.ndarray[Any, Any]) -> Path:
+def arrays(path: Path, **values: Any) -> Path:
     """An .npz with these arrays."""
     np.savez(path, **values)
     return path
@@ -148,13 +150,15 @@ def test_images_become_inputs_as_detect_makes_them(tmp_path: Path) -> None:
     assert found.scaling == scaling
 
 
-def test_a_large_jpeg_is_decoded_small(tmp_path: Path) -> None:
-    """No side becomes shorter than asked for, also of an image on its side; other formats stay as they are."""
-    for name in ("a.jpg", "a.png"):
-        photo(tmp_path / name, 7, Size(160, 240))
-    assert read_image(tmp_path / "a.jpg", 3, 40).size == (60, 40)
-    assert read_image(tmp_path / "a.jpg", 3, 200).size == read_image(tmp_path / "a.jpg", 3).size == (240, 160)
-    assert read_image(tmp_path / "a.png", 3, 40).size == (240, 160)
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+def test_a_large_image_is_shrunk_before_it_is_scaled(tmp_path: Path, name: str) -> None:
+    """By a whole number, in every format alike; no side becomes shorter than asked for."""
+    file = photo(tmp_path / name, 7, Size(160, 240))
+    sizes = [read_image(file, 3, least).size for least in (None, 200, 160, 81, 80, 55, 40)]
+    assert sizes == [(240, 160)] * 4 + [(120, 80)] * 2 + [(60, 40)]
+    noisy = Image.effect_noise((240, 160), 100)
+    noisy.save(file)
+    assert np.asarray(read_image(file, 3, 40)).std() < np.asarray(read_image(file, 3)).std() / 2  # an average
 
 
 def test_a_network_of_one_channel_takes_grey_images(tmp_path: Path) -> None:
@@ -336,3 +340,25 @@ def test_a_damaged_npz_is_refused(tmp_path: Path) -> None:
             file.write_bytes(changed)
         with pytest.raises(UsageError, match=r"^calibration: must be a folder of images, or an \.npz .*, got '.*'$"):
             read(file)
+
+
+def test_progress_names_what_is_read_and_ctrl_c_ends_it(tmp_path: Path) -> None:
+    """Shares rise from 0, one step an image."""
+    seen = list[tuple[str, float]]()
+    case = QuantizationCase(photos(tmp_path, 4))
+    calibration_inputs(case, None, IMAGES, lambda doing, share: seen.append((doing, share)))
+    assert seen == [(f"reading {tmp_path}", share) for share in (0, 0.25, 0.5, 0.75)]
+
+    def interrupted(_doing: str, share: float) -> None:
+        if share == 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        calibration_inputs(case, None, IMAGES, interrupted)
+
+
+def test_files_are_checked_without_torch() -> None:
+    """What is wrong with them is said at once."""
+    program = "import sys; import mnfpn_cli.quantization.calibration_files; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == "False\n"

@@ -1,6 +1,5 @@
 """The options of quantisation: how they are spelled, and which values they refuse."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ def command(*, quantization: QuantizationOptions) -> QuantizationCase:
 
 def test_options_become_a_case() -> None:
     """A path may be given with others, separated by commas, or alone; one given twice counts once."""
-    run: Callable[..., QuantizationCase] = command
+    run: Any = command
     nothing = dict.fromkeys(("calibration", "keep_float", "mean", "std"))
     assert run(**nothing) == QuantizationCase()
     given: dict[str, Any] = {
@@ -43,8 +42,8 @@ def test_options_are_written_as_they_were_given() -> None:
     ("values", "message"),
     [
         (
-            {"keep_float": ["stem,,head"]},
-            r"^keep_float: must be paths of layers, separated by commas, got 'stem,,head'$",
+            {"keep_float": ["a,,b"]},
+            r"^keep_float: must be paths of layers, separated by commas, got 'a,,b'$",
         ),
         ({"keep_float": [""]}, r"^keep_float: must be paths of layers, separated by commas, got ''$"),
         ({"mean": [float("nan")]}, r"^mean: must be from -1000000 to 1000000, got nan$"),

@@ -13,7 +13,7 @@ from mnfpn_cli.api import settings
 from mnfpn_cli.detection.boxes import suppress
 from mnfpn_cli.detection.postprocess import Detections, Postprocess
 from mnfpn_cli.documents.quality import QualityRecord
-from mnfpn_cli.quantization.quality import QualityMeter, matching_boxes, output_sums, quality_meter
+from mnfpn_cli.quantization.quality import BLOCK_ELEMENTS, QualityMeter, matching_boxes, output_sums, quality_meter
 from mnfpn_cli.settings.input import NetworkInput, Size
 from tests.detection.squares import SETTINGS, SIDE
 
@@ -71,6 +71,14 @@ def test_figures_are_pooled_over_all_images() -> None:
     assert figures(meter).images == 6
     assert pooled.snr_db == pytest.approx(at_once.snr_db)
     assert pooled.cosine == pytest.approx(at_once.cosine)
+
+
+def test_large_outputs_are_summed_up_in_blocks() -> None:
+    """Of more elements than a block, which do not fill the last one."""
+    x = torch.ones(1, 2 * BLOCK_ELEMENTS + 7)
+    sums = output_sums(x, 1.5 * x)
+    count = 2 * BLOCK_ELEMENTS + 7
+    assert (sums.signal, sums.other, sums.product, sums.noise) == (count, 2.25 * count, 1.5 * count, 0.25 * count)
 
 
 def test_images_that_only_fill_a_batch_up_do_not_count() -> None:
