@@ -14,14 +14,16 @@ from mnfpn_cli.bench.workload import BenchWorkload, bench_workloads, model_bytes
 from mnfpn_cli.devices.choose import choose_devices, device_of
 from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WarningRecord
 from mnfpn_cli.errors import MnfpnError, Problem, within
-from mnfpn_cli.external.origin import Workload
+from mnfpn_cli.external.origin import Inputs, Workload
 from mnfpn_cli.measure.engine import RatioRule, TimedRun, rest_between, rewarm, take_samples
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed
 from mnfpn_cli.measure.statistics import Latency, paired_ratio
+from mnfpn_cli.quantization.calibration import CalibrationInputs, calibration_inputs
 from mnfpn_cli.runtimes.runtime import unavailable_reason
 from mnfpn_cli.settings.input import DType, NetworkInput
 from mnfpn_cli.settings.measuring import BenchCase, Sampling
+from mnfpn_cli.settings.quantization import QuantizationCase
 from mnfpn_cli.text import ReportProgress
 
 
@@ -137,7 +139,15 @@ def _build(side: BuiltSide, case: CompareCase, device: torch.device) -> Group:
         train=case.train,
         sampling=case.sampling,
     )
-    return Group(workload, network, input, device, bench_case)
+    return Group(workload, network, input, device, bench_case, _images(side, input))
+
+
+def _images(side: BuiltSide, input: Inputs) -> CalibrationInputs | None:
+    """Return random images to calibrate int8 with: they set no time, and nothing else is judged here."""
+    if side.dtype != "int8":
+        return None
+    settings, usual = side.workload.origin.settings, QuantizationCase()
+    return calibration_inputs(usual, settings, input, lambda _doing, _share: None, most_judging=0)
 
 
 def _prepare(group: Group, progress: ReportProgress) -> Ready:

@@ -6,6 +6,7 @@ from math import isfinite
 from typing import Literal
 
 from mnfpn_cli.bench.postprocess import PostprocessRun, postprocess_record
+from mnfpn_cli.bench.verdict import PrecisionResult, precision_verdict
 from mnfpn_cli.bench.workload import FvcoreCount
 from mnfpn_cli.devices.nvml import GpuState
 from mnfpn_cli.documents.bench import (
@@ -326,13 +327,31 @@ def _run(result: Benchmark, run: MeasuredRun, position: int) -> RunRecord:
         max_difference=difference if difference is not None and isfinite(difference) else None,
         quality=run.quality,
         graph=graph,
-        verdict=None,
+        verdict=_verdict(result, run, graph),
         file_bytes=run.file_bytes,
         peak_memory_bytes=run.peak_memory_bytes,
         added_memory_bytes=run.added_memory_bytes,
         gpu=_gpu(run.gpu),
         energy_j_per_image=None if run.energy_j is None else run.energy_j / run.key.input.batch,
         failure=run.failure,
+    )
+
+
+def _verdict(result: Benchmark, run: MeasuredRun, graph: GraphRecord | None) -> str | None:
+    """Return what a dtype brings and costs beside the same runtime in float32; None in float32 and in training."""
+    if run.key.dtype == "float32" or result.case.train:
+        return None
+    base = result.in_float32(run)
+    same_runtime = base is run or base.key.runtime == run.key.runtime
+    return precision_verdict(
+        PrecisionResult(
+            dtype=run.key.dtype,
+            reference="float32" if same_runtime else f"{base.key.runtime} in {base.key.dtype}",
+            speed_up=None if base is run else speed_up(base, run),
+            comparable=None if run.difference is None else isfinite(run.difference),
+            quality=run.quality,
+            graph=graph,
+        )
     )
 
 

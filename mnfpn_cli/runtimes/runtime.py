@@ -163,6 +163,8 @@ def unavailable_reason(name: str, origin: Origin, device: torch.device, dtype: D
     runtime = load_runtime(name)
     if isinstance(origin, External) and not runtime.ANY_NETWORK:
         return "networks from settings only"
+    if train and dtype == "int8":
+        return "a training step needs gradients, which int8 has not"
     return runtime.unavailable_reason(device, dtype, train)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from mnfpn_cli.bench import bench, group, prepare
 from mnfpn_cli.bench.bench import benchmark
-from mnfpn_cli.bench.results import Benchmark
+from mnfpn_cli.bench.results import Benchmark, speed_up
 from mnfpn_cli.bench.workload import PlannedWorkload
 from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.devices.cuda import driver_version
@@ -18,6 +18,7 @@ from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure import environment, memory
 from mnfpn_cli.measure.environment import read_environment
+from mnfpn_cli.measure.statistics import paired_ratio
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.runtimes import channels_last, eager
 from mnfpn_cli.runtimes.runtime import Job

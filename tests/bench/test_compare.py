@@ -9,6 +9,7 @@ import torch
 from mnfpn_cli.bench import compare as sides
 from mnfpn_cli.bench.compare import BuiltSide, CompareCase, compare_networks
 from mnfpn_cli.bench.comparison import Comparison
+from mnfpn_cli.bench.judge import Reference
 from mnfpn_cli.bench.prepare import Ready, prepare_run
 from mnfpn_cli.bench.workload import PlannedWorkload
 from mnfpn_cli.devices.cpu import Cpu
@@ -22,7 +23,6 @@ from mnfpn_cli.settings.input import DType, NetworkInput, Size
 from mnfpn_cli.settings.measuring import Sampling
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.weights.file import WeightsFile
-from mnfpn_cli.bench.judge import Reference
 from tests.bench.broken import broken
 
 SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "pyramid": {"channels": 8}})
@@ -192,7 +192,9 @@ def test_outputs_that_are_not_finite_are_warned_of_or_fail(
     """In float32 the runtime does not compute the network; in a smaller dtype the values may overflow."""
     monkeypatch.setattr(channels_last, "prepare", lambda _: Prepared(lambda: (torch.full((1,), float("nan")),)))
     monkeypatch.setattr(
-        sides, "eager_outputs", lambda group, _: None if group.case.runtimes == ("eager",) else Reference([("p2", torch.zeros(1))])
+        sides,
+        "eager_outputs",
+        lambda group, _: None if group.case.runtimes == ("eager",) else Reference([("p2", torch.zeros(1))]),
     )
     other = replace(OTHER, dtype=dtype)
     if fails:

@@ -142,7 +142,10 @@ def _latency_table(document: BenchDocument, name: Callable[[RunConditions], str]
     if any(run.comparable is not None for run in document.runs):
         columns[">Differs"] = lambda run: difference(run.comparable, run.max_difference)
     made = table(_title(document), "Runtime", *columns)
+    several_dtypes = len({run.dtype for run in runs}) > 1
     for run in runs:
+        if several_dtypes and isinstance(run, NotRunRecord) and run.status == "unavailable":
+            continue  # no runtime has every dtype: the reasons have a table of their own
         figures = [_reason_in_short(run)] if isinstance(run, NotRunRecord) else [cell(run) for cell in columns.values()]
         made.add_row(phrases(name(run)), *figures)
     return made

@@ -41,8 +41,16 @@ def precision_report(runs: Sequence[RunRecord], name: Callable[[RunRecord], str]
     return [
         made,
         *(note(line, "dim") for line in _notes(judged, name)),
-        *(note(f"{name(run)}: {run.verdict}.") for run in judged if run.verdict),
+        *_verdicts(judged, name),
     ]
+
+
+def _verdicts(runs: Sequence[RunRecord], name: Callable[[RunRecord], str]) -> Report:
+    made = table("Verdicts", "Runtime", "Verdict")
+    for run in runs:
+        if run.verdict:
+            made.add_row(phrases(name(run)), note(run.verdict))
+    return [made]
 
 
 def share_of(value: float | None) -> str:
@@ -71,12 +79,8 @@ def _notes(runs: Sequence[RunRecord], name: Callable[[RunRecord], str]) -> list[
     quality = next((run.quality for run in runs if run.quality), None)
     lines = []
     if quality:
-        of = f"{counted(quality.images, 'image')}, {quality.source}"
-        lines.append(f"Worst: signal over noise of the worst output beside eager float32's, on {of}.")
-        if not quality.trained:
-            lines.append("Random weights: the dB tell nothing about a trained network (`weights`).")
-        elif not quality.real:
-            lines.append("Random images: the dB tell nothing about real ones (`calibration`).")
+        of = f"{counted(quality.images, 'image')} ({quality.source})"
+        lines.append(f"Worst: signal over noise of the worst output beside eager float32's, of {of}.")
     for run in runs:
         if run.graph and run.graph.fallbacks:
             names = [f"{one.name} ({one.dtype})" for one in run.graph.fallbacks]
