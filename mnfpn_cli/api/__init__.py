@@ -8,6 +8,7 @@ the argument, the rule and the value. Importing this does not import torch, and 
 from mnfpn_cli.api.detecting import detect, detector
 from mnfpn_cli.api.exporting import export
 from mnfpn_cli.api.inspecting import audit, shapes, summary
+from mnfpn_cli.api.machine import runtimes
 from mnfpn_cli.api.measuring import Side, bench, compare
 from mnfpn_cli.api.networks import build_network, detector_backbone, load_weights, settings
 from mnfpn_cli.api.plans import Plan, plan
@@ -34,6 +35,7 @@ __all__ = [
     "load_weights",
     "plan",
     "recommend",
+    "runtimes",
     "settings",
     "shapes",
     "summary",

@@ -28,6 +28,7 @@ SUMMARIES = (
     Summary("compare", "Compare the speed and cost of two networks.", MEASURE),
     Summary("export", "Write a network to a file, and check the file against the network.", MEASURE),
     Summary("detect", "Find objects in images with a trained detector, and draw their boxes.", MEASURE),
+    Summary("runtimes", "Show which runtimes and dtypes this machine has, and what is missing.", MEASURE),
     Summary("sweep", "Plan every network of a design space, and measure the chosen ones.", SEARCH),
     Summary("report", "Show the measured frontier of a store as text, page or picture.", SEARCH),
     Summary("recommend", "Recommend measured runs within a budget.", SEARCH),

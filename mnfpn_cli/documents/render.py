@@ -16,6 +16,7 @@ TABLES: Mapping[str, str] = MappingProxyType(
         "compare": "mnfpn_cli.report.terminal.compare:compare_tables",
         "export": "mnfpn_cli.report.terminal.export:export_tables",
         "detect": "mnfpn_cli.report.terminal.detect:detect_tables",
+        "runtimes": "mnfpn_cli.report.terminal.runtimes:runtimes_tables",
         "settings presets": "mnfpn_cli.report.terminal.settings:presets_tables",
         "sweep": "mnfpn_cli.report.terminal.sweep:sweep_tables",
         "runs list": "mnfpn_cli.report.terminal.runs:list_report",

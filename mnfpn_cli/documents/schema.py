@@ -22,6 +22,7 @@ DOCUMENTS: Mapping[str, str] = MappingProxyType(
         "compare": "mnfpn_cli.documents.compare:CompareDocument",
         "export": "mnfpn_cli.documents.export:ExportDocument",
         "detect": "mnfpn_cli.documents.detect:DetectDocument",
+        "runtimes": "mnfpn_cli.documents.runtimes:RuntimesDocument",
         "presets": "mnfpn_cli.documents.settings:PresetsDocument",
         "sweep": "mnfpn_cli.documents.sweep:SweepDocument",
         "runs": "mnfpn_cli.documents.runs:RunsDocument",

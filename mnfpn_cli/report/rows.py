@@ -22,6 +22,7 @@ from mnfpn_cli.documents.runs import (
     RunsShowDocument,
     StoredRunRecord,
 )
+from mnfpn_cli.documents.runtimes import AbilityRecord, RuntimeRecord, RuntimesDocument
 from mnfpn_cli.documents.settings import PresetsDocument
 from mnfpn_cli.documents.shapes import LevelMap, ObservedMaps, PlannedMaps, ShapesDocument
 from mnfpn_cli.documents.summary import SummaryDocument
@@ -137,6 +138,11 @@ def rows_of(document: Document) -> tuple[list[str], list[FlatRow]]:
         case DetectDocument():
             fields = ["file", *DetectedBox.model_fields]
             return _in_order(({"file": one.file, **flat(box)} for one in document.images for box in one.boxes), fields)
+        case RuntimesDocument():
+            own = ("abilities", "installs")
+            fields = [*(name for name in RuntimeRecord.model_fields if name not in own), *AbilityRecord.model_fields]
+            rows = ({**flat(one, own), **flat(ability)} for one in document.runtimes for ability in one.abilities)
+            return _in_order(rows, fields)
         case _:
             return _in_order(_rows(document))
 
