@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Literal
 
+from mnfpn_cli.bench.inventory import BY_ONEDNN
 from mnfpn_cli.bench.postprocess import PostprocessRun, postprocess_record
 from mnfpn_cli.bench.verdict import PrecisionResult, precision_verdict
 from mnfpn_cli.bench.workload import FvcoreCount
+from mnfpn_cli.devices.instructions import this_processor
 from mnfpn_cli.devices.nvml import GpuState
 from mnfpn_cli.documents.bench import (
     BenchDocument,
@@ -351,8 +353,16 @@ def _verdict(result: Benchmark, run: MeasuredRun, graph: GraphRecord | None) -> 
             comparable=None if run.difference is None else isfinite(run.difference),
             quality=run.quality,
             graph=graph,
+            emulated=_why_emulated(run.key),
         )
     )
+
+
+def _why_emulated(key: RunKey) -> str | None:
+    """Return why the CPU emulates the dtype of a run; None where it does not, and on other devices."""
+    if key.device != "cpu":
+        return None
+    return this_processor().why_emulated(key.dtype, capped=key.runtime in BY_ONEDNN)
 
 
 def graph_record(graph: ExecutedGraph, dtype: DType) -> GraphRecord:

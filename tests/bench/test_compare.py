@@ -54,7 +54,7 @@ def test_the_order_is_there_and_back_again(monkeypatch: pytest.MonkeyPatch) -> N
     for name, runtime in (("A", eager), ("B", channels_last)):
 
         def prepare(job: Job, name: str = name) -> Prepared:
-            return Prepared(lambda: order.append(name), lambda _: (torch.zeros(1),))
+            return Prepared(lambda: order.append(name), outputs=lambda _: (torch.zeros(1),))
 
         monkeypatch.setattr(runtime, "prepare", prepare)
     compared(b=OTHER, case=replace(CASE, sampling=Sampling(warmup=0, passes=4, min_time_s=0.0)))

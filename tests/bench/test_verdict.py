@@ -22,7 +22,7 @@ def speed_up(value: float, low: float, high: float) -> TimeRatio:
 def graph(share: float | None, *fell: tuple[str, int], conversions: int = 0, dtype: str = "float32") -> GraphRecord:
     """Return what a runtime executed, with the operators that fell back."""
     fallbacks = tuple(OperatorRecord(name=name, dtype=dtype, macs=macs) for name, macs in fell)
-    return GraphRecord(share=share, fallbacks=fallbacks, conversions=conversions, file_bytes=None)
+    return GraphRecord(share=share, fallbacks=fallbacks, conversions=conversions)
 
 
 def quality(*levels: float | None, real: bool = True, trained: bool = True) -> QualityRecord:
