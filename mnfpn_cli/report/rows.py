@@ -139,9 +139,9 @@ def rows_of(document: Document) -> tuple[list[str], list[FlatRow]]:
             fields = ["file", *DetectedBox.model_fields]
             return _in_order(({"file": one.file, **flat(box)} for one in document.images for box in one.boxes), fields)
         case RuntimesDocument():
-            large = ("abilities", "installs")
-            fields = [*(name for name in RuntimeRecord.model_fields if name not in large), *AbilityRecord.model_fields]
-            abilities = ({**flat(one, large), **flat(each)} for one in document.runtimes for each in one.abilities)
+            apart = ("abilities", "installs")
+            fields = [*(name for name in RuntimeRecord.model_fields if name not in apart), *AbilityRecord.model_fields]
+            abilities = ({**flat(one, apart), **flat(each)} for one in document.runtimes for each in one.abilities)
             return _in_order(abilities, fields)
         case _:
             return _in_order(_rows(document))

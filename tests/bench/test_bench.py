@@ -266,7 +266,7 @@ def test_ctrl_c_between_measurements_keeps_those_that_are_done() -> None:
 def test_a_smaller_dtype_is_timed_where_float32_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is then nothing to compare it with."""
 
-    def no_outputs(_job: Job) -> None:
+    def no_outputs(*_: object) -> None:
         raise MnfpnError("out of memory")
 
     monkeypatch.setattr(group, "run_eager_float32", no_outputs)
