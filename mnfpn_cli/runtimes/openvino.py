@@ -1,27 +1,38 @@
-"""OpenVINO, Intel's runtime for CPUs, on the graph that `torch.export` traces."""
+"""OpenVINO, Intel's runtime for CPUs, on the graph that `torch.export` traces; in int8 as nncf quantises it."""
 
-import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.export.openvino_model import (
+    convert_program,
+    import_openvino,
+    mac_nodes,
+    macs_of,
+    openvino_core,
+    openvino_reason,
+    path_of,
+    quantize_model,
+)
 from mnfpn_cli.measure.memory import ran_out_of_memory
-from mnfpn_cli.runtimes.runtime import NO_INT8, Job, Prepared
+from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Operator, Prepared
 from mnfpn_cli.settings.input import DType
-from mnfpn_cli.text import first_line, strip_colours
 
 if TYPE_CHECKING:
-    from openvino import CompiledModel, InferRequest, Type
+    from openvino import CompiledModel, InferRequest, Model, Node, Type
 
+# What int8 leaves in floating point computes in float32, as layers that are to stay there must. With bfloat16 for it,
+# 600×900 took 77.7 ms instead of 75.5 on a CPU with AVX512-BF16, with twice as many conversions.
 PRECISIONS: dict[DType, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16", "int8": "f32"}
 CAPABILITIES: dict[DType, str] = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16", "int8": "INT8"}
 """OpenVINO's names of dtypes: as the precision of a model, and as a capability of a CPU."""
@@ -30,37 +41,65 @@ ANY_NETWORK = True
 
 
 def unavailable_reason(device: torch.device, dtype: DType, train: bool) -> str | None:
-    """Return why it cannot run here: it is for inference on CPUs, in dtypes that the CPU has instructions for."""
+    """Return why it cannot run here: it is for inference on CPUs, in dtypes that the CPU has instructions for.
+
+    Every CPU that OpenVINO supports computes in int8, with instructions for it or, slower, without.
+    """
     if train:
         return "inference only"
     if find_spec("openvino") is None:
         return "not installed: pip install 'mnfpn[openvino]'"
     if device.type != "cpu":
         return "runs on the CPU alone"
-    if dtype == "int8":
-        return NO_INT8
-    if dtype == "float32" or CAPABILITIES[dtype] in _capabilities():
-        return None
-    return f"this CPU has no instructions for {dtype}"
+    if dtype == "int8" and find_spec("nncf") is None:
+        return "int8 needs nncf: pip install 'mnfpn[openvino-int8]'"
+    return None if dtype == "float32" else _missing_instructions(dtype)
+
+
+ISA = "ONEDNN_MAX_CPU_ISA"
+"""The environment variable that hides instruction sets from oneDNN, of which OpenVINO's kernels are."""
+
+WITHOUT_BFLOAT16 = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI"}
+WITHOUT: dict[DType, set[str]] = {
+    "bfloat16": WITHOUT_BFLOAT16,
+    "float16": {*WITHOUT_BFLOAT16, "AVX2_VNNI_2", "AVX512_CORE_BF16", "AVX512_CORE_AMX"},
+}
+"""The values of that variable under which a dtype has no instructions; OpenVINO's capabilities ignore them."""
+
+
+def _missing_instructions(dtype: DType) -> str | None:
+    if CAPABILITIES[dtype] not in _capabilities():
+        return f"this CPU has no instructions for {dtype}"
+    limit = os.environ.get(ISA, "").upper()
+    return f"{ISA}={limit} hides the instructions for {dtype}" if limit in WITHOUT.get(dtype, set()) else None
+
+
+def _capabilities() -> list[str]:
+    capabilities: list[str] = openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return capabilities
 
 
 def prepare(job: Job) -> Prepared:
-    """Convert and compile the network. Every pass reads the same inputs and overwrites the same outputs.
+    """Convert, quantise and compile the network. Every pass reads the same inputs and overwrites the same outputs.
 
     Raises:
         MnfpnError: where OpenVINO cannot convert or run the network.
     """
     try:
         inputs = tuple(tensor.contiguous() for tensor in job.inputs)
-        run = _request(_compiled(job), inputs)
+        model = _model(job)
+        layers, file_bytes = _layers(model), _file_bytes(model)
+        channels_last = _put_channels_last(model)
+        compiled = _compiled(model, job.dtype)
+        run = _request(compiled, inputs, channels_last)
         run()
     except MnfpnError:
         raise
     except Exception as error:  # its errors have no common class
         if ran_out_of_memory(error):
             raise
-        raise MnfpnError(f"OpenVINO cannot run the network: {_reason(error)}") from error
-    return Prepared(run, inputs)
+        raise MnfpnError(f"OpenVINO cannot run the network: {openvino_reason(error)}") from error
+    return Prepared(run, inputs, graph=partial(_executed, compiled, layers), file_bytes=file_bytes)
 
 
 @dataclass(frozen=True)
@@ -77,74 +116,152 @@ class RequestedPass:
         return self.outputs
 
 
-def _request(compiled: "CompiledModel", inputs: Sequence[Tensor]) -> RequestedPass:
-    openvino = _openvino()
+def _model(job: Job) -> "Model":
+    from mnfpn_cli.export.program import trace_pass  # takes two seconds, which only a run should cost
+
+    program = trace_pass(job.network, job.inputs)
+    model = convert_program(program, [tuple(tensor.shape) for tensor in job.inputs])
+    return quantize_model(model, job.quantization) if job.quantization else model
+
+
+def _file_bytes(model: "Model") -> int | None:
+    """Return the bytes of a model's files; None where a temporary folder has no room for them."""
+    try:
+        with TemporaryDirectory() as folder:
+            import_openvino().serialize(model, Path(folder, "model.xml"))
+            return sum(file.stat().st_size for file in Path(folder).iterdir())
+    except (OSError, RuntimeError):
+        return None
+
+
+CHANNELS_LAST = {"AvgPool", "Convolution", "GroupConvolution", "Interpolate", "MaxPool"}
+"""Operations that OpenVINO executes on maps whose channels are last in memory."""
+
+ELEMENTWISE = {"Add", "Clamp", "FakeQuantize", "HSwish", "Multiply", "PRelu", "Relu", "Sigmoid", "Subtract", "Swish"}
+"""Operations that it executes in the layout of what is before them."""
+
+
+def _put_channels_last(model: "Model") -> frozenset[int]:
+    """Let the maps that a model returns have their channels last in memory; return their places among the outputs.
+
+    Convolutions compute in that layout: otherwise each of these outputs would be copied to another.
+    """
+    openvino = import_openvino()
+    maps = frozenset(i for i, result in enumerate(model.get_results()) if _is_map(result.input_value(0).get_node()))
+    steps = openvino.preprocess.PrePostProcessor(model)
+    for index in maps:
+        steps.output(index).model().set_layout(openvino.Layout("NCHW"))
+        steps.output(index).tensor().set_layout(openvino.Layout("NHWC"))
+    if maps:
+        steps.build()
+    return maps
+
+
+def _is_map(node: "Node") -> bool:
+    """Return whether the output of a node is a map (n, channels, h, w) with channels last in memory."""
+    is_4d = len(node.get_output_partial_shape(0)) == len("nchw")
+    while node.get_type_name() in ELEMENTWISE:
+        node = node.input_value(0).get_node()
+    return is_4d and node.get_type_name() in CHANNELS_LAST
+
+
+def _compiled(model: "Model", dtype: DType) -> "CompiledModel":
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_PRECISION_HINT": PRECISIONS[dtype],
+    }
+    return openvino_core().compile_model(model, "CPU", settings)
+
+
+def _request(compiled: "CompiledModel", inputs: Sequence[Tensor], channels_last: frozenset[int]) -> RequestedPass:
+    openvino = import_openvino()
     outputs = [torch.empty(tuple(y.shape), dtype=_torch_dtype(y.element_type)) for y in compiled.outputs]
     request = compiled.create_infer_request()
     for index, tensor in enumerate(inputs):
         request.set_input_tensor(index, openvino.Tensor(tensor.numpy(), shared_memory=True))
     for index, tensor in enumerate(outputs):
         request.set_output_tensor(index, openvino.Tensor(tensor.numpy(), shared_memory=True))
-    return RequestedPass(request, inputs, outputs)
+    # (n, h, w, channels) in memory, (n, channels, h, w) for those who read them
+    views = [tensor.permute(0, 3, 1, 2) if i in channels_last else tensor for i, tensor in enumerate(outputs)]
+    return RequestedPass(request, inputs, views)
 
 
 def _torch_dtype(type: "Type") -> torch.dtype:
     return torch.from_numpy(np.empty(0, type.to_dtype())).dtype
 
 
-def _compiled(job: Job) -> "CompiledModel":
-    from mnfpn_cli.export.program import trace_pass  # takes two seconds, which only a run should cost
+DTYPES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16", "i8": "int8", "u8": "int8"}
+"""Our names of the precisions that OpenVINO's operators compute in; unsigned activations are of int8 as well."""
 
-    openvino = _openvino()
-    program = trace_pass(job.network, job.inputs)
-    shapes = [tuple(tensor.shape) for tensor in job.inputs]
-    with _deprecations_ignored():
-        model = openvino.convert_model(program, input=shapes)  # without shapes, batch, height and width stay dynamic
-    settings = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": 1,
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "INFERENCE_PRECISION_HINT": PRECISIONS[job.dtype],
-    }
-    return _core().compile_model(model, "CPU", settings)
+MULTIPLIES = {"Convolution", "Deconvolution", "FullyConnected", "MatMul"}
+CONVERTS = {"Convert", "FakeQuantize", "Quantize", "Reorder"}
+"""Types of executed operators: those with MACs, and those that may convert between element types."""
 
 
-@contextmanager
-def _deprecations_ignored() -> Iterator[None]:
-    with warnings.catch_warnings():
-        # torch itself copies an object of a class that it has deprecated.
-        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
-        yield
+class _Layer(NamedTuple):
+    """A layer of a model: its path, where that is known, and its MACs."""
+
+    path: str
+    macs: int
 
 
-def _capabilities() -> list[str]:
-    capabilities: list[str] = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return capabilities
+def _layers(model: "Model") -> dict[str, _Layer]:
+    """Return the layers of a model whose MACs are known, by the names of their nodes."""
+    nodes = ((node.get_friendly_name(), node, macs_of(node)) for node in mac_nodes(model))
+    return {name: _Layer(path_of(node) or name, macs) for name, node, macs in nodes if macs is not None}
 
 
-@cache
-def _core() -> Any:
-    """Return the only core of this process.
+class _Executed(NamedTuple):
+    """An operator of a compiled model.
 
-    Each core installs an alternate signal stack, and restores the previous one when it is destroyed. Two cores that are
-    destroyed in the order of creation leave a stack in freed memory, and the next Ctrl-C is a segmentation fault.
+    Attributes:
+        node: the node of it.
+        type: the type of operator, as ``Convolution``.
+        sources: the names of the nodes that it executes, of the model that was compiled.
+        precision: what it computes in, as ``u8``.
     """
-    return _openvino().Core()
+
+    node: "Node"
+    type: str
+    sources: tuple[str, ...]
+    precision: str
 
 
-def _openvino() -> Any:
-    """Import openvino without openvino_telemetry, which reports each import and conversion to Google Analytics."""
-    imported = "openvino_telemetry" in sys.modules
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # Python's way to say: not installed
-    try:
-        import openvino
-    finally:
-        if not imported:
-            del sys.modules["openvino_telemetry"]
-    return openvino
+def _executed(compiled: "CompiledModel", layers: Mapping[str, _Layer]) -> ExecutedGraph:
+    """Return what a compiled model executes; one operator may execute several layers."""
+    executed = [_executed_operator(node) for node in compiled.get_runtime_model().get_ordered_ops()]
+    operators = tuple(
+        Operator(layers[name].path, DTYPES.get(one.precision, one.precision), layers[name].macs)
+        for one in executed
+        if one.type in MULTIPLIES
+        for name in one.sources
+        if name in layers
+    )
+    return ExecutedGraph(operators, _conversions(executed))
 
 
-def _reason(error: Exception) -> str:
-    """Return the first line of OpenVINO's message that is not a position in its source."""
-    lines = [line.strip() for line in strip_colours(str(error)).replace("`", "'").splitlines() if line.strip()]
-    return next((line for line in lines if not line.startswith(("Exception from", "Check '"))), first_line(error))
+def _executed_operator(node: "Node") -> _Executed:
+    information = node.get_rt_info()
+    texts = (str(information[key].value) for key in ("layerType", "originalLayersNames", "runtimePrecision"))
+    type, names, precision = texts
+    return _Executed(node, type, tuple(names.split(",")), precision)
+
+
+def _conversions(executed: Sequence[_Executed]) -> int:
+    """Return how many operators of a pass only convert; what depends on constants alone has run before it."""
+    constant, conversions = set[str](), 0
+    for one in executed:
+        values = one.node.input_values()
+        if one.type == "Const" or (values and all(x.get_node().get_friendly_name() in constant for x in values)):
+            constant.add(one.node.get_friendly_name())
+        elif _only_converts(one):
+            conversions += values[0].get_element_type() != one.node.get_output_element_type(0)
+    return conversions
+
+
+def _only_converts(one: _Executed) -> bool:
+    if one.type == "Subgraph":  # a kernel made for a chain of operations
+        return all("/fq_" in name or "Dequantization" in name for name in one.sources)
+    return one.type in CONVERTS

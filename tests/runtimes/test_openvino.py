@@ -1,13 +1,22 @@
-"""OpenVINO: where it runs, how it is set up, and that its telemetry is off."""
+"""OpenVINO: where it runs, how it is set up, in which layout it returns maps, and what its own graph computes."""
 
 import subprocess
 import sys
+from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
+from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.plan.cost import network_cost
+from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.runtimes import openvino
-from mnfpn_cli.settings.input import DType
+from mnfpn_cli.runtimes.runtime import Job
+from mnfpn_cli.settings.files import preset_names
+from mnfpn_cli.settings.input import DType, Size
+from tests.export.networks import SMALL, shortened
 from tests.needs import needs
 from tests.runtimes.jobs import CPU, job
 
@@ -47,7 +56,7 @@ def test_capabilities_are_the_cpus() -> None:
 def test_it_is_set_up_for_one_pass_at_a_time_on_torchs_threads() -> None:
     """In float32: where a CPU has bfloat16, it would take that by itself."""
     assert torch.get_num_threads() == 1  # by tests/conftest.py; it would take all cores by itself
-    model = openvino._compiled(job())
+    model = openvino._compiled(openvino._model(job()), "float32")
     names = ("PERFORMANCE_HINT", "NUM_STREAMS", "INFERENCE_NUM_THREADS")
     assert [model.get_property(name) for name in names] == ["LATENCY", 1, 1]
     assert model.get_property("INFERENCE_PRECISION_HINT").to_string() == "f32"
@@ -57,16 +66,159 @@ def test_it_is_set_up_for_one_pass_at_a_time_on_torchs_threads() -> None:
 @needs_openvino
 def test_the_telemetry_of_openvino_is_not_imported() -> None:
     """No test has imported the package that reports to Google Analytics; other code still can."""
-    openvino._compiled(job())
+    openvino.prepare(job())
     assert not [name for name in sys.modules if name.partition(".")[0] == "openvino_telemetry"]
 
 
-def test_the_reason_of_a_failure_is_the_line_with_the_cause() -> None:
-    """Not a position in OpenVINO's source."""
-    error = RuntimeError("Exception from src/core.cpp:7:\nCheck 'a' failed at src/b.cpp:8:\nno such kernel\nmore\n")
-    assert openvino._reason(error) == "no such kernel"
-    assert openvino._reason(RuntimeError("plain")) == "plain"
-    assert openvino._reason(RuntimeError("Exception from src/core.cpp:7:")) == "Exception from src/core.cpp:7:"
+@needs_openvino
+@pytest.mark.parametrize(
+    ("limit", "dtype", "available"),
+    [
+        ("AVX2", "bfloat16", False),
+        ("avx512_core_vnni", "bfloat16", False),
+        ("AVX512_CORE_BF16", "bfloat16", True),
+        ("AVX512_CORE_BF16", "float16", False),
+        ("AVX512_CORE_FP16", "float16", True),
+        ("ALL", "float16", True),
+    ],
+)
+def test_instructions_that_are_hidden_are_missing(
+    limit: str, dtype: DType, available: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenVINO lists what the CPU has, but computes with what oneDNN may use."""
+    monkeypatch.setattr(openvino, "_capabilities", lambda: ["FP32", "BF16", "FP16"])
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    reason = f"ONEDNN_MAX_CPU_ISA={limit.upper()} hides the instructions for {dtype}"
+    assert openvino.unavailable_reason(CPU, dtype, False) == (None if available else reason)
+
+
+class Ends(nn.Module):
+    """Returns maps by a convolution, by an operation on one, and in halves; and what is no map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.second = nn.Conv2d(4, 4, 1)
+        self.dense = nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        y = self.first(x).relu()
+        z = y + self.second(y)
+        halved = nn.functional.interpolate(z, scale_factor=0.5, mode="bilinear")
+        return self.second(y), z, halved, self.dense(z), z.flatten(1), z.permute(0, 2, 3, 1)
+
+
+@needs_openvino
+@torch.inference_mode()
+def test_maps_of_convolutions_have_channels_last_in_memory() -> None:
+    """OpenVINO computes them so, and need not copy them; whoever reads them sees (n, channels, h, w)."""
+    network = Ends().eval()
+    images = torch.rand(2, 3, 4, 6)
+    outputs = openvino.prepare(Job(network, False, (images,), CPU, "float32")).run()
+    layouts = [one.dim() == 4 and one.is_contiguous(memory_format=torch.channels_last) for one in outputs]
+    assert layouts == [True, True, True, False, False, False]
+    for found, expected in zip(outputs, network(images), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+PRESETS = [
+    pytest.param(name, marks=[pytest.mark.slow] * (name not in ("mobilenetv2-classifier", "mobilenetv2-fpnlite")))
+    for name in preset_names()
+]
+
+
+@needs_openvino
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_graph_has_the_macs_of_the_plan(preset: str) -> None:
+    """Each layer of the network by its path, as often as it runs, all in float32."""
+    size = Size(64, 96)
+    mine = job(shortened(preset).at(size), (2, 3, *size))
+    layers = Counter[str]()
+    for name, module in mine.network.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(lambda *_, name=name: layers.update([name]))
+    with torch.inference_mode():
+        mine.network(*mine.inputs)
+    graph = openvino.prepare(job(shortened(preset).at(size), (2, 3, *size))).graph
+    assert graph is not None
+    executed = graph()
+    assert Counter(one.name for one in executed.operators) == layers
+    macs = network_cost(plan_network(shortened(preset).at(size)), size).total.macs
+    assert sum(one.macs for one in executed.operators) == 2 * macs
+    assert executed.share_in("float32") == 1
+    assert executed.conversions == 0
+
+
+class Products(nn.Module):
+    """Every other kind of layer that multiplies, some without weights, or without a name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grouped = nn.Conv2d(4, 6, 3, groups=2)
+        self.up = nn.ConvTranspose2d(6, 4, 2, stride=2)
+        self.grouped_up = nn.ConvTranspose2d(4, 6, 2, groups=2)
+        self.twice = nn.Linear(7, 7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.grouped_up(self.up(self.grouped(x)))  # (1, 4, 5, 5) (1, 6, 3, 3) (1, 4, 6, 6) (1, 6, 7, 7)
+        return self.twice(self.twice(y)) @ y.transpose(2, 3)
+
+
+@needs_openvino
+def test_the_graph_counts_groups_transposed_convolutions_and_products() -> None:
+    """By the shapes of their weights; a product in no layer has the name that OpenVINO gives it."""
+    job = Job(Products().eval(), False, (torch.rand(1, 4, 5, 5),), CPU, "float32")
+    graph = openvino.prepare(job).graph
+    assert graph is not None
+    named = [(one.name if "." not in one.name else "product", one.macs) for one in graph().operators]
+    product = 6 * 7 * 7 * 7
+    assert named == [
+        ("grouped", 6 * 3 * 3 * 2 * 3 * 3),
+        ("up", 6 * 3 * 3 * 4 * 2 * 2),
+        ("grouped_up", 4 * 6 * 6 * 3 * 2 * 2),
+        *[("twice", product)] * 2,
+        ("product", product),
+    ]
+
+
+@needs_openvino
+def test_the_graph_of_bfloat16_says_so() -> None:
+    """On a CPU that has it: outputs are converted to float32."""
+    if reason := openvino.unavailable_reason(CPU, "bfloat16", False):
+        pytest.skip(reason)
+    graph = openvino.prepare(job(SMALL, dtype="bfloat16")).graph
+    assert graph is not None
+    executed = graph()
+    assert executed.share_in("bfloat16") == 1
+    assert executed.conversions >= 2
+
+
+@needs_openvino
+def test_the_bytes_of_the_file_are_those_of_its_weights_and_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A temporary folder that cannot be written is no reason not to run."""
+    weights = sum(one.nbytes for one in job(SMALL).network.parameters())
+    bytes = openvino.prepare(job(SMALL)).file_bytes
+    assert bytes is not None
+    assert weights < bytes < 2 * weights
+
+    def full(*_: object) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(openvino, "TemporaryDirectory", full)
+    assert openvino.prepare(job()).file_bytes is None
+
+
+@needs_openvino
+def test_what_openvino_cannot_convert_is_an_error_in_words() -> None:
+    """In its own words, but not by the place in its source."""
+
+    class Twice(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            y = x + 1
+            return y, y
+
+    with pytest.raises(MnfpnError, match=r"^OpenVINO cannot run the network: Tensor name is not a number"):
+        openvino.prepare(Job(Twice(), False, (torch.rand(1, 3, 4, 4),), CPU, "float32"))
 
 
 AFTER_TWO = """

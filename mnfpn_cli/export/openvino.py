@@ -1,0 +1,125 @@
+"""Write and read OpenVINO's format: an .xml file with the graph, and a .bin file with the weights beside it."""
+
+import re
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+import torch
+import torch.fx.experimental._config as shape_config  # the one place where torch has this switch
+from torch import Tensor
+from torch.export import Dim, ExportedProgram
+
+from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.export.job import DynamicAxis, FileJob, ReadFile
+from mnfpn_cli.export.openvino_model import (
+    convert_program,
+    import_openvino,
+    openvino_core,
+    openvino_reason,
+    quantize_model,
+)
+from mnfpn_cli.export.program import trace_pass
+from mnfpn_cli.measure.memory import ran_out_of_memory
+from mnfpn_cli.settings.input import DType
+from mnfpn_cli.text import first_line
+
+if TYPE_CHECKING:
+    from openvino import Model
+
+SUFFIXES = (".xml", ".bin")
+EXACT = False
+DTYPES: tuple[DType, ...] = ("float32", "float16", "int8")
+DYNAMIC: frozenset[DynamicAxis] = frozenset(("batch", "height", "width"))
+
+SECTION = "mnfpn"
+"""The section of a model's runtime information that has our metadata."""
+
+
+def write(job: FileJob, path: Path) -> None:
+    """Write the graph to ``path``, and the weights beside it; in float16 weights alone are of that dtype.
+
+    Raises:
+        MnfpnError: where OpenVINO cannot convert, quantise or write the network.
+    """
+    program = _traced(job)
+    try:
+        model = convert_program(program, [_open_shape(tensor, job) for tensor in job.inputs])
+        if job.quantization:
+            model = quantize_model(model, job.quantization)
+        _name(model, job)
+    except Exception as error:  # its errors have no common class
+        if ran_out_of_memory(error):
+            raise
+        raise MnfpnError(f"OpenVINO cannot convert this network: {openvino_reason(error)}") from error
+    try:
+        import_openvino().save_model(model, path, compress_to_fp16=job.dtype == "float16")
+    except RuntimeError as error:  # whatever the reason is; it does not say
+        raise MnfpnError(f"OpenVINO cannot write its files, as where a disk is full: {first_line(error)}") from error
+    annotate(path, job.metadata)
+
+
+def _traced(job: FileJob) -> ExportedProgram:
+    oblivious = shape_config.patch(backed_size_oblivious=True) if job.dynamic else nullcontext()  # type: ignore[attr-defined]
+    least = {"batch": 1, "height": job.least, "width": job.least}
+    open = {axis: Dim(axis, min=least[axis]) for axis in sorted(job.dynamic)}
+    dimensions: Any = tuple({AXES[axis]: open[axis] for axis in _open_axes(tensor, job)} for tensor in job.inputs)
+    with oblivious:
+        return trace_pass(job.network, job.inputs, dimensions if job.dynamic else None)
+
+
+AXES: dict[DynamicAxis, int] = {"batch": 0, "height": 2, "width": 3}
+"""The dimensions of images (n, channels, h, w) that are axes."""
+
+
+def _open_axes(tensor: Tensor, job: FileJob) -> list[DynamicAxis]:
+    """Return the axes of an input that are open: the batch of all, and the sides of images."""
+    return [axis for axis in sorted(job.dynamic) if axis == "batch" or tensor.dim() == len("nchw")]
+
+
+def _open_shape(tensor: Tensor, job: FileJob) -> tuple[int, ...]:
+    open = {AXES[axis] for axis in _open_axes(tensor, job)}
+    return tuple(-1 if axis in open else side for axis, side in enumerate(tensor.shape))
+
+
+def _name(model: "Model", job: FileJob) -> None:
+    """Name inputs and outputs; number what has no other name by its place, not by how many this process has made."""
+    for index, node in enumerate(model.get_ordered_ops()):
+        if re.fullmatch(r"[A-Z]\w*_\d+", node.get_friendly_name()):
+            node.set_friendly_name(f"{node.get_type_name()}_{index}")
+    model.set_friendly_name(SECTION)
+    for parameter, name in zip(model.get_parameters(), job.input_names, strict=True):
+        parameter.set_friendly_name(name)
+        parameter.output(0).get_tensor().set_names({name})
+    for output, name in zip(model.outputs, job.output_names, strict=True):
+        output.get_tensor().set_names({name})
+
+
+def read(path: Path, job: FileJob) -> ReadFile:
+    """Load a file on the CPU; what it computes in floating point is computed in float32."""
+    model = openvino_core().read_model(path)
+    compiled = openvino_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def run(*inputs: Tensor) -> dict[str, Tensor]:
+        results = compiled([tensor.contiguous().numpy() for tensor in inputs])
+        return {name: torch.from_numpy(results[name]) for name in job.output_names}
+
+    metadata = model.get_rt_info(SECTION).value if model.has_rt_info(SECTION) else {}
+    return ReadFile(metadata, run)
+
+
+def annotate(path: Path, metadata: Mapping[str, str]) -> None:
+    """Add metadata to the runtime information of the graph; the file of the weights stays as it is."""
+    tree = ElementTree.parse(path)
+    information = _child(tree.getroot(), "rt_info")
+    section = _child(information, SECTION)
+    for key, text in metadata.items():
+        _child(section, key).set("value", text)
+    tree.write(path, encoding="utf-8", xml_declaration=True)
+
+
+def _child(parent: ElementTree.Element, tag: str) -> ElementTree.Element:
+    found = parent.find(tag)
+    return ElementTree.SubElement(parent, tag) if found is None else found
