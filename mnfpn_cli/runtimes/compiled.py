@@ -1,40 +1,62 @@
 """PyTorch compiled by `torch.compile`, which fuses layers, for one size and one number of threads."""
 
 import os
+import platform
+import re
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from mnfpn_cli.devices.cuda import capability
 from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.measure.memory import ran_out_of_memory
+from mnfpn_cli.quantization.pt2e import has_onednn, key_of, paths_by_scales, quantize_for_x86, torchao_missing
+from mnfpn_cli.quantization.quantization import Quantization
 from mnfpn_cli.runtimes.eager import move
-from mnfpn_cli.runtimes.runtime import NO_INT8, Job, Prepared, training_step
+from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Operator, Prepared, training_step
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line, strip_colours
+from mnfpn_cli.trace.products import is_conversion, named_arguments, product_of
 
 LEAST_CAPABILITY = (7, 0)
 """The lowest compute capability that Triton, torch's compiler for GPUs, supports."""
 
+X86 = ("x86_64", "amd64")
+"""The names that systems have for x86 processors of 64 bits."""
+
 ANY_NETWORK = True
 
 
-def unavailable_reason(device: torch.device, dtype: DType, _train: bool) -> str | None:
+def unavailable_reason(device: torch.device, dtype: DType, train: bool) -> str | None:
     """Return why it cannot run here: it needs a Python that torch can compile, and a compiler on this machine."""
-    if dtype == "int8":
-        return NO_INT8
+    if dtype == "int8" and (missing := _missing_for_int8(device, train)):
+        return missing
     try:
         torch.compile(backend="inductor")  # raises at once where this Python is not supported
     except RuntimeError as error:
         return first_line(error)
     return _missing_for_cuda(device) if device.type == "cuda" else _missing_compiler("CXX", _cxx_compilers())
+
+
+def _missing_for_int8(device: torch.device, train: bool) -> str | None:
+    if train:
+        return "inference only in int8"
+    if device.type != "cpu":
+        return "runs int8 on the CPU alone"
+    if platform.machine().lower() not in X86:
+        return f"runs int8 on x86 processors alone, and this one is {platform.machine()}"
+    if not has_onednn():
+        return "this torch has no quantised layers of oneDNN"
+    return torchao_missing()
 
 
 def _missing_for_cuda(device: torch.device) -> str | None:
@@ -62,13 +84,36 @@ def _missing_compiler(variable: str, usual: tuple[str, ...]) -> str | None:
 
 
 def prepare(job: Job) -> Prepared:
-    """Compile the network in channels-last memory format, by running it once.
+    """Compile the network in channels-last memory format, by running it once; quantise it before, for int8.
 
     Raises:
-        MnfpnError: where the compiler fails.
+        MnfpnError: where torch cannot quantise or compile the network.
     """
+    if job.quantization:
+        quantized = _quantized(job, job.quantization)
+        return _compiled(
+            replace(job, network=quantized, dtype="float32", quantization=None), paths_by_scales(quantized)
+        )
+    return _compiled(job, {})
+
+
+def _quantized(job: Job, quantization: Quantization) -> fx.GraphModule:
+    """Return the graph of the network with quantised layers."""
+    from mnfpn_cli.export.program import trace_pass  # takes two seconds, which only such a run should cost
+
+    try:
+        return quantize_for_x86(trace_pass(job.network, job.inputs), quantization)
+    except Exception as error:  # those of torch's tracer and of torchao have no common class
+        if ran_out_of_memory(error):
+            raise
+        raise MnfpnError(f"torchao could not quantise the network: {_reason(error)}") from error
+
+
+def _compiled(job: Job, paths: Mapping[bytes, str]) -> Prepared:
     network, inputs = move(job, torch.channels_last)
-    with _compiler_failure_explained(), _weights_as_constants(job.device.type == "cpu" and not job.train):
+    recorder = GraphRecorder(paths)
+    frozen = job.device.type == "cpu" and not job.train
+    with _compiler_failure_explained(), _inductor(frozen, None if job.train else recorder):
         # The mode "reduce-overhead" is this option alone.
         options: dict[str, Any] = {"triton.cudagraphs": True} if job.device.type == "cuda" else {}
         # Parts of an external network may run in Python, as they do for people who compile it.
@@ -77,19 +122,63 @@ def prepare(job: Job) -> Prepared:
         run = training_step(network, inputs, forward) if job.train else partial(forward, *inputs)
         with torch.inference_mode(not job.train):  # a pass in another mode would compile again
             run()
-    return Prepared(run, inputs)
+    return Prepared(run, inputs, graph=None if job.train else recorder.executed)
 
 
 @contextmanager
-def _weights_as_constants(wanted: bool) -> Iterator[None]:
-    """Let the compiler fold batch norms into convolutions, and store weights in the order of a CPU's convolutions.
+def _inductor(frozen: bool, recorder: "GraphRecorder | None") -> Iterator[None]:
+    """Have the compiler record its graphs and, with ``frozen``, take weights for constants.
 
-    As an option of `torch.compile` this setting reaches only half of the compiler, and has no effect.
+    It folds batch norms into convolutions then, and stores weights in the order of a CPU's convolutions. As options
+    of `torch.compile` these settings reach only half of the compiler, and have no effect.
     """
     import torch._inductor.config as inductor
 
-    with inductor.patch(freezing=wanted):
+    with inductor.patch(freezing=frozen, post_grad_custom_pre_pass=recorder):
         yield
+
+
+class GraphRecorder:
+    """Records the graphs that torch's compiler is about to turn into code; it has chosen the layers' dtypes by then.
+
+    Behind this point it fuses layers, and functions of its own replace the operations.
+    """
+
+    def __init__(self, paths: Mapping[bytes, str]):
+        """Start with no records. ``paths``: those of quantised layers, which lose their names, by their scales."""
+        self._paths = paths
+        self._operators: list[Operator] = []
+        self._conversions = 0
+
+    def __call__(self, graph: fx.Graph) -> None:
+        """Record a graph; leave it unchanged."""
+        for node in graph.nodes:
+            target = node.target.default if isinstance(node.target, torch._ops.OpOverloadPacket) else node.target
+            if not isinstance(target, torch._ops.OpOverload):
+                continue
+            args, kwargs = fx.node.map_arg((node.args, node.kwargs), _value)
+            result = _value(node)
+            if product := product_of(target, args, kwargs, result):
+                name = self._path(graph, node, target) or target.overloadpacket.__name__
+                self._operators.append(Operator(name, product.dtype, product.macs))
+            self._conversions += is_conversion(target, args, result)
+
+    def executed(self) -> ExecutedGraph:
+        """Return what was recorded."""
+        return ExecutedGraph(tuple(self._operators), self._conversions)
+
+    def _path(self, graph: fx.Graph, node: fx.Node, target: torch._ops.OpOverload[..., Any]) -> str:
+        scales = named_arguments(target, node.args).get("w_scale")
+        if isinstance(scales, fx.Node) and graph.owning_module is not None:
+            constant = getattr(graph.owning_module, str(scales.target), None)
+            return self._paths.get(key_of(constant), "") if isinstance(constant, Tensor) else ""
+        stack = node.meta.get("nn_module_stack")
+        return re.sub(r"^L\[[^]]*\]\.?", "", next(reversed(stack.values()))[0]) if stack else ""
+
+
+def _value(node: fx.Node) -> Any:
+    """Return the tensor of a node: one that has a shape and a dtype, and no values."""
+    return node.meta.get("val")
 
 
 def own_pass(network: nn.Module) -> Callable[..., Any]:

@@ -49,15 +49,20 @@ def product_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result:
 
     ``args``, ``kwargs`` and ``result`` need shapes and dtypes alone: fake tensors will do.
     """
-    packet = getattr(func, "overloadpacket", None)
-    macs = _recurrent_macs(*args[:3]) if packet is aten.mkldnn_rnn_layer else macs_of(packet, args, kwargs, result)
-    if macs:
-        operand = next(value for value in args if isinstance(value, Tensor))
-    elif getattr(func, "namespace", "") in LIBRARIES:
-        named = {argument.name: value for argument, value in zip(func._schema.arguments, args, strict=False)}
+    if getattr(func, "namespace", "") in LIBRARIES:
+        named = named_arguments(func, args)
         operand = next((named[name] for name in FIRST_OPERANDS if name in named), None)
-        macs = 0 if operand is None else _library_macs(packet.__name__, operand, named, result)
-    return Product(_computed_in(operand), macs) if macs else None
+        macs = 0 if operand is None else _library_macs(func.overloadpacket.__name__, operand, named, result)
+    else:
+        packet = getattr(func, "overloadpacket", None)
+        operand = next((value for value in args if isinstance(value, Tensor)), None)
+        macs = _recurrent_macs(*args[:3]) if packet is aten.mkldnn_rnn_layer else macs_of(packet, args, kwargs, result)
+    return Product(_computed_in(operand), macs) if macs and operand is not None else None
+
+
+def named_arguments(func: Any, args: tuple[Any, ...]) -> dict[str, Any]:
+    """Return the positional arguments of an operation by their names."""
+    return {argument.name: value for argument, value in zip(func._schema.arguments, args, strict=False)}
 
 
 def _recurrent_macs(sequence: Tensor, of_input: Tensor, of_state: Tensor) -> int:
@@ -71,9 +76,9 @@ def _library_macs(name: str, operand: Tensor, named: dict[str, Any], result: Ten
         return prod(result.shape) * operand.shape[-1]
     if "conv" not in name:
         return 0
-    if "transpose" in name:
-        return prod(operand.shape) * result.shape[1] // named["groups"] * prod(named["W"].shape[2:])
     weight: Tensor = named["W"] if "W" in named else named["qw"]
+    if "transpose" in name:
+        return prod(operand.shape) * (result.shape[1] // int(named["groups"])) * prod(weight.shape[2:])
     return prod(result.shape) * prod(weight.shape[1:])  # (out, in / groups, ...), whatever its order in memory
 
 

@@ -70,7 +70,7 @@ def in_float32(conv: nn.Module) -> None:
     """Have a convolution compute in float32, and return what it got."""
     conv.float()
     conv.register_forward_pre_hook(lambda _conv, inputs: (inputs[0].float(),))
-    conv.register_forward_hook(lambda _conv, inputs, output: output.to(torch.bfloat16))
+    conv.register_forward_hook(lambda _conv, _inputs, output: output.to(torch.bfloat16))
 
 
 @pytest.mark.parametrize("name", ["eager", "channels-last"])
