@@ -26,6 +26,7 @@ from mnfpn_cli.external.origin import Inputs, Origin
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed, out_of_memory_explained
 from mnfpn_cli.quantization.calibration import MOST_CALIBRATING, CalibrationInputs, calibration_inputs
+from mnfpn_cli.quantization.calibration_files import check_calibration
 from mnfpn_cli.quantization.layers import expand_keep_float
 from mnfpn_cli.settings.measuring import BenchCase
 from mnfpn_cli.text import ReportProgress
@@ -107,6 +108,8 @@ def _benchmark(
 ) -> Benchmark:
     if case.postprocess:
         check_detects(workloads, case.image)
+    for workload in workloads:
+        check_calibration(case.quantization, workload.origin.settings, workload.input(case.batches[0]))
     fitting, unfit = _fitting(workloads, devices, case)
     built = build_workloads(fitting, case, progress)
     for one in built:

@@ -171,7 +171,7 @@ def _graph(prepared: Prepared) -> tuple[ExecutedGraph | None, tuple[WarningRecor
             WarningRecord(
                 kind="no_graph",
                 cause=f"what ran in which dtype is not known: {error.message}",
-                helps="the version of the runtime that `mnfpn` is tested with",
+                helps="the version of the runtime in constraints.txt",
             ),
         )
 

@@ -1,4 +1,4 @@
-"""How a network is quantised to int8: what every quantiser is told, whichever library it is of."""
+"""How a network is quantised to int8: what every quantiser takes, whichever library it is of."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
