@@ -46,7 +46,8 @@ PASSING = _packets(
 JOINING = _packets(
     "add add_ sub sub_ rsub mul mul_ div div_ cat concat stack upsample_bilinear2d upsample_bicubic2d avg_pool2d "
     "adaptive_avg_pool2d _adaptive_avg_pool2d mean sigmoid sigmoid_ hardsigmoid hardsigmoid_ silu silu_ hardswish "
-    "hardswish_ gelu leaky_relu leaky_relu_ elu elu_ tanh mish native_group_norm group_norm native_layer_norm layer_norm"
+    "hardswish_ gelu leaky_relu leaky_relu_ elu elu_ tanh mish native_group_norm group_norm native_layer_norm "
+    "layer_norm"
 )
 """Operations between layers that a quantiser quantises too: their inputs and their result are rounded."""
 
@@ -138,7 +139,8 @@ class Simulation:
         Raises:
             MnfpnError: where no convolution and no dense layer runs.
         """
-        self._network = deepcopy(network).eval().to(memory_format=torch.channels_last)
+        self._network = deepcopy(network).eval()
+        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch lacks this overload
         self._modules = quantised_layers(self._network)
         self._float = {path: layer.weight.detach() for path, layer in self._modules.items()}
         self._int8 = {path: per_channel(weight) for path, weight in self._float.items()}
@@ -169,7 +171,7 @@ class Simulation:
         """Return the map that a layer makes, behind its activation; one without a range where nothing reads it."""
         return next((one for one in self.maps if one.maker == path), QuantisedMap(path))
 
-    def outputs(self, inputs: Sequence[Tensor], parts: Parts = Parts()) -> list[Tensor]:  # noqa: B008 - it is frozen
+    def outputs(self, inputs: Sequence[Tensor], parts: Parts = Parts()) -> list[Tensor]:
         """Return the floating-point outputs of a pass with some parts in int8."""
 
         def read(key: Key, x: Tensor, _: QuantisedMap) -> Tensor:
@@ -263,7 +265,7 @@ class _WatchedPass(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._inside += 1
             if not args or self._inside > 1:
                 return None
-            made = self._made.get(args[0], None) or self._mark(args[0], QuantisedMap())
+            made = self._found(args[0]) or self._mark(args[0], QuantisedMap())
             if path not in made.readers:
                 made.readers.append(path)
             return (self._reading(args[0], made), *args[1:])
@@ -286,7 +288,7 @@ class _WatchedPass(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Read the outputs: those that layers made are rounded too."""
         for _, x in named_tensors(outputs):
             if x.is_floating_point():
-                made = self._made.get(x, None)
+                made = self._found(x)
                 self.outputs.append(x if made is None else self._reading(x, made))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -329,6 +331,9 @@ class _WatchedPass(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _reading(self, x: Tensor, made: QuantisedMap) -> Tensor:
         key, self._reads = (self._calls, self._reads), self._reads + 1
         return self._read(key, x, made)
+
+    def _found(self, x: Tensor) -> QuantisedMap | None:
+        return self._made[x] if x in self._made else None  # its `get` has no types
 
     def _mark(self, x: Tensor, made: QuantisedMap) -> QuantisedMap:
         if x.is_floating_point():
