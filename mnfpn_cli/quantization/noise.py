@@ -24,7 +24,7 @@ from mnfpn_cli.quantization.float_advice import (
 )
 from mnfpn_cli.quantization.layers import short_paths
 from mnfpn_cli.quantization.quantization import Passes, Quantization
-from mnfpn_cli.quantization.simulate import Parts, Simulation
+from mnfpn_cli.quantization.simulate import QuantisedParts, Simulation
 from mnfpn_cli.text import ReportProgress, either, percent
 
 MOST_EXAMINED = 8
@@ -85,7 +85,7 @@ class _Measured:
     def __init__(self, simulation: Simulation, judged: Passes, progress: ReportProgress) -> None:
         self.simulation, self._judged, self._progress = simulation, judged, progress
         self._most = 2 * len(simulation.layers) + MOST_EXAMINED * 4 + MOST_TRIED * MOST_STEPS
-        self._found: dict[Parts, float] = {}
+        self._found: dict[QuantisedParts, float] = {}
         self._float = [simulation.outputs(inputs) for inputs in judged]
         self._signals = _powers(self._float)
 
@@ -93,7 +93,7 @@ class _Measured:
         """Measure the noise with everything in int8 but some layers."""
         return self.noise(self.simulation.everything(in_float))
 
-    def noise(self, parts: Parts) -> float:
+    def noise(self, parts: QuantisedParts) -> float:
         """Return the noise over the signal: averaged over the outputs, each over all passes.
 
         Raises:
@@ -104,7 +104,7 @@ class _Measured:
             self._found[parts] = self._measure(parts)
         return self._found[parts]
 
-    def _measure(self, parts: Parts) -> float:
+    def _measure(self, parts: QuantisedParts) -> float:
         differences = list[list[Tensor]]()
         for inputs, expected in zip(self._judged, self._float, strict=True):
             outputs = self.simulation.outputs(inputs, parts)
@@ -129,12 +129,12 @@ def _layers(measured: _Measured, asked: Move, names: Mapping[str, str]) -> dict[
     everything, macs = simulation.everything(asked), simulation.macs
     owned = {path: simulation.owned(path) & everything for path in simulation.layers}
     alone = {path: measured.noise(parts) for path, parts in owned.items()}
-    cumulative, so_far = dict[str, float](), Parts()
+    cumulative, so_far = dict[str, float](), QuantisedParts()
     for path, parts in owned.items():
         so_far |= parts
         cumulative[path] = measured.noise(so_far)
     noisy = sorted((path for path in alone if alone[path] > LEAST_NOISE), key=lambda path: -alone[path])
-    by_weights = {path: measured.noise(Parts(owned[path].weights)) for path in noisy[:MOST_EXAMINED]}
+    by_weights = {path: measured.noise(QuantisedParts(owned[path].weights)) for path in noisy[:MOST_EXAMINED]}
     overall, total = measured.noise(everything), sum(alone.values())
     kept = {path: measured.noise_with(asked | {path}) for path in by_weights if path not in asked}
     return {

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.quantization.layers import expand_keep_float
 from mnfpn_cli.quantization.quantization import Passes
-from mnfpn_cli.quantization.simulate import Parts, Simulation, per_channel
+from mnfpn_cli.quantization.simulate import QuantisedParts, Simulation, per_channel
 from tests.needs import needs_onnx
 from tests.quantization.onnx_quantiser import quantised_outputs
 from tests.quantization.planted import FAULTS, Fault, images, sane_network
@@ -156,11 +156,18 @@ def test_all_parts_together_are_the_parts_of_all_layers() -> None:
     """Each weight and each map belongs to one layer: no noise is counted twice, none is left out."""
     simulation = Simulation(sane_network(), CALIBRATION[:1])
     owned = [simulation.owned(path) for path in simulation.layers]
-    together = Parts()
+    together = QuantisedParts()
     for parts in owned:
         together |= parts
     assert together == simulation.everything()
     assert sum(len(parts.maps) for parts in owned) == len(simulation.maps)
+
+
+def test_a_layer_that_computes_its_weights_in_each_pass_is_refused() -> None:
+    """As under a weight norm: its weights cannot be rounded from outside."""
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(4, 4))
+    with pytest.raises(MnfpnError, match=r"^0 computes its weights in each pass, by a parametrization: remove"):
+        Simulation(nn.Sequential(layer), JUDGED)
 
 
 def test_a_network_without_layers_cannot_be_quantised() -> None:
