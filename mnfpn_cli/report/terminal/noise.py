@@ -52,7 +52,7 @@ def _cells(layer: LayerNoise, with_map: bool) -> list[str]:
         *((f"{_bound(layer.low)} to {_bound(layer.high)}",) if with_map else ()),
         "" if layer.alone_db is None else f"{layer.alone_db:.1f}",
         "" if layer.cumulative_db is None else f"{layer.cumulative_db:.1f}",
-        "is float" if layer.left_float else gain,
+        "float" if layer.left_float else gain,
         percent(layer.macs_share),
     ]
 
