@@ -56,4 +56,7 @@ class NoiseRecord(Record):
     advised_db: Decibels | None = Field(description="Signal to noise when all advice is followed; null without any.")
     option: Message | None = Field(description="The option that follows all advice; null without any.")
     advice: tuple[FloatAdvice, ...] = Field(description="The layers to leave in float32, the largest gain first.")
+    obstacle: Message | None = Field(
+        description="Why the layer with the most noise is not in the advice; null where it is, or has little noise."
+    )
     layers: tuple[LayerNoise, ...] = Field(description="Each layer, the one with the most noise first.")

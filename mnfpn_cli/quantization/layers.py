@@ -33,7 +33,8 @@ def expand_keep_float(network: nn.Module, paths: Iterable[str]) -> frozenset[str
         below = quantised_layers(module).values() if module is not None else ()
         found |= {name for name, layer in layers.items() if any(layer is one for one in below)}
         if module is None:
-            rule, hint = "must be the path of a layer, or of a module that has layers", did_you_mean(path, modules)
+            rule = "must be the path of a layer, or of a module that has layers"
+            hint = did_you_mean(path, filter(None, modules))
             problems.append(Problem("`keep_float`", rule, f"'{path}'", hint))
         elif not below:
             rule = "must have a convolution or dense layer, which alone are quantised"

@@ -6,7 +6,7 @@ that in int8. So layers are ranked by the noise that comes from them, and gains 
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from shlex import quote
 
 from torch import Tensor, nn
@@ -15,20 +15,23 @@ from mnfpn_cli.documents.noise import FloatAdvice, LayerNoise, NoiseRecord
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.quantization.float_advice import (
     LEAST_NOISE,
+    MOST_MACS,
     MOST_STEPS,
     MOST_TRIED,
-    FloatStep,
     Move,
     choose_float,
     gain_db,
 )
 from mnfpn_cli.quantization.layers import short_paths
 from mnfpn_cli.quantization.quantization import Passes, Quantization
-from mnfpn_cli.quantization.simulate import Parts, Simulation
+from mnfpn_cli.quantization.simulate import QuantisedParts, Simulation
 from mnfpn_cli.text import ReportProgress, either, percent
 
 MOST_EXAMINED = 8
 """The layers with the most noise, of which gains and the share of the weights are measured."""
+
+LEAST_EXPLAINED = 0.3
+"""The share of the noise from which a layer needs a reason where no advice is about it."""
 
 DOING = "quantising layer by layer"
 
@@ -51,48 +54,23 @@ def layer_noise(
     """
     progress(DOING, 0.0)
     simulation, asked = Simulation(network, quantization.passes), quantization.keep_float
-    measured, paths = _Measured(simulation, judged, progress), simulation.layers
-    everything = simulation.everything(asked)
-    overall = measured.noise(everything)
-    owned = {path: simulation.owned(path) & everything for path in paths}
-    alone = {path: measured.noise(owned[path]) for path in paths}
-    cumulative, so_far = dict[str, float](), Parts()
-    for path in paths:
-        so_far |= owned[path]
-        cumulative[path] = measured.noise(so_far)
-    ranked = sorted(paths, key=lambda path: -alone[path])
-    examined = [path for path in ranked[:MOST_EXAMINED] if alone[path] > LEAST_NOISE]
-    by_weights = {path: measured.noise(Parts(owned[path].weights)) for path in examined}
-    kept = {path: measured.noise_with(asked | {path}) for path in examined if path not in asked}
+    measured = _Measured(simulation, judged, progress)
+    layers = _layers(measured, asked, short_paths(network))
+    examined = [path for path, layer in layers.items() if layer.weights_share is not None]
     moves = dict.fromkeys(move for path in examined for move in (frozenset((path,)), simulation.freeing(path)))
     steps = choose_float(measured.noise_with, list(moves), asked, simulation.macs)
-    total, all_macs, names = sum(alone.values()), sum(simulation.macs.values()), short_paths(network)
-    shares = {path: macs / all_macs for path, macs in simulation.macs.items()}
+    advised = [layers[path] for step in steps for path in step.paths]
+    obstacle = _obstacle(measured, asked, layers, advised)
     progress(DOING, 1.0)
     return NoiseRecord(
         passes=len(judged),
         calibrated_on=len(quantization.passes),
-        overall_db=snr_of(overall),
+        overall_db=snr_of(measured.noise_with(asked)),
         advised_db=snr_of(steps[-1].noise) if steps else None,
-        option=_option(names[path] for step in steps for path in step.paths) if steps else None,
-        advice=tuple(_advice(step, names, shares) for step in steps),
-        layers=tuple(
-            LayerNoise(
-                path=names[path],
-                number=paths.index(path) + 1,
-                left_float=path in asked,
-                macs=simulation.macs[path],
-                macs_share=shares[path],
-                low=simulation.made_by(path).low,
-                high=simulation.made_by(path).high,
-                alone_db=snr_of(alone[path]),
-                cumulative_db=snr_of(cumulative[path]),
-                noise_share=alone[path] / total if total else 0.0,
-                weights_share=min(1.0, by_weights[path] / alone[path]) if path in by_weights else None,
-                kept_gain_db=gain_db(overall, kept[path]) if path in kept else None,
-            )
-            for path in ranked
-        ),
+        option=" ".join(f"`keep_float` {quote(layer.path)}" for layer in advised) or None,
+        advice=tuple(_advice([layers[path] for path in step.paths], step.gain_db) for step in steps),
+        obstacle=obstacle,
+        layers=tuple(sorted(layers.values(), key=lambda layer: -layer.noise_share)),
     )
 
 
@@ -105,17 +83,17 @@ class _Measured:
     """Measures the noise of parts in int8; each set of parts once."""
 
     def __init__(self, simulation: Simulation, judged: Passes, progress: ReportProgress) -> None:
-        self._simulation, self._judged, self._progress = simulation, judged, progress
+        self.simulation, self._judged, self._progress = simulation, judged, progress
         self._most = 2 * len(simulation.layers) + MOST_EXAMINED * 4 + MOST_TRIED * MOST_STEPS
-        self._found: dict[Parts, float] = {}
+        self._found: dict[QuantisedParts, float] = {}
         self._float = [simulation.outputs(inputs) for inputs in judged]
-        self._signals = [power for power in _powers(self._float)]
+        self._signals = _powers(self._float)
 
     def noise_with(self, in_float: Move) -> float:
         """Measure the noise with everything in int8 but some layers."""
-        return self.noise(self._simulation.everything(in_float))
+        return self.noise(self.simulation.everything(in_float))
 
-    def noise(self, parts: Parts) -> float:
+    def noise(self, parts: QuantisedParts) -> float:
         """Return the noise over the signal: averaged over the outputs, each over all passes.
 
         Raises:
@@ -126,10 +104,10 @@ class _Measured:
             self._found[parts] = self._measure(parts)
         return self._found[parts]
 
-    def _measure(self, parts: Parts) -> float:
+    def _measure(self, parts: QuantisedParts) -> float:
         differences = list[list[Tensor]]()
         for inputs, expected in zip(self._judged, self._float, strict=True):
-            outputs = self._simulation.outputs(inputs, parts)
+            outputs = self.simulation.outputs(inputs, parts)
             if [x.shape for x in outputs] != [x.shape for x in expected]:
                 raise MnfpnError("the shapes of its outputs depend on values: they cannot be compared with float32's")
             differences.append([x - y for x, y in zip(outputs, expected, strict=True)])
@@ -145,16 +123,71 @@ def _powers(passes: list[list[Tensor]]) -> list[float]:
     return [sum(x.double().square().sum().item() for x in outputs) for outputs in zip(*passes, strict=True)]
 
 
-def _advice(step: FloatStep, names: Mapping[str, str], shares: Mapping[str, float]) -> FloatAdvice:
-    paths, share = tuple(names[path] for path in step.paths), sum(shares[path] for path in step.paths)
+def _layers(measured: _Measured, asked: Move, names: Mapping[str, str]) -> dict[str, LayerNoise]:
+    """Measure each layer, in the order in which they run; some figures only of those with the most noise."""
+    simulation = measured.simulation
+    everything, macs = simulation.everything(asked), simulation.macs
+    owned = {path: simulation.owned(path) & everything for path in simulation.layers}
+    alone = {path: measured.noise(parts) for path, parts in owned.items()}
+    cumulative, so_far = dict[str, float](), QuantisedParts()
+    for path, parts in owned.items():
+        so_far |= parts
+        cumulative[path] = measured.noise(so_far)
+    noisy = sorted((path for path in alone if alone[path] > LEAST_NOISE), key=lambda path: -alone[path])
+    by_weights = {path: measured.noise(QuantisedParts(owned[path].weights)) for path in noisy[:MOST_EXAMINED]}
+    overall, total = measured.noise(everything), sum(alone.values())
+    kept = {path: measured.noise_with(asked | {path}) for path in by_weights if path not in asked}
+    return {
+        path: LayerNoise(
+            path=names[path],
+            number=number,
+            left_float=path in asked,
+            macs=macs[path],
+            macs_share=macs[path] / sum(macs.values()),
+            low=simulation.made_by(path).low,
+            high=simulation.made_by(path).high,
+            alone_db=snr_of(alone[path]),
+            cumulative_db=snr_of(cumulative[path]),
+            noise_share=alone[path] / total if total else 0.0,
+            weights_share=min(1.0, by_weights[path] / alone[path]) if path in by_weights else None,
+            kept_gain_db=gain_db(overall, kept[path]) if path in kept else None,
+        )
+        for number, path in enumerate(simulation.layers, start=1)
+    }
+
+
+def _advice(layers: Sequence[LayerNoise], gain: float) -> FloatAdvice:
     return FloatAdvice(
-        paths=paths,
-        gain_db=step.gain_db,
-        macs_share=share,
-        sentence=f"leave {either(paths, 'and')} in float32: {step.gain_db:+.1f} dB "
-        f"for {percent(share, '.2g')} of the MACs",
+        paths=tuple(layer.path for layer in layers),
+        gain_db=gain,
+        macs_share=sum(layer.macs_share for layer in layers),
+        sentence=f"leave {_listed(layers)} in float32: {gain:+.1f} dB for {_share(layers)} of the MACs",
     )
 
 
-def _option(paths: Iterable[str]) -> str:
-    return " ".join(f"`keep_float` {quote(path)}" for path in paths)
+def _obstacle(
+    measured: _Measured, asked: Move, layers: Mapping[str, LayerNoise], advised: Sequence[LayerNoise]
+) -> str | None:
+    """Return why the layer with the most noise is not advised; None where it is, or has little noise."""
+    path, worst = max(layers.items(), key=lambda item: item[1].noise_share)
+    if worst in advised or worst.noise_share < LEAST_EXPLAINED or worst.weights_share is None:
+        return None
+    has = f"{worst.path} has {percent(worst.noise_share, '.0f')} of the noise"
+    by_map = worst.weights_share < 0.5
+    freeing = measured.simulation.freeing(path) if by_map else frozenset((path,))
+    if by_map and freeing == {path}:
+        values = f"its map has values from {worst.low:.3g} to {worst.high:.3g}"
+        return f"{has}: {values}, and an operation between layers that stays in int8 reads it"
+    needed = [layer for path, layer in layers.items() if path in freeing - asked]
+    if sum(layer.macs_share for layer in needed) <= MOST_MACS:
+        return None
+    gain = gain_db(measured.noise_with(asked), measured.noise_with(asked | freeing))
+    return f"{has}: leaving {_listed(needed)} in float32 would gain {gain:.1f} dB for {_share(needed)} of the MACs"
+
+
+def _listed(layers: Sequence[LayerNoise]) -> str:
+    return either([layer.path for layer in layers], "and")
+
+
+def _share(layers: Sequence[LayerNoise]) -> str:
+    return percent(sum(layer.macs_share for layer in layers), ".2g")

@@ -72,12 +72,22 @@ def column(network: nn.Module, path: str) -> Tensor:
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault of a layer, and the layers that read its map."""
+    """A fault of a layer, and the layers that read its map.
+
+    Attributes:
+        path: the layer.
+        plant: what plants the fault.
+        readers: the layers that read its map; for outlier weights, those that make the map it reads.
+        head: the kind of the network's head.
+        advised: whether few MACs in float32 help: not where an addition or a merge reads the map, nor where it or its
+            readers have many.
+    """
 
     path: str
     plant: Callable[[nn.Module, str, tuple[str, ...]], None]
     readers: tuple[str, ...]
     head: str = "none"
+    advised: bool = True
 
     def __str__(self) -> str:
         return f"{self.plant.__name__}-{self.path}"
@@ -132,22 +142,22 @@ def outlier_weight(network: nn.Module, path: str, readers: tuple[str, ...]) -> N
     column(network, path).fill_(100 * conv_of(network, path).weight.abs().max().item())
 
 
-LATERALS = tuple(f"pyramid.lateral.p{k}" for k in (2, 3, 4, 5))
 SMOOTHS = tuple(f"pyramid.smooth.p{k}" for k in (2, 3, 4, 5))
+LATERALS = tuple(f"pyramid.lateral.p{k}" for k in (2, 3, 4, 5))
 
 FAULTS = (
     Fault("stem", scaled_channel, ("stages.0.0.depthwise",)),
-    Fault("stages.1.0.expand", scaled_channel, ("stages.1.0.depthwise",)),
+    Fault("stages.1.0.expand", scaled_channel, ("stages.1.0.depthwise",), advised=False),
     Fault("stages.3.0.depthwise", scaled_channel, ("stages.3.0.project",)),
     Fault("stages.3.0.project", scaled_channel, ("stages.4.0.expand", "pyramid.lateral.p4")),
     Fault("stages.2.0.expand", blown_bias, ("stages.2.0.depthwise",)),
-    Fault("stages.2.1.project", blown_bias, ("stages.3.0.expand", "pyramid.lateral.p3")),
-    Fault("pyramid.lateral.p4", blown_bias, ("pyramid.smooth.p4", "pyramid.smooth.p3", "pyramid.smooth.p2")),
-    Fault("stages.1.0.depthwise", rare_outlier, ("stages.1.0.project",)),
+    Fault("stages.2.1.project", blown_bias, ("stages.3.0.expand", "pyramid.lateral.p3"), advised=False),
+    Fault("pyramid.lateral.p4", blown_bias, SMOOTHS[:3], advised=False),
+    Fault("stages.1.0.depthwise", rare_outlier, ("stages.1.0.project",), advised=False),
     Fault("stages.4.0.expand", outlier_weight, ("stages.3.0.project",)),
     Fault("stages.2.1.project", outlier_weight, ("stages.2.1.depthwise",)),
     Fault("pyramid.lateral.p4", outlier_weight, ("stages.3.0.project",)),
-    Fault("pyramid.smooth.p3", outlier_weight, LATERALS),
-    Fault("head.last", scaled_channel, ("head.dense",), "classifier"),
+    Fault("pyramid.smooth.p3", outlier_weight, LATERALS, advised=False),
+    Fault("head.last", scaled_channel, ("head.dense",), "classifier", advised=False),
     Fault("head.dense", outlier_weight, ("head.last",), "classifier"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.report.terminal.tables import Forms, Report, note, table
+from mnfpn_cli.report.terminal.tables import Forms, Line, Report, note, table
 from mnfpn_cli.text import counted, percent
 
 if TYPE_CHECKING:
@@ -52,17 +52,23 @@ def _cells(layer: LayerNoise, with_map: bool) -> list[str]:
         *((f"{_bound(layer.low)} to {_bound(layer.high)}",) if with_map else ()),
         "" if layer.alone_db is None else f"{layer.alone_db:.1f}",
         "" if layer.cumulative_db is None else f"{layer.cumulative_db:.1f}",
-        "is float" if layer.left_float else gain,
+        "float" if layer.left_float else gain,
         percent(layer.macs_share),
     ]
 
 
 def _advice(record: NoiseRecord) -> Report:
-    if not record.advice:
-        return [note("No few layers gain 1 dB each in float32 for at most 5 % of the MACs.")]
-    sentences = [one.sentence for one in record.advice]
-    lines = [note(f"{text[0].upper()}{text[1:]}.") for text in sentences]
-    return [*lines, note(f"{record.option} gives {_decibels(record.advised_db)}.")]
+    lines: Report = [_sentence(one.sentence) for one in record.advice]
+    if record.advice:
+        lines.append(note(f"{record.option} gives {_decibels(record.advised_db)}."))
+    elif record.obstacle is None:
+        lines.append(note("No few layers gain 1 dB each in float32 for at most 5 % of the MACs."))
+    return [*lines, *([_sentence(record.obstacle)] if record.obstacle else [])]
+
+
+def _sentence(text: str) -> Line:
+    """Make a line of a sentence, which may begin with a path: that has no capital letter."""
+    return note(f"{text[0].upper() if text.startswith('leave ') else text[0]}{text[1:]}.")
 
 
 def _bound(value: float) -> str:
