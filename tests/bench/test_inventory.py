@@ -1,5 +1,6 @@
 """What a machine runs networks by: planted runtimes, and those that there are."""
 
+from importlib.metadata import PackageNotFoundError
 from types import SimpleNamespace
 
 import pytest
@@ -83,7 +84,7 @@ def test_a_package_has_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def version(package: str) -> str:
         if package not in versions:
-            raise inventory.PackageNotFoundError(package)
+            raise PackageNotFoundError(package)
         return versions[package]
 
     monkeypatch.setattr(inventory, "version", version)
