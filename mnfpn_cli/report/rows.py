@@ -22,7 +22,7 @@ from mnfpn_cli.documents.runs import (
     RunsShowDocument,
     StoredRunRecord,
 )
-from mnfpn_cli.documents.runtimes import RuntimesDocument
+from mnfpn_cli.documents.runtimes import AbilityRecord, RuntimeRecord, RuntimesDocument
 from mnfpn_cli.documents.settings import PresetsDocument
 from mnfpn_cli.documents.shapes import LevelMap, ObservedMaps, PlannedMaps, ShapesDocument
 from mnfpn_cli.documents.summary import SummaryDocument
@@ -138,6 +138,11 @@ def rows_of(document: Document) -> tuple[list[str], list[FlatRow]]:
         case DetectDocument():
             fields = ["file", *DetectedBox.model_fields]
             return _in_order(({"file": one.file, **flat(box)} for one in document.images for box in one.boxes), fields)
+        case RuntimesDocument():
+            apart = ("abilities", "installs")
+            fields = [*(name for name in RuntimeRecord.model_fields if name not in apart), *AbilityRecord.model_fields]
+            abilities = ({**flat(one, apart), **flat(each)} for one in document.runtimes for each in one.abilities)
+            return _in_order(abilities, fields)
         case _:
             return _in_order(_rows(document))
 
@@ -160,9 +165,6 @@ def _rows(document: Document) -> Iterator[FlatRow]:
             yield from map(flat, document.presets)
         case MeasuredDocument():
             yield from map(flat, document.sweeps)
-        case RuntimesDocument():
-            for runtime in document.runtimes:
-                yield from ({**flat(runtime, ("abilities", "installs")), **flat(one)} for one in runtime.abilities)
         case RecommendDocument():
             for found in document.recommendations:
                 where = flat(found, ("picks", "step", "fastest"))
