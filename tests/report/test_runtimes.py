@@ -1,5 +1,7 @@
 """`mnfpn runtimes` as tables, of planted machines."""
 
+import pytest
+
 from mnfpn_cli.documents.runtimes import (
     AbilityRecord,
     ProcessorRecord,
@@ -86,6 +88,36 @@ def test_each_runtime_has_a_row_with_its_dtypes() -> None:
     assert rows["fused"] == ["2.13.0+cpu", "native", "native", "emulated", "–", "–"]
     assert rows["onnxruntime"] == ["–", "–", "–", "–", "–", "–"]
     assert rows["openvino"] == ["2026.4.1", "native", "–", "–", "native", "–"]
+
+
+@pytest.mark.parametrize(
+    ("infers", "trains", "words"),
+    [
+        (FLOATS, FLOATS, "all of these"),
+        ((*FLOATS, "int8"), FLOATS, "all but int8"),
+        (FLOATS, ("float32",), "float32"),
+        (FLOATS, (), "–"),
+        (("float32",), ("float32", "int8"), "float32, int8"),
+        ((), (), "–"),
+    ],
+)
+def test_training_is_said_in_few_words(infers: tuple[str, ...], trains: tuple[str, ...], words: str) -> None:
+    """Beside the dtypes of inference."""
+    document = machine()
+    abilities = tuple(
+        AbilityRecord(
+            device="cpu",
+            dtype=dtype,
+            support="native",
+            no_inference=None if dtype in infers else "no",
+            no_training=None if dtype in trains else "no",
+        )
+        for dtype in ITEM_BYTES
+    )
+    only = document.runtimes[0].model_copy(update={"abilities": abilities})
+    shown = text(document.model_copy(update={"runtimes": (only,)}))
+    (row,) = (line for line in shown.splitlines() if line.startswith("eager") and "2.13.0" in line)
+    assert row.endswith(f"  {words}")
 
 
 def test_runtimes_that_lack_the_same_for_the_same_reason_share_a_row() -> None:

@@ -53,12 +53,20 @@ def _dtypes(document: RuntimesDocument, device: str) -> Table:
     made = table(f"Runtimes on {device}", "Runtime", "Version", *ITEM_BYTES, "Training")
     for runtime in document.runtimes:
         abilities = _on(runtime, device)
-        infers = [one.dtype for one in abilities if one.no_inference is None]
-        trains = [one.dtype for one in abilities if one.no_training is None]
         words = [NO if one.no_inference else one.support or "yes" for one in abilities]
-        training = "all of these" if trains and trains == infers else phrases(", ".join(trains) or NO)
+        training = phrases(_training(abilities))
         made.add_row(runtime.name, runtime.version or NO, *words, training)
     return made
+
+
+def _training(abilities: Sequence[AbilityRecord]) -> str:
+    """In which of the dtypes that it runs a runtime is trained too."""
+    infers = [one.dtype for one in abilities if one.no_inference is None]
+    trains = [one.dtype for one in abilities if one.no_training is None]
+    others = [dtype for dtype in infers if dtype not in trains]
+    if not trains or not set(trains) <= set(infers) or len(others) > 1:
+        return ", ".join(trains) or NO
+    return f"all but {others[0]}" if others else "all of these"
 
 
 def _on(runtime: RuntimeRecord, device: str) -> list[AbilityRecord]:
