@@ -34,8 +34,8 @@ BY_ONEDNN = frozenset(("eager", "channels-last", "compiled", "fused", "openvino"
 """The runtimes whose convolutions on the CPU are oneDNN's, which heeds its cap; the others have kernels of their own.
 """
 
-INSTALLS = re.compile(r"pip install (?:'[^']+'|\S+)(?: (?:'[^']+'|\S+))*")
-"""The command at the end of a reason: ``not installed: pip install 'mnfpn[onnx]'``."""
+INSTALLS = re.compile(r"pip install (?:'[^']+'|[\w\[\],.-]*\w)")
+"""The command in a reason: ``not installed: pip install 'mnfpn[onnx]'``."""
 
 
 def runtimes_document(devices: Iterable[torch.device]) -> RuntimesDocument:

@@ -11,15 +11,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
 
 import torch
 
+from mnfpn_cli.documents.runtimes import Support
 from mnfpn_cli.settings.input import DType
-
-Support = Literal["native", "emulated"]
-"""Whether a CPU has instructions for a dtype; else libraries convert to another one, or compose several instructions.
-"""
 
 X86 = (
     *("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "avx512_fp16"),

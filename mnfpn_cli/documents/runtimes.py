@@ -7,15 +7,17 @@ from pydantic import Field
 from mnfpn_cli.documents.base import Document, Message, Record, Word
 from mnfpn_cli.settings.input import DType
 
-SupportWord = Literal["native", "emulated"]
+Support = Literal["native", "emulated"]
+"""Whether a CPU has instructions for a dtype; else libraries convert to another one, or compose several instructions.
+"""
 
 
 class SupportRecord(Record):
     """How the processor computes in a dtype, by a library that heeds the cap of oneDNN."""
 
     dtype: DType = Field(description="The element type.")
-    support: SupportWord | None = Field(
-        description="native: by instructions of its own; emulated: by others, or by conversion to float32; null: unknown."
+    support: Support | None = Field(
+        description="native: by instructions of its own; emulated: by other instructions, or in float32; null: unknown."
     )
     why_emulated: str | None = Field(description="Why it is emulated; null where it is not.")
 
@@ -39,7 +41,7 @@ class AbilityRecord(Record):
 
     device: Word = Field(description="The device.")
     dtype: DType = Field(description="The element type.")
-    support: SupportWord | None = Field(
+    support: Support | None = Field(
         description="How the device computes in the dtype by this runtime; null where that is unknown, as of a GPU."
     )
     no_inference: Message | None = Field(description="Why it does not run inference; null where it does.")

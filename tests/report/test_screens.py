@@ -26,6 +26,7 @@ from mnfpn_cli.report.terminal.plain import as_text
 from mnfpn_cli.report.terminal.profile import layers_tables
 from mnfpn_cli.report.terminal.recommend import OBJECTIVE, recommend_report
 from mnfpn_cli.report.terminal.runs import list_report, show_report
+from mnfpn_cli.report.terminal.runtimes import runtimes_tables
 from mnfpn_cli.report.terminal.screen import print_report
 from mnfpn_cli.report.terminal.shapes import shapes_tables
 from mnfpn_cli.report.terminal.summary import counts_tables
@@ -50,6 +51,7 @@ from tests.report.stores import EAGER, Made, at, make_store
 from tests.report.test_compare import FASTER, RESULT, tables
 from tests.report.test_counts import COUNTS
 from tests.report.test_layers import PROFILE
+from tests.report.test_runtimes import machine
 from tests.snapshots import check
 
 if TYPE_CHECKING:
@@ -181,6 +183,7 @@ OTHERS: dict[str, Callable[[], Report]] = {
     "by-layer": lambda: layers_tables("Where the time goes", PROFILE),
     "compare": compare_of,
     "counts": lambda: counts_tables(COUNTS),
+    "runtimes": lambda: runtimes_tables(read_back(machine(("cpu", "cuda:0"), "ONEDNN_MAX_CPU_ISA=AVX2"))),
     "shapes": shapes_of,
 }
 WIDTHS = (60, 72, 80, 100, 120, 200)

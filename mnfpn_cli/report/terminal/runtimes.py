@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 
     from mnfpn_cli.documents.runtimes import AbilityRecord, ProcessorRecord, RuntimeRecord, RuntimesDocument
 
+EMULATED = (
+    "Emulated: the processor has no instructions for the dtype, or may not use them; libraries compose it of several "
+    "others, or compute in float32."
+)
+
 NO = "–"
 """What a runtime does not run."""
 
@@ -19,6 +24,8 @@ NO = "–"
 def runtimes_tables(document: RuntimesDocument) -> Report:
     """The processor, the dtypes of each runtime on each device, why it lacks the others, and how to install more."""
     report: Report = [_processor(document.processor)]
+    if any(one.support == "emulated" for one in document.processor.dtypes):
+        report.append(note(EMULATED, "dim"))
     for device in document.devices:
         report += [_dtypes(document, device), *_missing(document, device)]
     commands = dict.fromkeys(line for runtime in document.runtimes for line in runtime.installs)
@@ -34,7 +41,7 @@ def _processor(processor: ProcessorRecord) -> Table:
         rows.append(("oneDNN uses", f"{_listed(usable)} ({processor.cap})"))
     for word in ("native", "emulated"):
         dtypes = [one.dtype for one in processor.dtypes if one.support == word]
-        rows.append((word, ", ".join(dtypes) or "none")) if dtypes else None
+        rows += [(word, ", ".join(dtypes))] if dtypes else []
     return pairs("This machine", rows)
 
 
@@ -46,12 +53,20 @@ def _dtypes(document: RuntimesDocument, device: str) -> Table:
     made = table(f"Runtimes on {device}", "Runtime", "Version", *ITEM_BYTES, "Training")
     for runtime in document.runtimes:
         abilities = _on(runtime, device)
-        infers = [one.dtype for one in abilities if one.no_inference is None]
-        trains = [one.dtype for one in abilities if one.no_training is None]
         words = [NO if one.no_inference else one.support or "yes" for one in abilities]
-        training = "all of these" if trains and trains == infers else phrases(", ".join(trains) or NO)
+        training = phrases(_training(abilities))
         made.add_row(runtime.name, runtime.version or NO, *words, training)
     return made
+
+
+def _training(abilities: Sequence[AbilityRecord]) -> str:
+    """In which of the dtypes that it runs a runtime is trained too."""
+    infers = [one.dtype for one in abilities if one.no_inference is None]
+    trains = [one.dtype for one in abilities if one.no_training is None]
+    others = [dtype for dtype in infers if dtype not in trains]
+    if not trains or not set(trains) <= set(infers) or len(others) > 1:
+        return ", ".join(trains) or NO
+    return f"all but {others[0]}" if others else "all of these"
 
 
 def _on(runtime: RuntimeRecord, device: str) -> list[AbilityRecord]:
