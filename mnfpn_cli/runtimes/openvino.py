@@ -1,7 +1,7 @@
 """OpenVINO, Intel's runtime for CPUs, on the graph that `torch.export` traces; in int8 as nncf quantises it."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -195,22 +195,46 @@ def _torch_dtype(type: "Type") -> torch.dtype:
 DTYPES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16", "i8": "int8", "u8": "int8"}
 """Our names of the precisions that OpenVINO's operators compute in; unsigned activations are of int8 as well."""
 
-MULTIPLIES = {"Convolution", "Deconvolution", "FullyConnected", "MatMul"}
+SUBGRAPH = "Subgraph"
+"""The type of an operator that is made for a chain of operations; on one thread, small matrix products are in some."""
+
+MULTIPLIES = {"Convolution", "Deconvolution", "FullyConnected", "MatMul", SUBGRAPH}
 CONVERTS = {"Convert", "FakeQuantize", "Quantize", "Reorder"}
 """Types of executed operators: those with MACs, and those that may convert between element types."""
 
 
-class _Layer(NamedTuple):
-    """A layer of a model: its path, where that is known, and its MACs."""
+DEQUANTIZED = "/DequantizationMultiply"
+"""The end of the name of what follows a layer in int8, and turns its sums into values."""
 
+
+class _Layer(NamedTuple):
+    """A layer of a model: the name of its node, its path where that is known, and its MACs."""
+
+    node: str
     path: str
     macs: int
 
 
 def _layers(model: "Model") -> dict[str, _Layer]:
-    """Return the layers of a model whose MACs are known, by the names of their nodes."""
-    nodes = ((node.get_friendly_name(), node, macs_of(node)) for node in mac_nodes(model))
-    return {name: _Layer(path_of(node) or name, macs) for name, node, macs in nodes if macs is not None}
+    """Return the layers of a model whose MACs are known, by the names that operators have which execute them."""
+    layers = dict[str, _Layer]()
+    for node in mac_nodes(model):
+        name, macs = node.get_friendly_name(), macs_of(node)
+        if macs is not None:
+            layer = _Layer(name, path_of(node) or name, macs)
+            # A dense layer has the name of its bias where the kernel adds it, or of what follows it in int8.
+            names = [name, name + DEQUANTIZED, *_names_of_biases(node)]
+            layers.update(dict.fromkeys(names, layer))
+    return layers
+
+
+def _names_of_biases(node: "Node") -> Iterator[str]:
+    """Yield the names of the sums with constants that follow a node."""
+    for target in node.output(0).get_target_inputs():
+        follower = target.get_node()
+        types = {value.get_node().get_type_name() for value in follower.input_values()}
+        if follower.get_type_name() == "Add" and "Constant" in types:
+            yield follower.get_friendly_name()
 
 
 class _Executed(NamedTuple):
@@ -232,14 +256,18 @@ class _Executed(NamedTuple):
 def _executed(compiled: "CompiledModel", layers: Mapping[str, _Layer]) -> ExecutedGraph:
     """Return what a compiled model executes; one operator may execute several layers."""
     executed = [_executed_operator(node) for node in compiled.get_runtime_model().get_ordered_ops()]
-    operators = tuple(
-        Operator(layers[name].path, DTYPES.get(one.precision, one.precision), layers[name].macs)
-        for one in executed
-        if one.type in MULTIPLIES
-        for name in one.sources
-        if name in layers
-    )
-    return ExecutedGraph(operators, _conversions(executed))
+    operators = dict[str, Operator]()
+    for one in executed:
+        for name in one.sources if one.type in MULTIPLIES else ():
+            if (layer := layers.get(name)) and (one.type != SUBGRAPH or name == layer.node):
+                operators.setdefault(layer.node, Operator(layer.path, _dtype(one, layer), layer.macs))
+    return ExecutedGraph(tuple(operators.values()), _conversions(executed))
+
+
+def _dtype(one: _Executed, layer: _Layer) -> str:
+    """Return what a layer computes in; of a chain, OpenVINO gives the precision of what goes in."""
+    in_int8 = one.type == SUBGRAPH and layer.node + DEQUANTIZED in one.sources
+    return "int8" if in_int8 else DTYPES.get(one.precision, one.precision)
 
 
 def _executed_operator(node: "Node") -> _Executed:
@@ -262,6 +290,6 @@ def _conversions(executed: Sequence[_Executed]) -> int:
 
 
 def _only_converts(one: _Executed) -> bool:
-    if one.type == "Subgraph":  # a kernel made for a chain of operations
+    if one.type == SUBGRAPH:
         return all("/fq_" in name or "Dequantization" in name for name in one.sources)
     return one.type in CONVERTS

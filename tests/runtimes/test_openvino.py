@@ -102,6 +102,7 @@ class Ends(nn.Module):
         self.dense = nn.Linear(6, 5)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Turn images (n, 3, 4, 6) into maps and other tensors."""
         y = self.first(x).relu()
         z = y + self.second(y)
         halved = nn.functional.interpolate(z, scale_factor=0.5, mode="bilinear")
@@ -160,7 +161,9 @@ class Products(nn.Module):
         self.twice = nn.Linear(7, 7)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.grouped_up(self.up(self.grouped(x)))  # (1, 4, 5, 5) (1, 6, 3, 3) (1, 4, 6, 6) (1, 6, 7, 7)
+        """Turn maps (n, 4, 5, 5) into products (n, 6, 7, 7)."""
+        y = self.grouped(x)  # (n, 6, 3, 3)
+        y = self.grouped_up(self.up(y))  # (n, 4, 6, 6), then (n, 6, 7, 7)
         return self.twice(self.twice(y)) @ y.transpose(2, 3)
 
 

@@ -90,7 +90,7 @@ def test_all_macs_are_in_int8(prepared: Prepared) -> None:
 def test_layers_that_stay_in_float32_are_executed_in_it(prepared: Prepared) -> None:
     """The share of int8 says so by their MACs, and there are conversions around them."""
     names = {name for name, module in job(SMALL).network.named_modules() if isinstance(module, nn.Conv2d)}
-    floating = frozenset(name for name in names if name.startswith(("pyramid.", "stages.1.0.")))
+    floating = frozenset(name for name in names if name.startswith("stages.1.0."))
     graph = graph_of(openvino.prepare(quantised(keep_float=floating)))
     assert {one.name: one.dtype for one in graph.operators} == {
         name: "float32" if name in floating else "int8" for name in names
@@ -109,6 +109,7 @@ class Repeats(nn.Module):
         self.dense = nn.Linear(8, 8)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Turn images (n, 3, h, w) into values (n, 8)."""
         y = self.again(self.again(self.stem(x)).relu()).relu()
         return self.dense(self.dense(y.mean((2, 3))).relu())
 
