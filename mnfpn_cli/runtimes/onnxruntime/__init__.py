@@ -1,8 +1,10 @@
 """ONNX Runtime, on the network as `mnfpn export` writes it, for one size; external networks are written likewise."""
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,12 +14,15 @@ from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.export.formats import import_onnxruntime
 from mnfpn_cli.measure.memory import ran_out_of_memory
-from mnfpn_cli.runtimes.runtime import Job, Prepared
+from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Prepared
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession, IOBinding
+    from onnx import ModelProto
+    from onnxruntime import InferenceSession, IOBinding, SessionOptions
+
+    from mnfpn_cli.export.onnx_layers import OnnxLayer
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 """Packages that write the model and run it."""
@@ -35,19 +40,27 @@ TYPES = {
 }
 """torch's dtypes, by ONNX Runtime's names."""
 
+NOT_ON_CPU: dict[DType, str] = {
+    "bfloat16": "has no convolutions in bfloat16 on the CPU",
+    "float16": "computes float16 in float32 on the CPU",
+}
+"""Dtypes that its kernels for CPUs do not have: it converts the weights when a model is loaded, or refuses it (1.31)."""
+
 ANY_NETWORK = True
 
 
 def unavailable_reason(device: torch.device, dtype: DType, train: bool) -> str | None:
-    """Return why it cannot run here: it is for inference in float32, on the CPU or, where installed for it, on CUDA."""
+    """Return why it cannot run here: for inference, in float32 on the CPU or CUDA, in int8 on the CPU."""
     if train:
         return "inference only"
     if any(find_spec(name) is None for name in PACKAGES):
         return "not installed: pip install 'mnfpn[onnx]'"
     if device.type not in PROVIDERS:
         return "runs on the CPU and on CUDA alone"
-    if dtype != "float32":
-        return "float32 only"
+    if device.type == "cuda" and dtype != "float32":
+        return "float32 only on CUDA; int8 on the CPU"
+    if dtype in NOT_ON_CPU:
+        return NOT_ON_CPU[dtype]
     return _missing_for_cuda() if device.type == "cuda" else None
 
 
@@ -58,14 +71,18 @@ def _missing_for_cuda() -> str | None:
 
 
 def prepare(job: Job) -> Prepared:
-    """Convert the network to ONNX, and load it. Inputs and outputs are torch tensors, which a pass does not copy.
+    """Convert the network to ONNX, quantise it where the job says so, and load it.
+
+    Inputs and outputs are torch tensors, which a pass does not copy.
 
     Raises:
         MnfpnError: where the network cannot be converted, or ONNX Runtime cannot run it.
     """
     inputs = tuple(tensor.to(job.device).contiguous() for tensor in job.inputs)
     try:
-        run = _bound(_session(_onnx(job), job.device), inputs)
+        model, layers = _onnx(job)
+        content = model.SerializeToString()
+        run = _bound(_session(content, job.device), inputs)
         run()
     except MnfpnError:
         raise
@@ -73,7 +90,12 @@ def prepare(job: Job) -> Prepared:
         if ran_out_of_memory(error):
             raise
         raise MnfpnError(f"ONNX Runtime cannot run the network: {first_line(error)}") from error
-    return Prepared(run, inputs, outside_torch=job.device.type == "cuda")
+
+    def graph() -> ExecutedGraph:
+        return _executed(content, job.device, layers)
+
+    cuda = job.device.type == "cuda"
+    return Prepared(run, inputs, outside_torch=cuda, graph=graph, file_bytes=len(content))
 
 
 @dataclass(frozen=True)
@@ -91,24 +113,51 @@ class BoundPass:
         return self.outputs
 
 
-def _onnx(job: Job) -> bytes:
+def _onnx(job: Job) -> "tuple[ModelProto, tuple[OnnxLayer, ...]]":
+    """Return the model of a job, and its layers as they are before it is quantised."""
     from mnfpn_cli.export import onnx as as_onnx  # takes two seconds, which only a run should cost
+    from mnfpn_cli.export.onnx_dtypes import to_int8
+    from mnfpn_cli.export.onnx_layers import layers_of
 
-    return as_onnx.write_pass(job.network, job.inputs)
+    model, paths = as_onnx.pass_model(job.network, job.inputs)
+    layers = layers_of(model, paths)
+    return to_int8(model, paths, job.quantization) if job.quantization else model, layers
+
+
+def _executed(content: bytes, device: torch.device, layers: "tuple[OnnxLayer, ...]") -> ExecutedGraph:
+    import onnx
+
+    from mnfpn_cli.runtimes.onnxruntime.executed import executed_graph
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "optimized.onnx")
+        options = _options()
+        options.optimized_model_filepath = str(path)
+        _started(content, device, options)
+        return executed_graph(onnx.load(path), onnx.load_from_string(content), layers)
 
 
 def _session(content: bytes, device: torch.device) -> "InferenceSession":
-    onnxruntime = import_onnxruntime()
-    provider = PROVIDERS[device.type]
-    options = onnxruntime.SessionOptions()
+    return _started(content, device, _options())
+
+
+def _options() -> "SessionOptions":
+    options = import_onnxruntime().SessionOptions()
     options.log_severity_level = 3  # errors only
     options.intra_op_num_threads = torch.get_num_threads()
     # Otherwise its threads spin after a pass, and take cores from the runtime that is timed next: eager PyTorch took
     # twice as long.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    return options
+
+
+def _started(content: bytes, device: torch.device, options: "SessionOptions") -> "InferenceSession":
+    provider = PROVIDERS[device.type]
     settings: dict[str, Any] = {"device_id": device.index or 0} if device.type == "cuda" else {}
     # The fallback to the CPU would print to standard output, which is for results.
-    session = onnxruntime.InferenceSession(content, options, providers=[(provider, settings)], enable_fallback=0)
+    session = import_onnxruntime().InferenceSession(
+        content, options, providers=[(provider, settings)], enable_fallback=0
+    )
     if session.get_providers()[0] != provider:  # it falls back to the CPU, and reports it only in its log
         raise MnfpnError(f"ONNX Runtime's {provider} does not start on this machine")
     return session
