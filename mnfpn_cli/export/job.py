@@ -1,7 +1,7 @@
 """What a format writes to a file, and what it reads back: the interface of the modules that know one format each."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -42,7 +42,7 @@ class FileJob:
     least: int = 1
     opset: int | None = None
     plan: NetworkPlan | None = None
-    metadata: Mapping[str, str] = {}
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
