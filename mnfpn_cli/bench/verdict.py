@@ -55,7 +55,7 @@ def _speed(result: PrecisionResult) -> str:
     if ratio is None:
         return f"{dtype} was not timed in turn with {reference}"
     if ratio.interval is None:
-        return f"{dtype} is {_times(ratio.value)} × as fast as {reference}, of too few passes for an interval"
+        return f"{dtype} is {_times(ratio.value)} × as fast as {reference} (too few passes for an interval)"
     low, high = ratio.interval
     interval = f"{_times(low)} to {_times(high)}"
     if round(low, 2) > 1:

@@ -163,7 +163,7 @@ def test_agreement_of_classes_and_boxes_is_given() -> None:
     ("ratio", "words"),
     [
         (None, "int8 was not timed in turn with float32"),
-        (TimeRatio(2.0, None, PAIRED), "int8 is 2.0 × as fast as float32, of too few passes for an interval"),
+        (TimeRatio(2.0, None, PAIRED), "int8 is 2.0 × as fast as float32 (too few passes for an interval)"),
         (speed_up(1.0, 0.98, 1.03), "int8 is no faster than float32: 0.98 to 1.03 × as fast"),
         (speed_up(1.003, 1.001, 1.004), "int8 is no faster than float32: 1.00 to 1.00 × as fast"),
         (
