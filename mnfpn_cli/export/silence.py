@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
 
 
 @contextmanager
@@ -42,7 +43,7 @@ def native_stderr_silenced() -> Iterator[None]:
     except OSError:  # it is closed
         before = None
     try:
-        with open(os.devnull, "w", encoding="utf-8") as nothing, redirect_stderr(nothing):
+        with Path(os.devnull).open("w", encoding="utf-8") as nothing, redirect_stderr(nothing):
             if before is not None:
                 os.dup2(nothing.fileno(), 2)
             yield

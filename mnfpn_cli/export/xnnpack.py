@@ -1,4 +1,4 @@
-"""Lower a network to XNNPACK, ExecuTorch's kernels for the CPUs of phones, in float32 or int8; load it in this process."""
+"""Lower a network to XNNPACK, ExecuTorch's kernels for the CPUs of phones, in float32 or int8, and load it here."""
 
 import gc
 from collections.abc import Iterator, Mapping, Sequence

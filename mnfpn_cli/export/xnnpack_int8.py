@@ -1,4 +1,4 @@
-"""Prepare a traced network for quantisation by PT2E, torch's way: shared weights, observers, and layers left in float32."""
+"""Prepare a traced network for int8 by PT2E: weights of its own for each operator, observers, layers in float32."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, cast

@@ -1,6 +1,5 @@
 """ExecuTorch: where it runs, how it is set up, and what its own graph says that it executed."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
@@ -181,9 +180,9 @@ def test_a_layer_that_is_called_twice_is_quantised_twice(capfd: pytest.CaptureFi
 
 
 @pytest.fixture(params=preset_names())
-def preset(request: pytest.FixtureRequest) -> Iterator[NetworkSettings]:
+def preset(request: pytest.FixtureRequest) -> NetworkSettings:
     """Each preset, with few layers."""
-    yield shortened(request.param).at(Size(64, 96))
+    return shortened(request.param).at(Size(64, 96))
 
 
 @needs_executorch
