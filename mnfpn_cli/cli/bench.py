@@ -53,9 +53,12 @@ class CaseOptions:
         ),
     ] = None
     train: Annotated[bool, measuring_flag("--train", TRAIN_HELP, OPTIONS)] = False
-    by_layer: Annotated[bool, measuring_flag("--by-layer", "Also time each layer, and rank what to make faster.")] = (
-        False
-    )
+    by_layer: Annotated[
+        bool,
+        measuring_flag(
+            "--by-layer", "Also time each layer, and rank what to make faster; for int8, which layers lose it."
+        ),
+    ] = False
     roofline: Annotated[
         bool, measuring_flag("--roofline", "Also measure the peak rates of the device, and how close each layer comes.")
     ] = False
@@ -126,7 +129,7 @@ def bench(
     Examples:
         mnfpn bench --size 320 --batch 1,8
         mnfpn bench --preset mobilenetv2-fpnlite --runtime all
-        mnfpn bench --runtime eager,openvino --dtype float32,int8 --calibration photos/
+        mnfpn bench --runtime all --dtype float32,int8 --calibration photos/
         mnfpn bench --model torchvision.models:resnet18 --batch 8
     """
     from mnfpn_cli.cli.output import emit

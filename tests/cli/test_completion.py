@@ -28,7 +28,7 @@ ASKED: list[tuple[str, list[str]]] = [
     ("bench --runtime ", [*runtime_names(), "all"]),
     ("bench --device ", ["auto", "cpu", "cuda", "mps"]),
     ("compare --device c", ["cpu", "cuda"]),
-    ("bench --dtype ", ["float32", "bfloat16", "float16"]),
+    ("bench --dtype ", ["float32", "bfloat16", "float16", "int8"]),
     ("export --format ", ["onnx", "torch-export", "safetensors"]),
     ("summary --format m", ["markdown"]),
     ("summary --sort m", ["macs"]),
