@@ -128,7 +128,6 @@ def bench(
 
     Examples:
         mnfpn bench --size 320 --batch 1,8
-        mnfpn bench --preset mobilenetv2-fpnlite --runtime all
         mnfpn bench --runtime all --dtype float32,int8 --calibration photos/
         mnfpn bench --model torchvision.models:resnet18 --batch 8
     """

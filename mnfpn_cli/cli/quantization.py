@@ -10,10 +10,7 @@ from mnfpn_cli.cli.help import MORE
 from mnfpn_cli.cli.paths import Reads
 from mnfpn_cli.settings.quantization import QuantizationCase, parse_pixels, quantization_case
 
-CALIBRATION_HELP = (
-    "Calibrate int8 with the images of a folder, or the inputs in an .npz, and judge outputs by every fourth of them "
-    "(default: random images, which tell nothing about what int8 loses)."
-)
+CALIBRATION_HELP = "Calibrate int8 and judge outputs with a folder of images, or an .npz (default: random images)."
 
 
 @dataclass(frozen=True)
@@ -24,7 +21,7 @@ class QuantizationOptions:
     keep_float: Annotated[
         list[str] | None,
         Option(
-            help="Leave these layers, and all below them, in float32. Can be repeated, or hold several, by commas.",
+            help="Leave these layers in float32. Can be repeated.",
             metavar="PATH,...",
         ),
     ] = None

@@ -178,7 +178,10 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: api.audit(SETTINGS, weights_key="ema"), "weights_key: requires weights"),
     (lambda: api.shapes(SETTINGS, weights_key=3), "weights_key: must be text, got an object of type int"),  # type: ignore[arg-type]
     (lambda: api.summary(CONV, size=(8, "8")), 'size: must be as "600x900", (600, 900), or 600'),  # type: ignore[arg-type]
-    (lambda: api.shapes(SETTINGS, dtype="float8"), "dtype: must be one of float32, bfloat16, float16, got 'float8'"),  # type: ignore[arg-type]
+    (
+        lambda: api.shapes(SETTINGS, dtype="float8"),
+        "dtype: must be one of float32, bfloat16, float16, int8, got 'float8'",
+    ),  # type: ignore[arg-type]
     (lambda: api.shapes(SETTINGS, batch=0), "batch: must be a whole number from 1 to 65536, got 0"),
     (lambda: api.shapes(CONV, 64, verify=True), "verify: must be left out for a network without settings"),
     (lambda: api.bench(CONV, X, batch=2), "batch: cannot be used with inputs, which already gives the shape"),
