@@ -10,6 +10,7 @@ from functools import cache, partialmethod
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch.fx import Node as TracedNode
 
 from mnfpn_cli.quantization.quantization import Quantization
@@ -151,6 +152,9 @@ MACS: "dict[str, Callable[[Node], int]]" = {
 def quantize_model(model: "Model", quantization: Quantization) -> "Model":
     """Return a model in int8, its weights per output channel; the same passes give the same model.
 
+    Where sums saturate in 16 bits, weights have 7 bits: on a CPU without VNNI that is 28 dB instead of 12 for a small
+    network of inverted residuals, and on one with it 28 instead of 31.
+
     Raises:
         Exception: any error of nncf or of OpenVINO.
     """
@@ -159,8 +163,34 @@ def quantize_model(model: "Model", quantization: Quantization) -> "Model":
     with _silent_nncf(), _telemetry_blocked():
         passes = nncf.Dataset(quantization.passes, lambda tensors: [one.contiguous().numpy() for one in tensors])
         ignored = nncf.IgnoredScope(names=kept)
-        quantised: Model = nncf.quantize(model, passes, subset_size=len(quantization.passes), ignored_scope=ignored)
+        narrow = nncf.OverflowFix.ENABLE if sums_saturate() else nncf.OverflowFix.FIRST_LAYER  # the usual one
+        quantised: Model = nncf.quantize(
+            model,
+            passes,
+            subset_size=len(quantization.passes),
+            ignored_scope=ignored,
+            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=narrow),
+        )
     return quantised
+
+
+@cache
+def sums_saturate() -> bool:
+    """Return whether OpenVINO adds products of int8 in 16 bits here, where sums saturate; a CPU with VNNI has 32.
+
+    One convolution shows it, whatever the processor is called and whichever of its instructions are hidden.
+    """
+    openvino = import_openvino()
+    ops, channels = openvino.opset13, 64
+    x = ops.parameter([1, channels, 8, 8], np.float32)
+    weights = ops.constant(np.full((channels, channels, 1, 1), 127, np.float32))
+    values = ops.fake_quantize(x, *map(np.float32, (0, 255, 0, 255)), 256)
+    weights = ops.fake_quantize(weights, *map(np.float32, (-127, 127, -127, 127)), 255)
+    product = ops.convolution(values, weights, [1, 1], [0, 0], [0, 0], [1, 1])
+    model = openvino.Model([product], [x])
+    compiled = openvino_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    (sums,) = compiled([np.full(x.shape, 255, np.float32)]).values()
+    return bool(sums.min() < 0.9 * channels * 255 * 127)
 
 
 def _import_nncf() -> Any:
