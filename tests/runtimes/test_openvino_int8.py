@@ -140,7 +140,8 @@ class Repeats(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Turn images (n, 3, h, w) into values (n, 8)."""
         y = self.again(self.again(self.stem(x)).relu()).relu()
-        return self.dense(self.dense(y.mean((2, 3))).relu())
+        values: Tensor = self.dense(self.dense(y.mean((2, 3))).relu())
+        return values
 
 
 @needs_nncf
