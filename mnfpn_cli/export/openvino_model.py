@@ -10,6 +10,7 @@ from functools import cache, partialmethod
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch.fx import Node as TracedNode
 
 from mnfpn_cli.quantization.quantization import Quantization
@@ -71,7 +72,7 @@ def convert_program(program: "ExportedProgram", shapes: Sequence[tuple[int, ...]
         model: Model = openvino.convert_model(decoder, input=[openvino.PartialShape(list(shape)) for shape in shapes])
     calls = Counter[str]()
     for node in mac_nodes(model):
-        if path := path_of(node):
+        if path := node_path(node):
             calls[path] += 1
             # A layer that runs twice has two nodes, and their names must differ.
             node.set_friendly_name(path if calls[path] == 1 else f"{path}/{calls[path]}")
@@ -105,7 +106,7 @@ def _mark_path(decoder: Any, node: "Node") -> None:
         node.get_rt_info()[PATH] = next(reversed(modules.values()))[0]
 
 
-def path_of(node: "Node") -> str:
+def node_path(node: "Node") -> str:
     """Return the path of the module that a node is made for; an empty text where it is unknown."""
     information = node.get_rt_info()
     return str(information[PATH].value) if PATH in information else ""
@@ -116,7 +117,7 @@ def mac_nodes(model: "Model") -> "list[Node]":
     return [node for node in model.get_ordered_ops() if node.get_type_name() in MACS]
 
 
-def macs_of(node: "Node") -> int | None:
+def node_macs(node: "Node") -> int | None:
     """Return the MACs of a convolution or a matrix product; None where its shapes depend on values."""
     shapes = [node.get_output_partial_shape(0), *(x.get_partial_shape() for x in node.inputs())]
     return MACS[node.get_type_name()](node) if all(shape.is_static for shape in shapes) else None
@@ -133,9 +134,9 @@ def _per_input(axis: int) -> "Callable[[Node], int]":
 
 
 def _of_product(node: "Node") -> int:
-    shape = list(node.input(0).get_shape())
-    inner: int = shape[-2] if node.get_attributes()["transpose_a"] and len(shape) > 1 else shape[-1]
-    return prod(node.output(0).shape) * inner
+    shape, elements = list(node.input(0).get_shape()), prod(node.output(0).shape)
+    inner = shape[-2] if node.get_attributes()["transpose_a"] and len(shape) > 1 else shape[-1]
+    return int(elements * inner)
 
 
 MACS: "dict[str, Callable[[Node], int]]" = {
@@ -151,16 +152,45 @@ MACS: "dict[str, Callable[[Node], int]]" = {
 def quantize_model(model: "Model", quantization: Quantization) -> "Model":
     """Return a model in int8, its weights per output channel; the same passes give the same model.
 
+    Where sums saturate in 16 bits, weights have 7 bits: on a CPU without VNNI that is 28 dB instead of 12 for a small
+    network of inverted residuals, and on one with it 28 instead of 31.
+
     Raises:
         Exception: any error of nncf or of OpenVINO.
     """
     nncf = _import_nncf()
-    kept = [node.get_friendly_name() for node in mac_nodes(model) if path_of(node) in quantization.keep_float]
+    kept = [node.get_friendly_name() for node in mac_nodes(model) if node_path(node) in quantization.keep_float]
     with _silent_nncf(), _telemetry_blocked():
         passes = nncf.Dataset(quantization.passes, lambda tensors: [one.contiguous().numpy() for one in tensors])
         ignored = nncf.IgnoredScope(names=kept)
-        quantised: Model = nncf.quantize(model, passes, subset_size=len(quantization.passes), ignored_scope=ignored)
+        narrow = nncf.OverflowFix.ENABLE if sums_saturate() else nncf.OverflowFix.FIRST_LAYER  # the usual one
+        quantised: Model = nncf.quantize(
+            model,
+            passes,
+            subset_size=len(quantization.passes),
+            ignored_scope=ignored,
+            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=narrow),
+        )
     return quantised
+
+
+@cache
+def sums_saturate() -> bool:
+    """Return whether OpenVINO adds products of int8 in 16 bits here, where sums saturate; a CPU with VNNI has 32.
+
+    One convolution shows it, whatever the processor is called and whichever of its instructions are hidden.
+    """
+    openvino = import_openvino()
+    ops, channels = openvino.opset13, 64
+    x = ops.parameter([1, channels, 8, 8], np.float32)
+    weights = ops.constant(np.full((channels, channels, 1, 1), 127, np.float32))
+    values = ops.fake_quantize(x, *map(np.float32, (0, 255, 0, 255)), 256)
+    weights = ops.fake_quantize(weights, *map(np.float32, (-127, 127, -127, 127)), 255)
+    product = ops.convolution(values, weights, [1, 1], [0, 0], [0, 0], [1, 1])
+    model = openvino.Model([product], [x])
+    compiled = openvino_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    (sums,) = compiled([np.full(x.shape, 255, np.float32)]).values()
+    return bool(sums.min() < 0.9 * channels * 255 * 127)
 
 
 def _import_nncf() -> Any:

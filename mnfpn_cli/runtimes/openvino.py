@@ -18,10 +18,10 @@ from mnfpn_cli.export.openvino_model import (
     convert_program,
     import_openvino,
     mac_nodes,
-    macs_of,
+    node_macs,
+    node_path,
     openvino_core,
     openvino_reason,
-    path_of,
     quantize_model,
 )
 from mnfpn_cli.measure.memory import ran_out_of_memory
@@ -219,9 +219,9 @@ def _layers(model: "Model") -> dict[str, _Layer]:
     """Return the layers of a model whose MACs are known, by the names that operators have which execute them."""
     layers = dict[str, _Layer]()
     for node in mac_nodes(model):
-        name, macs = node.get_friendly_name(), macs_of(node)
+        name, macs = node.get_friendly_name(), node_macs(node)
         if macs is not None:
-            layer = _Layer(name, path_of(node) or name, macs)
+            layer = _Layer(name, node_path(node) or name, macs)
             # A dense layer has the name of its bias where the kernel adds it, or of what follows it in int8.
             names = [name, name + DEQUANTIZED, *_names_of_biases(node)]
             layers.update(dict.fromkeys(names, layer))

@@ -164,7 +164,8 @@ class Products(nn.Module):
         """Turn maps (n, 4, 5, 5) into products (n, 6, 7, 7)."""
         y = self.grouped(x)  # (n, 6, 3, 3)
         y = self.grouped_up(self.up(y))  # (n, 4, 6, 6), then (n, 6, 7, 7)
-        return self.twice(self.twice(y)) @ y.transpose(2, 3)
+        product: Tensor = self.twice(self.twice(y)) @ y.transpose(2, 3)
+        return product
 
 
 @needs_openvino

@@ -1,6 +1,7 @@
 """OpenVINO in int8, as nncf quantises: how near to float32, what stays in float32, and that nothing is sent."""
 
 import os
+import platform
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mnfpn_cli.export import openvino_model
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.quantization.quantization import Quantization
@@ -63,10 +65,37 @@ def test_int8_runs_wherever_openvino_does() -> None:
 
 @needs_nncf
 def test_outputs_are_near_those_of_float32(prepared: Prepared) -> None:
-    """But not equal: 22 dB on a CPU that saturates sums in 16 bits, 31 on one that does not."""
+    """But not equal: 31 dB, or 29 on a CPU whose sums saturate, where weights have a bit less."""
     for found, float32 in zip(prepared.run(), expected(SMALL, SHAPE), strict=True):
         assert (found.dtype, found.shape) == (float32.dtype, float32.shape)
-        assert 15 < decibels(float32, found) < 60
+        assert 25 < decibels(float32, found) < 60
+
+
+@needs_nncf
+def test_weights_have_a_bit_less_where_sums_saturate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the first layer always, and never those of depthwise layers, which add nine products."""
+    layers = [module for module in job(SMALL).network.modules() if isinstance(module, nn.Conv2d)]
+    narrow = list[int]()
+    for saturates in (False, True):
+        monkeypatch.setattr(openvino_model, "sums_saturate", lambda saturates=saturates: saturates)
+        nodes = [node for node in openvino._model(quantised()).get_ordered_ops() if node.get_type_name() == "Constant"]
+        weights = [node.data for node in nodes if node.get_element_type().get_type_name() == "i8"]
+        assert len(weights) == len(layers)
+        narrow.append(sum(abs(one.astype(int)).max() <= 64 for one in weights))
+    assert narrow == [1, sum(one.groups == 1 for one in layers)]
+
+
+@needs_nncf
+@pytest.mark.slow
+@pytest.mark.parametrize(("limit", "saturates"), [("AVX2", True), ("AVX512_CORE", True), ("ALL", None)])
+def test_sums_saturate_where_instructions_are_hidden(limit: str, saturates: bool | None) -> None:
+    """One convolution shows it; with all of its instructions it depends on the processor."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("only x86 has such instructions")
+    code = "from mnfpn_cli.export.openvino_model import sums_saturate; print(sums_saturate())"
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": limit}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout in ([f"{saturates}\n"] if saturates is not None else ["True\n", "False\n"])
 
 
 @needs_nncf
@@ -111,7 +140,8 @@ class Repeats(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Turn images (n, 3, h, w) into values (n, 8)."""
         y = self.again(self.again(self.stem(x)).relu()).relu()
-        return self.dense(self.dense(y.mean((2, 3))).relu())
+        values: Tensor = self.dense(self.dense(y.mean((2, 3))).relu())
+        return values
 
 
 @needs_nncf
@@ -156,7 +186,7 @@ prepared = openvino.prepare(quantised())
 assert sys.modules.get("openvino_telemetry") is None
 assert type(sys.modules["nncf.telemetry.wrapper"].telemetry).__name__ == "MagicMock"
 assert "nncf" in sys.modules and logging.getLoggerClass() is loggers
-assert all(decibels(one, two) > 15 for one, two in zip(expected(SMALL, SHAPE), prepared.run(), strict=True))
+assert all(decibels(one, two) > 25 for one, two in zip(expected(SMALL, SHAPE), prepared.run(), strict=True))
 print(graph_of(prepared).share_in("int8"))
 """
 
@@ -165,7 +195,10 @@ print(graph_of(prepared).share_in("int8"))
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", ["ALL", "AVX2"])
 def test_a_process_of_its_own_sends_nothing_and_needs_no_instructions_for_int8(limit: str) -> None:
-    """It imports nncf without its telemetry; pytest's own process does so anyway."""
+    """It imports nncf without its telemetry, which pytest's own process does anyway.
+
+    Without VNNI sums would saturate, and 9 dB were lost: weights have 7 bits there.
+    """
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": limit}
     done = subprocess.run(
         [sys.executable, "-c", ALONE], capture_output=True, text=True, check=False, timeout=120, env=environment
