@@ -86,7 +86,7 @@ def write_file(job: FileJob, path: Path) -> None:
         opset,
         input_names=list(job.input_names),
         output_names=list(job.output_names),
-        dynamic_shapes=[{DIMENSIONS[axis]: axis for axis in sorted(job.dynamic)}] if job.dynamic else None,
+        dynamic_shapes=_axis_names(job) if job.dynamic else None,
     ).model_proto
     converted = _in_dtype(model, job)
     _describe(converted, job.metadata)
@@ -103,17 +103,33 @@ def _traced(job: FileJob) -> ExportedProgram:
     """Return the graph of a network, with the axes open that the job leaves open; see `program.trace`."""
     if not job.dynamic:
         return trace_pass(job.network, job.inputs)
-    sides = {axis: Dim(axis, min=1 if axis == "batch" else job.least) for axis in sorted(job.dynamic)}
-    open: Any = tuple(
-        {DIMENSIONS[axis]: side for axis, side in sides.items() if axis == "batch" or tensor.dim() == 4}
-        for tensor in job.inputs
-    )
+    sides = {axis: Dim(axis, min=1 if axis == "batch" else job.least) for axis in job.dynamic}
+    open: Any = tuple({index: sides[axis] for index, axis in one.items()} for one in _open_dimensions(job))
     with shape_config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
         try:
             return trace_pass(job.network, job.inputs, open)
         except UserError as error:
-            rule = f"torch cannot leave {', '.join(sides)} open: {first_line(error)}"
+            rule = f"torch cannot leave {', '.join(sorted(job.dynamic))} open: {first_line(error)}"
             raise MnfpnError(Problem("`dynamic`", rule)) from error
+
+
+def _open_dimensions(job: FileJob) -> list[dict[int, DynamicAxis]]:
+    """Return the axes that are open in each input by dimension: the batch of all, and the sides of images."""
+    axes = {DIMENSIONS[axis]: axis for axis in sorted(job.dynamic)}
+    images = len(DIMENSIONS) + 1
+    return [
+        {index: axis for index, axis in axes.items() if axis == "batch" or tensor.dim() == images}
+        for tensor in job.inputs
+    ]
+
+
+def _axis_names(job: FileJob) -> list[dict[int, DynamicAxis] | None]:
+    """Return the names of the open axes: each at the first input that has it, whose name the others share."""
+    names, named = list[dict[int, DynamicAxis] | None](), set[DynamicAxis]()
+    for open in _open_dimensions(job):
+        names.append({index: axis for index, axis in open.items() if axis not in named} or None)
+        named.update(open.values())
+    return names
 
 
 def _in_dtype(model: "ModelProto", job: FileJob) -> "ModelProto":

@@ -18,12 +18,22 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 Calibration = Literal["minmax", "entropy", "percentile"]
-"""How the range of an activation follows from its values in the calibration passes: all of them; the range that loses
-least of their distribution; or all but 1 of 100,000."""
+"""How the range of an activation follows from its values in the calibration passes: all of them; the range whose 8 bits
+have nearest to their distribution; or all but 1 of 100,000.
+
+On a trained classifier (MobileNetV2, 19 breeds of dogs, 8 photographs to calibrate on, 20 to judge by) these gave 19.7,
+12.9 and 19.7 dB. Entropy looks at distributions, not at the outputs, and clips.
+"""
 
 CLIPPING = ("Clip", "Relu")
 
 METHODS: dict[Calibration, str] = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
+
+METHOD_OPTIONS: dict[Calibration, dict[str, Any]] = {
+    "minmax": {},
+    "entropy": {"num_bins": 512},  # of its usual 128, to be merged into 128, the whole range is the only choice
+    "percentile": {"symmetric": False},  # as activations are quantised
+}
 
 QUANTIZED = (
     *("Conv", "ConvTranspose", "Gemm", "MatMul"),
@@ -123,6 +133,7 @@ def _ranges(model: "ModelProto", passes: Passes, calibration: Calibration, tools
             list(QUANTIZED),
             str(Path(folder, "augmented.onnx")),
             getattr(tools.CalibrationMethod, METHODS[calibration]),
+            extra_options=METHOD_OPTIONS[calibration],
         )
         for tensors in passes:  # one at a time: it holds the activations of all passes that it is given at once
             feed = {name: tensor.numpy() for name, tensor in zip(names, tensors, strict=True)}

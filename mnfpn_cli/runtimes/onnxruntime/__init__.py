@@ -44,7 +44,7 @@ NOT_ON_CPU: dict[DType, str] = {
     "bfloat16": "has no convolutions in bfloat16 on the CPU",
     "float16": "computes float16 in float32 on the CPU",
 }
-"""Dtypes that its kernels for CPUs do not have: it converts the weights when a model is loaded, or refuses it (1.31)."""
+"""Dtypes without kernels for CPUs: it refuses a model, or converts its weights to float32 when it loads it (1.31)."""
 
 ANY_NETWORK = True
 
