@@ -44,7 +44,7 @@ def prepare(job: Job) -> Prepared:
 
 def available_optimizations(device: torch.device, dtype: DType) -> Optimizations:
     """Return the optimizations besides folding that a device and a dtype allow."""
-    onednn = device.type == "cpu" and dtype == "float32" and can_pack()
+    onednn = device.type == "cpu" and can_pack(dtype)
     return Optimizations(packed=onednn, added=onednn, early=onednn)
 
 

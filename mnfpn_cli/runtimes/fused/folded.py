@@ -12,9 +12,13 @@ from torch import Tensor, nn
 
 from mnfpn_cli.network.layers import ConvNormAct, SamePad
 from mnfpn_cli.plan.layers import Activation
+from mnfpn_cli.settings.input import DType
 
 # oneDNN's convolutions, as torch's compiler calls them. They are private to torch: `can_pack` checks that they exist.
 ONEDNN = ("_reorder_convolution_weight", "_convolution_pointwise", "_convolution_pointwise_")
+SUPPORTED: dict[DType, str] = {"bfloat16": "_is_mkldnn_bf16_supported", "float16": "_is_mkldnn_fp16_supported"}
+"""The functions of torch that say whether oneDNN computes in a dtype on this processor; float32 it always does."""
+
 ATTRIBUTES: dict[Activation | None, tuple[str, list[float]]] = {
     None: ("none", []),
     "relu": ("relu", []),
@@ -24,7 +28,7 @@ ATTRIBUTES: dict[Activation | None, tuple[str, list[float]]] = {
 
 @dataclass(frozen=True)
 class Optimizations:
-    """Optimizations besides folding; each needs float32 on a CPU.
+    """Optimizations besides folding; each needs a CPU, and a dtype that oneDNN computes in there.
 
     Attributes:
         packed: weights are put into oneDNN's order once, not in each pass, and activations fused into convolutions.
@@ -163,7 +167,13 @@ def pack(weight: Tensor, padding: int, stride: int, groups: int, input: torch.Si
     return packed
 
 
-def can_pack() -> bool:
-    """Return whether this torch has the convolutions of oneDNN that `FoldedConv` calls."""
-    available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return bool(available) and all(hasattr(torch.ops.mkldnn, name) for name in ONEDNN)
+def can_pack(dtype: DType) -> bool:
+    """Return whether this torch has the convolutions of oneDNN that `FoldedConv` calls, and they compute in a dtype."""
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    if not all(hasattr(torch.ops.mkldnn, name) for name in ONEDNN):
+        return False
+    if dtype == "float32":
+        return True
+    supported = getattr(torch.ops.mkldnn, SUPPORTED.get(dtype, ""), None)
+    return bool(supported and supported())
