@@ -1,17 +1,16 @@
 """What a format writes to a file, and what it reads back: the interface of the modules that know one format each."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from torch import Tensor, nn
 
+from mnfpn_cli.export.formats import DynamicAxis
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.quantization.quantization import Quantization
 from mnfpn_cli.settings.input import DType
-
-DynamicAxis = Literal["batch", "height", "width"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class FileJob:
     least: int = 1
     opset: int | None = None
     plan: NetworkPlan | None = None
-    metadata: Mapping[str, str] = {}
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Write and read ONNX: one file with the graph and its weights, batch norms folded into convolutions."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from mnfpn_cli.errors import MnfpnError, within
-from mnfpn_cli.export.formats import import_onnxruntime
-from mnfpn_cli.export.program import INPUT, LoadedFile, settings_metadata, trace, trace_pass
-from mnfpn_cli.network.network import Network
-from mnfpn_cli.plan.network import NetworkPlan
-from mnfpn_cli.settings.input import NetworkInput
-from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.export.formats import AXES, DynamicAxis, import_onnxruntime, in_order
+from mnfpn_cli.export.job import FileJob, ReadFile
+from mnfpn_cli.export.program import DIMENSIONS, trace, trace_pass
+from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line
 
 OPSET = 18
@@ -23,32 +22,33 @@ OPSET = 18
 MAX_BYTES = 2**31 - 2**24
 """The most bytes of weights: a protobuf message has at most 2 GiB, with some left for the graph."""
 
-WHERE = "`format` onnx"
-"""Where errors of `write` belong; `write_pass` is called by a runtime, which has no format."""
-
 ERRORS_ONLY = 3
 """The log severity at which ONNX Runtime writes errors only."""
 
 
-def write(network: Network, settings: NetworkSettings, input: NetworkInput, dynamic: bool) -> bytes:
-    """Return the content of a file whose model takes ``images`` and returns outputs by name.
+SUFFIXES = (".onnx",)
+EXACT = False
+DTYPES: tuple[DType, ...] = ("float32",)
+DYNAMIC: frozenset[DynamicAxis] = frozenset(AXES)
+
+
+def write(job: FileJob, path: Path) -> None:
+    """Write a file whose model takes inputs and returns outputs by name.
 
     Raises:
         MnfpnError: where the weights are too large for the format, or torch cannot convert the graph.
     """
-    with within(WHERE):
-        _check_weights(network)
-    program = trace(network, input, dynamic)
-    with within(WHERE):
-        model = _converted(
-            program,
-            input_names=[INPUT],
-            output_names=list(network.outputs),
-            dynamic_shapes={INPUT: {2: "height", 3: "width"}} if dynamic else None,
-        )
-    model.model.metadata_props.update(settings_metadata(settings))
-    content: bytes = model.model_proto.SerializeToString()
-    return content
+    _check_weights(job.network)
+    program = trace(job)
+    dynamic = [{DIMENSIONS[axis]: axis for axis in in_order(job.dynamic)}]
+    model = _converted(
+        program,
+        input_names=list(job.input_names),
+        output_names=list(job.output_names),
+        dynamic_shapes=dynamic if job.dynamic else None,
+    )
+    model.model.metadata_props.update(job.metadata)
+    path.write_bytes(model.model_proto.SerializeToString())
 
 
 def write_pass(network: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
@@ -98,7 +98,7 @@ def _reason(error: BaseException) -> str:
     return ": ".join(filter(None, (kind, first_line(error))))
 
 
-def read(path: Path, _plan: NetworkPlan) -> LoadedFile:
+def read(path: Path, job: FileJob) -> ReadFile:
     """Check a file by onnx, and load it in ONNX Runtime on the CPU."""
     import onnx
 
@@ -109,8 +109,18 @@ def read(path: Path, _plan: NetworkPlan) -> LoadedFile:
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
 
-    def run(images: Tensor) -> dict[str, Tensor]:
-        arrays = session.run(names, {INPUT: images.numpy()})
+    def run(*tensors: Tensor) -> dict[str, Tensor]:
+        arrays = session.run(names, {name: one.numpy() for name, one in zip(job.input_names, tensors, strict=True)})
         return {name: torch.from_numpy(array) for name, array in zip(names, arrays, strict=True)}
 
-    return LoadedFile(session.get_modelmeta().custom_metadata_map, run)
+    return ReadFile(session.get_modelmeta().custom_metadata_map, run)
+
+
+def annotate(path: Path, metadata: Mapping[str, str]) -> None:
+    """Add metadata to a file."""
+    import onnx
+
+    model = onnx.load(str(path))
+    for key, text in metadata.items():
+        model.metadata_props.add(key=key, value=text)
+    onnx.save(model, str(path))
