@@ -18,17 +18,20 @@ class OutputQuality(Record):
 class QualityRecord(Record):
     """The outputs of a run beside those of the same network in eager float32, on the same images."""
 
-    images: Count = Field(description="Images, or passes on tensors, that were compared.")
+    images: Count = Field(description="Distinct images, or rows of tensors, that were compared.")
     source: Message = Field(description="Where the images are from: a folder, a file, or random values.")
     real: bool = Field(description="Whether the images are real; random ones do not tell what the network loses.")
     trained: bool = Field(description="Whether a checkpoint was loaded; random weights do not tell that either.")
     calibrated_on: Count | None = Field(description="Images of the calibration; null where there was none.")
-    outputs: tuple[OutputQuality, ...] = Field(description="Each output.")
+    outputs: tuple[OutputQuality, ...] = Field(
+        description="Each output of floating-point numbers that are not all zero in eager float32."
+    )
     first_choices: Share | None = Field(
         description="Share of images with the same most likely class; null for a network that does not classify."
     )
     boxes: Share | None = Field(
-        description="Share of boxes that both find, with the same label, at IoU 0.5; null without a detection head."
+        description="Share of boxes that both find, with the same label, at IoU 0.5: twice the pairs over the boxes "
+        "of both; null without a detection head, or where neither finds a box."
     )
 
 
