@@ -16,6 +16,7 @@ from mnfpn_cli.external.load import check_arguments
 from mnfpn_cli.external.origin import External, FromSettings, Inputs, Origin, specs_of
 from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.measure.memory import Needed, check_fits, check_needed, out_of_memory_explained
+from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.network import NetworkSettings
@@ -81,10 +82,15 @@ def _build_planned(origin: FromSettings, input: NetworkInput, seed: int) -> Name
     check_fits(plan, input, "float32", CPU)
     with out_of_memory_explained("building the network"):
         network, weights = origin.build(seed)
-    names = tuple(map(str, network.outputs))
-    return NamedNetwork(
-        NamedOutputs(network), input, (INPUT,), names, plan.backbone.stride, origin.settings, plan, weights
-    )
+    return named_network(network, origin.settings, input, weights)
+
+
+def named_network(
+    network: Network, settings: NetworkSettings, input: NetworkInput, weights: WeightsRecord | None = None
+) -> NamedNetwork:
+    """Return a network that was built from settings, with its names."""
+    names, plan = tuple(map(str, network.outputs)), network.plan
+    return NamedNetwork(NamedOutputs(network), input, (INPUT,), names, plan.backbone.stride, settings, plan, weights)
 
 
 def _build_external(origin: External, inputs: Inputs, seed: int) -> NamedNetwork:
