@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from mnfpn_cli.documents.records import WeightsRecord
-from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.export.program import INPUT, NamedOutputs, name_outputs
 from mnfpn_cli.external.guard import external_code
 from mnfpn_cli.external.load import check_arguments
@@ -20,7 +19,7 @@ from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.trace.passes import Input, Pass
+from mnfpn_cli.trace.passes import Input
 from mnfpn_cli.trace.trace import trace_network
 
 LEAST_SIDE = 32
@@ -102,7 +101,8 @@ def _build_external(origin: External, inputs: Inputs, seed: int) -> NamedNetwork
         seen = trace_network(network, [_traced(spec) for spec in specs], gradients=False).eval_pass
     weights = sum(tensor.nbytes for tensor in {id(one): one for one in network.state_dict().values()}.values())
     check_needed(Needed(weights, seen.peak_bytes), inputs, "float32", CPU)
-    names = _output_names(origin, seen)
+    # By keys and positions in what the network returns, as ``out`` or ``boxes.1``.
+    names = tuple(name or "0" for name, _, _ in seen.outputs)
     name_outputs(network, names)
     sides = [side for spec in specs if len(spec.shape) == len(DIMENSIONS) for side in spec.shape[2:]]
     return NamedNetwork(network, inputs, _input_names(network, len(specs), names), names, min([LEAST_SIDE, *sides]))
@@ -116,18 +116,6 @@ def _traced(spec: InputSpec) -> Input:
     """Return an input for a trace; without a dtype where it is floating-point, which takes the network's own."""
     dtype = getattr(torch, spec.dtype) if spec.dtype else None
     return Input(spec.shape, None if dtype is None or dtype.is_floating_point else dtype, spec.value)
-
-
-def _output_names(origin: External, seen: Pass) -> tuple[str, ...]:
-    """Return the names of outputs: their keys and positions in what the network returns, as ``out``, ``boxes.1``.
-
-    Raises:
-        MnfpnError: where it returns no tensor.
-    """
-    names = tuple(name or "0" for name, _, _ in seen.outputs)
-    if not names:
-        raise MnfpnError(Problem("`model`", f"{origin.name} must return tensors", seen.returned))
-    return names
 
 
 def _input_names(network: nn.Module, count: int, outputs: Sequence[str]) -> tuple[str, ...]:

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.export.formats import AXES, DynamicAxis, import_onnxruntime, in_order
+from mnfpn_cli.export.formats import AXES, DynamicAxis, import_onnxruntime
 from mnfpn_cli.export.job import FileJob, ReadFile
-from mnfpn_cli.export.program import DIMENSIONS, trace, trace_pass
+from mnfpn_cli.export.program import open_axes, trace, trace_pass
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line
 
@@ -40,12 +40,11 @@ def write(job: FileJob, path: Path) -> None:
     """
     _check_weights(job.network)
     program = trace(job)
-    dynamic = [{DIMENSIONS[axis]: axis for axis in in_order(job.dynamic)}]
     model = _converted(
         program,
         input_names=list(job.input_names),
         output_names=list(job.output_names),
-        dynamic_shapes=dynamic if job.dynamic else None,
+        dynamic_shapes=[open_axes(tensor, job.dynamic) for tensor in job.inputs] if job.dynamic else None,
     )
     model.model.metadata_props.update(job.metadata)
     path.write_bytes(model.model_proto.SerializeToString())
@@ -75,6 +74,8 @@ def _converted(program: ExportedProgram, **names: Any) -> torch.onnx.ONNXProgram
     with warnings.catch_warnings():
         # torch itself copies an object of a class that it has deprecated.
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+        # Inputs that share an open axis share its name.
+        warnings.filterwarnings("ignore", "# The axis name: .* will not be used, since it shares", UserWarning)
         try:
             exported = torch.onnx.export(
                 program,

@@ -14,7 +14,7 @@ from torch.export import Dim, ExportedProgram
 
 from mnfpn_cli import __version__
 from mnfpn_cli.errors import MnfpnError, Problem
-from mnfpn_cli.export.formats import SIDES, in_order
+from mnfpn_cli.export.formats import SIDES, DynamicAxis, in_order
 from mnfpn_cli.export.job import FileJob
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.settings.network import NetworkSettings
@@ -68,7 +68,7 @@ def _named(names: tuple[str, ...], _network: nn.Module, _inputs: object, outputs
     return dict(zip(names, (tensor for _, tensor in named_tensors(outputs)), strict=True))
 
 
-DIMENSIONS = {"batch": 0, "height": 2, "width": 3}
+DIMENSIONS: dict[DynamicAxis, int] = {"batch": 0, "height": 2, "width": 3}
 """The dimensions of images (n, channels, h, w) that are axes."""
 
 
@@ -96,18 +96,21 @@ def trace(job: FileJob) -> ExportedProgram:
             raise MnfpnError(Problem("`dynamic`", f"torch cannot leave {axes} open {hint}")) from error
 
 
-def _open_dimensions(job: FileJob) -> tuple[dict[int, Any], ...]:
-    """Return the open dimensions of each input: the batch of all, and the sides of images."""
-    least = {"batch": 1, "height": job.least, "width": job.least}
-    open = {axis: Dim(axis, min=least[axis]) for axis in in_order(job.dynamic)}
-    return tuple(
-        {DIMENSIONS[axis]: side for axis, side in open.items() if axis == "batch" or tensor.dim() == IMAGES}
-        for tensor in job.inputs
-    )
-
-
 IMAGES = 4
 """The dimensions of a tensor of images."""
+
+
+def open_axes(tensor: Tensor, dynamic: frozenset[DynamicAxis]) -> dict[int, DynamicAxis]:
+    """Return the axes of an input that are open, by dimension: the batch of any, and the sides of images."""
+    axes = (axis for axis in in_order(dynamic) if axis == "batch" or tensor.dim() == IMAGES)
+    return {DIMENSIONS[axis]: axis for axis in axes}
+
+
+def _open_dimensions(job: FileJob) -> tuple[dict[int, Any], ...]:
+    least = {"batch": 1, "height": job.least, "width": job.least}
+    open = {axis: Dim(axis, min=least[axis]) for axis in job.dynamic}
+    axes = (open_axes(tensor, job.dynamic) for tensor in job.inputs)
+    return tuple({dimension: open[axis] for dimension, axis in one.items()} for one in axes)
 
 
 def trace_pass(
