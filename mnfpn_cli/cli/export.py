@@ -49,7 +49,7 @@ class FileOptions:
     dynamic: Annotated[
         frozenset[DynamicAxis] | None,
         Option(
-            help="Leave these axes of images open: batch, height, width (without AXES: height,width).",
+            help="Leave axes open, of batch, height and width (default: height,width).",
             metavar="[AXES]",
             parser=parse_axes,
         ),
@@ -85,10 +85,9 @@ def export(
     """Write a network to a file, and check the file against the network.
 
     Examples:
-        mnfpn export --format onnx --output net.onnx --dynamic batch,height,width
-        mnfpn export --format openvino --output net.xml --dtype int8 --calibration photos
-        mnfpn export --format safetensors --output net.safetensors
-        mnfpn export --format executorch --output net.pte --model nets.py:Net --size 224
+        mnfpn export --format onnx --output net.onnx --dynamic
+        mnfpn export --format onnx --output net.onnx --dtype int8 --calibration photos
+        mnfpn export --format onnx --output net.onnx --model nets.py:Net --size 224
     """
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.cli.stderr import progress_bar
