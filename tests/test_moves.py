@@ -104,15 +104,19 @@ def test_modes_are_kept(tmp_path: Path, moves: list[Move]) -> None:
 
 def test_a_staging_folder_is_beside_the_file_and_goes(tmp_path: Path) -> None:
     """On the same disk, hidden, and removed after an error too."""
-    path = tmp_path / "net.xml"
-    with pytest.raises(ZeroDivisionError), staging_folder(path) as folder:
-        (folder / "net.xml").write_text("half")
-        assert (folder.parent, folder.name[:7]) == (tmp_path, ".mnfpn-")
-        raise ZeroDivisionError
+
+    def fail() -> None:
+        with staging_folder(tmp_path / "net.xml") as folder:
+            (folder / "net.xml").write_text("half")
+            assert (folder.parent, folder.name[:7]) == (tmp_path, ".mnfpn-")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_error_without_a_reason_of_the_system_is_given_as_it_is(tmp_path: Path) -> None:
     """Libraries raise such ones."""
-    with pytest.raises(MnfpnError, match="could not be written: the archive is closed$"), writing(tmp_path):
+    with pytest.raises(MnfpnError, match=r"could not be written: the archive is closed$"), writing(tmp_path):
         raise OSError("the archive is closed")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +33,8 @@ from mnfpn_cli.settings.input import ITEM_BYTES, DType
 from mnfpn_cli.settings.quantization import quantization_case
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mnfpn_cli.api.arguments import FileName, ForwardPass, NetworkArgument, Sides
     from mnfpn_cli.documents.export import ExportDocument
 

@@ -14,7 +14,6 @@ from mnfpn_cli.errors import CheckError, MnfpnError, Problem
 from mnfpn_cli.export.check import compare_outputs, inputs_of, inputs_to_check
 from mnfpn_cli.export.formats import (
     SIDES,
-    WITHOUT_METADATA,
     ExportRequest,
     check_quantization,
     check_request,
@@ -257,7 +256,7 @@ def _checked(made: FileCase, form: FileFormat, file: Path, progress: ReportProgr
     with _failing_check(step), out_of_memory_explained("checking the file"), torch.no_grad():
         progress("checking", 0.0)
         read = form.read(file, job)
-        _check_metadata(made.request, read, job.metadata)
+        _check_metadata(read, job.metadata)
         if read.run is None:
             return CheckedFile((), read.unchecked, None)
         tried = inputs_to_check(job, job.inputs)
@@ -310,12 +309,10 @@ def _annotate(made: FileCase, form: FileFormat, staged: Path, metadata: Mapping[
     with writing(made.request.path):
         form.annotate(staged, metadata)
     with _failing_check(["read"]):
-        _check_metadata(made.request, form.read(staged, replace(made.job, metadata=whole)), whole)
+        _check_metadata(form.read(staged, replace(made.job, metadata=whole)), whole)
 
 
-def _check_metadata(request: ExportRequest, read: ReadFile, metadata: Mapping[str, str]) -> None:
-    if request.format in WITHOUT_METADATA:
-        return
+def _check_metadata(read: ReadFile, metadata: Mapping[str, str]) -> None:
     lacking = [key for key, text in metadata.items() if read.metadata.get(key) != text]
     if SETTINGS_KEY in lacking:
         raise CheckError("its settings differ from the network's")

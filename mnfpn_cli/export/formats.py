@@ -45,9 +45,6 @@ IMPORTED = PACKAGES["onnx"]
 NAMED_BY_SUFFIX: frozenset[Format] = frozenset({"openvino", "coreml"})
 """The formats whose readers go by the suffix of a file."""
 
-WITHOUT_METADATA: frozenset[Format] = frozenset({"executorch"})
-"""The formats whose files have no room for metadata."""
-
 MANIFEST = "Manifest.json"
 """The file by which a folder is known to be a package of Core ML."""
 
@@ -172,7 +169,9 @@ def check_quantization(dtype: DType, case: "QuantizationCase") -> None:
 
 def _check_dynamic(request: ExportRequest, form: "FileFormat", made_for: Size | None) -> None:
     if not form.DYNAMIC:
-        reason = "which holds only weights, no sizes" if request.format == "safetensors" else "whose files have one size"
+        reason = (
+            "which holds only weights, no sizes" if request.format == "safetensors" else "whose files have one size"
+        )
         raise UsageError(Problem("`dynamic`", f"cannot be used with `format` {request.format}, {reason}"))
     wrong = request.dynamic - form.DYNAMIC
     if wrong:

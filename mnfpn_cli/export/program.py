@@ -1,7 +1,7 @@
 """What all formats are made of: a network with named outputs, its graph as `torch.export` traces it, and metadata."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any

@@ -215,7 +215,10 @@ WRONG: list[tuple[Callable[[], object], str]] = [
         "keep_float: requires dtype int8; float32 quantises nothing",
     ),
     (lambda: api.export(SETTINGS, "a.onnx", "safetensors"), "file: must not end in .onnx, as safetensors is written"),
-    (lambda: api.export(SETTINGS, "a.onnx", "onyx"), "format: must be one of onnx, torch-export, safetensors, openvino,"),  # type: ignore[arg-type]
+    (
+        lambda: api.export(SETTINGS, "a.onnx", "onyx"),
+        "format: must be one of onnx, torch-export, safetensors, openvino,",
+    ),  # type: ignore[arg-type]
     (lambda: api.recommend("none.db"), "recommend: must have a budget (max_macs, "),
     (lambda: api.recommend("none.db", max_latency=-1), "max_latency: must be a duration above 0"),
     (

@@ -170,7 +170,10 @@ REFUSED: list[tuple[list[str], str]] = [
         ["--format", "onnx", "--output", "out", "--weights", "none"],
         "none: no such file",
     ),
-    (["--format", "onnx", "--output", "out.pt2"], "--output: must not end in .pt2, as onnx is written, got 'out.pt2'\n"),
+    (
+        ["--format", "onnx", "--output", "out.pt2"],
+        "--output: must not end in .pt2, as onnx is written, got 'out.pt2'\n",
+    ),
     (["--format", "torch-export", "--output", "out.onnx"], "--output: must not end in .onnx, as torch-export is"),
     (
         ["--format", "safetensors", "--output", "out", "--dtype", "int8"],

@@ -166,7 +166,9 @@ def test_a_target_is_exported_from_the_command_line(mnfpn: Mnfpn, tmp_path: Path
     assert done.code == 0
     lines = done.out.splitlines()
     assert lines[0] == "File and network at 2×3×32×48"
-    assert lines[-1] == "Checked: read back and run, its outputs are finite, and nearer to the network's than zeros are."
+    assert (
+        lines[-1] == "Checked: read back and run, its outputs are finite, and nearer to the network's than zeros are."
+    )
     assert "What float16 costs" in lines
     assert "Random images: the dB tell nothing about real ones (--calibration)." in lines
     assert load_format("safetensors").EXACT

@@ -113,7 +113,7 @@ def test_a_full_disk_is_a_message_and_leaves_what_was_there(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(form, step, full)
-    with pytest.raises(MnfpnError, match="could not be written: No space left on device$") as caught:
+    with pytest.raises(MnfpnError, match=r"could not be written: No space left on device$") as caught:
         export_network(build_network(SMALL), SMALL, INPUT, "openvino", older, dtype="float16")
     assert caught.value.exit_code == 1
     assert contents(older.parent) == OLDER
@@ -124,7 +124,10 @@ def test_a_library_that_cannot_write_a_network_is_named_with_its_reason(
 ) -> None:
     """In one line; errors of ours stay as they are, with the format in front."""
     for raised, message in (
-        (RuntimeError("no such operator\nand advice"), "this network cannot be written: RuntimeError: no such operator"),
+        (
+            RuntimeError("no such operator\nand advice"),
+            "this network cannot be written: RuntimeError: no such operator",
+        ),
         (MnfpnError("must be smaller"), "must be smaller"),
     ):
 
@@ -143,7 +146,7 @@ def test_a_file_that_loses_its_metadata_is_refused(
 ) -> None:
     """The figures of quality are read back too."""
     monkeypatch.setattr(form, "annotate", lambda *_: None)
-    with pytest.raises(CheckError, match="was discarded: its metadata lack mnfpn_quality$"):
+    with pytest.raises(CheckError, match=r"was discarded: its metadata lack mnfpn_quality$"):
         export_network(build_network(SMALL), SMALL, INPUT, "openvino", older, dtype="float16")
     assert contents(older.parent) == OLDER
 
@@ -188,7 +191,9 @@ def test_only_a_package_of_core_ml_is_a_folder_that_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Any other may hold anything."""
-    monkeypatch.setattr(formats, "load_format", lambda _: SimpleNamespace(SUFFIXES=(".mlpackage",), DTYPES=("float32",)))
+    monkeypatch.setattr(
+        formats, "load_format", lambda _: SimpleNamespace(SUFFIXES=(".mlpackage",), DTYPES=("float32",))
+    )
     folder = tmp_path / "net.mlpackage"
     folder.mkdir()
     assert asked(folder, format="coreml") == f"output: must be a file, but '{folder}' is a folder"

@@ -56,9 +56,7 @@ def change_format(monkeypatch: pytest.MonkeyPatch, format: Format, **changes: ob
     monkeypatch.setattr(exporting, "load_format", lambda _: changed)
 
 
-def with_outputs(
-    monkeypatch: pytest.MonkeyPatch, change: Callable[[Outputs], Outputs], exact: bool = False
-) -> None:
+def with_outputs(monkeypatch: pytest.MonkeyPatch, change: Callable[[Outputs], Outputs], exact: bool = False) -> None:
     """Have files of safetensors, when they are run, return something else."""
     form = load_format("safetensors")
 

@@ -126,7 +126,9 @@ def test_noise_as_strong_as_the_signal_is_refused() -> None:
     assert first.snr_db == pytest.approx(20 * log10(2), abs=1e-3)
     assert [one.snr_db for one in checked("bfloat16", 1.0).outputs] == [None, None]
     for factor in (0.0, 2.0, -1.0):
-        with pytest.raises(CheckError, match=r"^at 32x48 p2 has -?\d\.\d dB of signal to noise, more than 0 dB are needed"):
+        with pytest.raises(
+            CheckError, match=r"^at 32x48 p2 has -?\d\.\d dB of signal to noise, more than 0 dB are needed"
+        ):
             checked("int8", factor)
     with pytest.raises(CheckError, match=r"p2 has 6\.0 dB of signal to noise, more than 20 dB are needed"):
         checked("float16", 0.5)

@@ -71,6 +71,7 @@ def export_tables(document: ExportDocument) -> Report:
         *weights_report(document.weights),
         *(_table(check) for check in document.checks),
         *(_quality(document.quality, document.dtype) if document.quality else ()),
+        *([note(f"Left in float32: {few(document.keep_float, MOST_NAMES)}.", "dim")] if document.keep_float else ()),
         note(f"Written: {' and '.join(document.files)} ({', '.join(_properties(document))})"),
         _checked(document),
     ]
