@@ -79,7 +79,7 @@ def import_packages(format: Format, dtype: DType = DEFAULT_DTYPE) -> None:
     Raises:
         MnfpnError: where a package is not installed, or cannot be imported.
     """
-    needed = {format: PACKAGES.get(format, ())}
+    needed: dict[str, tuple[str, ...]] = {format: PACKAGES.get(format, ())}
     if dtype == "int8":
         needed |= {f"{format}-int8": TO_QUANTIZE.get(format, ())}
     for extra, packages in reversed(needed.items()):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -264,7 +265,7 @@ def test_a_failed_check_is_exit_code_3_and_leaves_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
-CASES: list[tuple[list[str], NetworkInput, set[DynamicAxis]]] = [
+CASES: list[tuple[list[str], NetworkInput, Set[DynamicAxis]]] = [
     ([], network_input(SETTINGS, Size(600, 900)), set()),
     (["--size", "64", "--batch", "3"], network_input(SETTINGS, Size(64, 64), 3), set()),
     (["--size", "64x96", "--dynamic"], network_input(SETTINGS, Size(64, 96)), {"height", "width"}),
@@ -281,7 +282,7 @@ def test_arguments_mean_an_export(
     tmp_path: Path,
     arguments: list[str],
     input: NetworkInput,
-    dynamic: set[DynamicAxis],
+    dynamic: Set[DynamicAxis],
 ) -> None:
     """What is asked to be exported, with which weights."""
     asked: list[FileCase] = []
@@ -296,7 +297,8 @@ def test_arguments_mean_an_export(
     assert mnfpn("export", *SMALL, *seeded, *arguments).code == 1
     (made,) = asked
     assert (made.named.settings, made.named.inputs, made.request.path) == (SETTINGS, input, path)
-    assert (made.request.format, made.request.dynamic, made.job.dynamic) == ("torch-export", dynamic, dynamic)
+    assert made.request.format == "torch-export"
+    assert made.request.dynamic == made.job.dynamic == dynamic
     assert [tuple(one.shape) for one in made.job.inputs] == [input.shape]
     expected, weights = build_network(SETTINGS, 7).state_dict(), made.job.network.state_dict()
     assert all(torch.equal(weights[key], expected[key]) for key in expected)
