@@ -3,21 +3,35 @@
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.export.formats import AXES, DynamicAxis, import_onnxruntime
 from mnfpn_cli.export.job import FileJob, ReadFile
+from mnfpn_cli.export.onnx_dtypes import to_float16, to_int8
+from mnfpn_cli.export.onnx_layers import name_layers
 from mnfpn_cli.export.program import open_axes, trace, trace_pass
+from mnfpn_cli.measure.memory import ran_out_of_memory
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+SUFFIXES = (".onnx",)
+EXACT = False
+DTYPES: tuple[DType, ...] = ("float32", "float16", "int8")
+DYNAMIC: frozenset[DynamicAxis] = frozenset(AXES)
+
 OPSET = 18
 """The opset that torch's exporter writes without conversion. It has all that is needed here: Resize by areas."""
+
+LAST_OPSET = 23
+"""The last opset that torch's exporter is made for. To those before 18 it converts only some networks."""
 
 MAX_BYTES = 2**31 - 2**24
 """The most bytes of weights: a protobuf message has at most 2 GiB, with some left for the graph."""
@@ -26,40 +40,79 @@ ERRORS_ONLY = 3
 """The log severity at which ONNX Runtime writes errors only."""
 
 
-SUFFIXES = (".onnx",)
-EXACT = False
-DTYPES: tuple[DType, ...] = ("float32",)
-DYNAMIC: frozenset[DynamicAxis] = frozenset(AXES)
-
-
 def write(job: FileJob, path: Path) -> None:
     """Write a file whose model takes inputs and returns outputs by name.
 
     Raises:
-        MnfpnError: where the weights are too large for the format, or torch cannot convert the graph.
+        UsageError: where there is no such opset.
+        MnfpnError: where the weights are too large for the format, or the graph cannot be converted.
     """
+    opset = _checked_opset(job.opset)
     _check_weights(job.network)
-    program = trace(job)
     model = _converted(
-        program,
+        trace(job),
+        opset,
         input_names=list(job.input_names),
         output_names=list(job.output_names),
         dynamic_shapes=[open_axes(tensor, job.dynamic) for tensor in job.inputs] if job.dynamic else None,
-    )
-    model.model.metadata_props.update(job.metadata)
-    path.write_bytes(model.model_proto.SerializeToString())
+    ).model_proto
+    converted = _in_dtype(model, job)
+    _describe(converted, job.metadata)
+    path.write_bytes(converted.SerializeToString())
+
+
+def _checked_opset(opset: int | None) -> int:
+    if opset is not None and not OPSET <= opset <= LAST_OPSET:
+        raise UsageError(Problem("`opset`", f"must be {OPSET} to {LAST_OPSET}, which torch can write", str(opset)))
+    return opset or OPSET
+
+
+def _in_dtype(model: "ModelProto", job: FileJob) -> "ModelProto":
+    """Return a model in the dtype of a job, its layers named by their paths."""
+    paths = name_layers(model, job.network)
+    try:
+        if job.quantization:
+            return to_int8(model, paths, job.quantization)
+        return to_float16(model) if job.dtype == "float16" else model
+    except Exception as error:  # its errors have no common class
+        if ran_out_of_memory(error):
+            raise
+        reason = f"ONNX Runtime cannot convert this network to {job.dtype}: {first_line(error)}"
+        raise MnfpnError(reason) from error
+
+
+def _describe(model: "ModelProto", metadata: Mapping[str, str]) -> None:
+    """Add metadata to a model; a text replaces that of the same name."""
+    import onnx
+
+    before = {one.key: one.value for one in model.metadata_props}
+    onnx.helper.set_model_props(model, before | dict(metadata))
 
 
 def write_pass(network: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
-    """Return a model of one pass of any network in eval mode, with inputs and outputs in order, not by name.
+    """Return the content of the file of a model as `pass_model` makes it.
 
     Raises:
-        MnfpnError: as `write`.
+        MnfpnError: as `pass_model`.
+        Exception: any error of torch, where it cannot trace the network.
+    """
+    model, _ = pass_model(network, inputs)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def pass_model(network: nn.Module, inputs: tuple[Tensor, ...]) -> "tuple[ModelProto, dict[str, str]]":
+    """Return a model of one pass of any network in eval mode, and the paths of its layers by name of their nodes.
+
+    Inputs and outputs are in order, not by name.
+
+    Raises:
+        MnfpnError: where the weights are too large for a model, or torch cannot convert the graph.
         Exception: any error of torch, where it cannot trace the network.
     """
     _check_weights(network)
-    content: bytes = _converted(trace_pass(network, inputs)).model_proto.SerializeToString()
-    return content
+    model = _converted(trace_pass(network, inputs)).model_proto
+    return model, name_layers(model, network)
 
 
 def _check_weights(network: nn.Module) -> None:
@@ -70,7 +123,7 @@ def _check_weights(network: nn.Module) -> None:
         )
 
 
-def _converted(program: ExportedProgram, **names: Any) -> torch.onnx.ONNXProgram:
+def _converted(program: ExportedProgram, opset: int = OPSET, **names: Any) -> torch.onnx.ONNXProgram:
     with warnings.catch_warnings():
         # torch itself copies an object of a class that it has deprecated.
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
@@ -80,7 +133,7 @@ def _converted(program: ExportedProgram, **names: Any) -> torch.onnx.ONNXProgram
             exported = torch.onnx.export(
                 program,
                 (),
-                opset_version=OPSET,
+                opset_version=opset,
                 dynamo=True,
                 verbose=False,  # otherwise it prints progress to standard output
                 **names,
@@ -118,10 +171,9 @@ def read(path: Path, job: FileJob) -> ReadFile:
 
 
 def annotate(path: Path, metadata: Mapping[str, str]) -> None:
-    """Add metadata to a file."""
+    """Add metadata to a file that was written."""
     import onnx
 
-    model = onnx.load(str(path))
-    for key, text in metadata.items():
-        model.metadata_props.add(key=key, value=text)
-    onnx.save(model, str(path))
+    model = onnx.load(path)
+    _describe(model, metadata)
+    path.write_bytes(model.SerializeToString())

@@ -1,0 +1,170 @@
+"""The layers of an ONNX graph that multiply and add: their paths in the network, their MACs, and what became of them.
+
+torch's exporter names nodes by numbers, and ONNX Runtime renames them. Here each layer's node gets the path of its
+module as its name, and the nodes of a graph that was optimised are led back to these.
+"""
+
+import math
+import re
+from ast import literal_eval
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+CONVOLUTIONS = frozenset({"Conv", "FusedConv", "NhwcFusedConv", "QLinearConv", "ConvInteger"})
+TRANSPOSED = frozenset({"ConvTranspose"})
+PRODUCTS = frozenset({"Gemm", "MatMul", "FusedGemm", "FusedMatMul", "QGemm", "QLinearMatMul", "MatMulInteger"})
+PRODUCTS |= {"MatMulIntegerToFloat", "DynamicQuantizeMatMul"}
+MULTIPLYING = CONVOLUTIONS | TRANSPOSED | PRODUCTS
+"""Operators with MACs, of ONNX and of ONNX Runtime."""
+
+IN_INTEGERS = frozenset({"QLinearConv", "ConvInteger", "QGemm", "QLinearMatMul", "MatMulInteger"})
+IN_INTEGERS |= {"MatMulIntegerToFloat", "DynamicQuantizeMatMul"}
+"""Those of them that compute in 8-bit integers."""
+
+FACTOR_AT_3 = frozenset({"QLinearConv", "QGemm", "QLinearMatMul"})
+"""Their second factor is the fourth input: behind the first come its scale and its zero point."""
+
+SCOPES = "pkg.torch.onnx.name_scopes"
+"""The metadata of a node with the modules it comes from, outermost first."""
+
+RENAMED = re.compile(r"(?:_nchwc)?(?:_token_[0-9]+)?$")
+"""What ONNX Runtime appends to a name: of a layout, and a number to make it unique."""
+
+LAYER_TYPES = (nn.modules.conv._ConvNd, nn.Linear)
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxLayer:
+    """A node that multiplies and adds.
+
+    Attributes:
+        node: its name in the graph, which no other node has.
+        path: the path of its module, which several nodes have where it is called more than once; else the node's name.
+        macs: of a pass, for the whole batch.
+    """
+
+    node: str
+    path: str
+    macs: int
+
+
+def name_layers(model: "ModelProto", network: nn.Module) -> dict[str, str]:
+    """Name the nodes that have MACs by the paths of their modules, each differently; return the paths by name."""
+    modules = {path for path, module in network.named_modules() if isinstance(module, LAYER_TYPES)}
+    others = {node.name for node in model.graph.node if node.op_type not in MULTIPLYING}
+    paths = dict[str, str]()
+    for node in model.graph.node:
+        if node.op_type in MULTIPLYING:
+            path = _path(node, modules) or node.name
+            node.name = next(name for name in _numbered(path) if name not in paths and name not in others)
+            paths[node.name] = path
+    return paths
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    number = 2
+    while True:
+        yield f"{name}:{number}"
+        number += 1
+
+
+def _path(node: "NodeProto", modules: set[str]) -> str | None:
+    """Return the path of a node's module: by where torch traced it, or by its weight.
+
+    A convolution into which batch norm was folded was traced as the norm. A weight that two modules share has the name
+    of one of them.
+    """
+    scopes: Sequence[str] = next((literal_eval(one.value) for one in node.metadata_props if one.key == SCOPES), ())
+    weights = (name.removesuffix(".weight") for name in node.input)
+    return next((path for path in (*reversed(scopes), *weights) if path in modules), None)
+
+
+def layers_of(model: "ModelProto", paths: Mapping[str, str]) -> tuple[OnnxLayer, ...]:
+    """Return the layers of a model that `name_layers` named, of fixed shapes, in the order of the graph."""
+    shapes = shapes_of(model)
+    return tuple(
+        OnnxLayer(node.name, paths[node.name], macs_of(node, shapes))
+        for node in model.graph.node
+        if node.op_type in MULTIPLYING
+    )
+
+
+def shapes_of(model: "ModelProto") -> dict[str, Shape]:
+    """Return the shapes of the tensors of a graph by name, as far as they are known; an open side is 0."""
+    from onnx.shape_inference import infer_shapes
+
+    inferred = infer_shapes(model).graph
+    values = (*inferred.input, *inferred.value_info, *inferred.output)
+    shapes = {one.name: tuple(side.dim_value for side in one.type.tensor_type.shape.dim) for one in values}
+    return shapes | {one.name: tuple(one.dims) for one in inferred.initializer}
+
+
+def factor_of(node: "NodeProto") -> str:
+    """Return the tensor of a node's second factor: the weights of a layer."""
+    name: str = node.input[3 if node.op_type in FACTOR_AT_3 else 1]
+    return name
+
+
+def macs_of(node: "NodeProto", shapes: Mapping[str, Shape]) -> int:
+    """Return the MACs of a node; 0 where its shapes are not known."""
+    first, second, made = (shapes.get(name, ()) for name in (node.input[0], factor_of(node), node.output[0]))
+    if not (first and second and made):
+        return 0
+    if node.op_type in CONVOLUTIONS:  # weights (out, in / groups, …)
+        return math.prod(made) * math.prod(second[1:])
+    if node.op_type in TRANSPOSED:  # weights (in, out / groups, …)
+        return math.prod(first) * math.prod(second[1:])
+    transposed = any(one.name == "transA" and one.i for one in node.attribute)
+    return math.prod(made) * (first[0] if transposed else first[-1])
+
+
+def origins(derived: Iterable["NodeProto"], model: "ModelProto", names: Iterable[str]) -> list[str | None]:
+    """Return from which layer of a model each node of a graph derived from it comes; None where that is not known.
+
+    A node has the name of its layer, with what ONNX Runtime appends; or that of a tensor which is computed from the
+    layer alone, as of the activation that was fused into it. Of the two convolutions that a sum may be fused into,
+    it is the one that has no other node.
+    """
+    unclaimed, producers = set(names), {made: node for node in model.graph.node for made in node.output}
+    derived = list(derived)
+    found: list[str | None] = [_known(node.name, unclaimed) for node in derived]
+    unclaimed.difference_update(filter(None, found))
+    layers = frozenset(names)
+    for most in (1, len(unclaimed)):  # those first that have no choice
+        for index, node in enumerate(derived):
+            if found[index] is None:
+                tensors = [name for name in (node.name, *node.output) for name in (name, RENAMED.sub("", name))]
+                nearest = dict.fromkeys(layer for name in tensors for layer in _behind(name, producers, layers))
+                free = [layer for layer in nearest if layer in unclaimed]
+                if 0 < len(free) <= most:
+                    found[index] = free[0]
+                    unclaimed.discard(free[0])
+    return found
+
+
+def _known(name: str, names: set[str]) -> str | None:
+    return next((one for one in (name, RENAMED.sub("", name)) if one in names), None)
+
+
+def _behind(tensor: str, producers: Mapping[str, "NodeProto"], layers: frozenset[str]) -> Iterator[str]:
+    """Yield the layers that a tensor is computed from with no other layer between."""
+    seen, ahead = set[str](), [tensor]
+    while ahead:
+        name = ahead.pop(0)
+        node = producers.get(name)
+        if node is None or name in seen:
+            continue
+        seen.add(name)
+        if node.name in layers:
+            yield node.name
+        else:
+            ahead.extend(node.input)
