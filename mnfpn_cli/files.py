@@ -3,8 +3,10 @@
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +24,8 @@ FORMS = {
     ".onnx": "onnx",
     ".pt2": "torch-export",
     ".safetensors": "safetensors",
+    ".pte": "executorch",
+    ".mlpackage": "coreml",
     ".txt": "text",
     ".sarif": "sarif",
     ".xml": "junit",
@@ -52,17 +56,17 @@ def write_whole(
     Raises:
         MnfpnError: where the file cannot be written.
     """
-    with _failure_explained(path, where):
+    with writing(path, where):
         target = path.resolve()
     # Named before it is written, so that Ctrl-C at any moment removes it.
     temporary = target.parent / f".mnfpn-{secrets.token_hex(8)}{suffix}"
     try:
-        with _failure_explained(path, where), temporary.open("xb") as file:
+        with writing(path, where), temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         result = check(temporary)
-        with _failure_explained(path, where):
+        with writing(path, where):
             if target.exists():
                 temporary.chmod(target.stat().st_mode & 0o777)
             temporary.replace(target)
@@ -70,6 +74,87 @@ def write_whole(
         temporary.unlink(missing_ok=True)
         raise
     return result
+
+
+@contextmanager
+def staging_folder(path: Path, where: str = "`output`") -> Iterator[Path]:
+    """Yield a new folder beside a file, to write what `move_together` puts in place; it is removed after the block.
+
+    Args:
+        path: the file to write; a link's folder is that of the file that it points to.
+        where: the parameter that named the file, for messages.
+
+    Raises:
+        MnfpnError: where the folder cannot be made.
+    """
+    # Named before it is made, so that Ctrl-C at any moment removes it.
+    folder = path.resolve().parent / f".mnfpn-{secrets.token_hex(8)}"
+    try:
+        with writing(path, where):
+            folder.mkdir()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A file or folder in a staging folder, and the place that it gets; what is there is replaced."""
+
+    source: Path
+    target: Path
+
+    @property
+    def old(self) -> Path:
+        """The name that gets, in the staging folder, what was in the place before."""
+        return self.source.with_name(f"old-{self.source.name}")
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the file is in its place."""
+        return not self.source.exists()
+
+    def undo(self) -> None:
+        """Put back what was in the place before."""
+        if self.is_done:
+            self.target.rename(self.source)
+        if self.old.exists():
+            self.old.rename(self.target)
+
+
+def move_together(moves: Sequence[Move]) -> None:
+    """Put files and folders in their places: all of them, or after any error none.
+
+    The last one is that which others read first: where it is a file, it is replaced at one moment.
+
+    Raises:
+        OSError: where one cannot be moved.
+    """
+    try:
+        for move in moves:
+            _synchronise(move.source)
+        for move in moves:
+            _put_in_place(move, is_last=move == moves[-1])
+    except BaseException:
+        if not moves[-1].is_done:  # else Ctrl-C came after the end
+            for move in reversed(moves):
+                move.undo()
+        raise
+
+
+def _put_in_place(move: Move, is_last: bool) -> None:
+    if move.target.exists():
+        move.source.chmod(move.target.stat().st_mode & 0o777)
+        if move.target.is_dir() or not is_last:
+            move.target.rename(move.old)
+    move.source.replace(move.target)
+
+
+def _synchronise(path: Path) -> None:
+    """Wait until a file, or those of a folder, are on the disk: only then is it known whether they fit."""
+    for file in [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]:
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
 
 
 def is_device(path: Path) -> bool:
@@ -92,11 +177,16 @@ def descriptor_of(path: Path) -> int | None:
 
 
 @contextmanager
-def _failure_explained(path: Path, where: str) -> Iterator[None]:
+def writing(path: Path, where: str = "`output`") -> Iterator[None]:
+    """Explain why a file cannot be written in this block, as where the disk is full.
+
+    Raises:
+        MnfpnError: where the system refuses.
+    """
     try:
         yield
     except OSError as error:
-        raise MnfpnError(Problem(where, f"'{path}' could not be written: {error.strerror}")) from error
+        raise MnfpnError(Problem(where, f"'{path}' could not be written: {error.strerror or error}")) from error
 
 
 def form_of_file(

@@ -7,65 +7,89 @@ from typing import TYPE_CHECKING
 
 from mnfpn_cli.api.arguments import (
     MAX_SEED,
-    check_flags,
     checkpoint_of,
     choice,
     file_name,
+    optional,
     origin_of,
+    real_number,
     size_text,
     whole_number,
+    words,
+    workloads_of,
 )
 from mnfpn_cli.api.progress import Progress, reporting
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.export.formats import (  # noqa: TID253 - needs no torch
     FORMATS,
+    MAX_OPSET,
+    SIDES,
+    DynamicAxis,
+    ExportRequest,
     Format,
-    check_dynamic,
-    check_replaceable,
-    import_packages,
+    parse_axes,
 )
-from mnfpn_cli.external.origin import FromSettings, planned_cases
-from mnfpn_cli.settings.input import MAX_BATCH
+from mnfpn_cli.settings.input import ITEM_BYTES, DType
+from mnfpn_cli.settings.quantization import quantization_case
 
 if TYPE_CHECKING:
-    from mnfpn_cli.api.arguments import FileName, Sides
+    from collections.abc import Sequence
+
+    from mnfpn_cli.api.arguments import FileName, ForwardPass, NetworkArgument, Sides
     from mnfpn_cli.documents.export import ExportDocument
-    from mnfpn_cli.settings.network import NetworkSettings
 
 
 def export(
-    network: NetworkSettings,
+    network: NetworkArgument,
     file: FileName,
     format: Format,
     *,
+    inputs: ForwardPass | None = None,
     size: Sides | None = None,
-    batch: int = 1,
-    dynamic: bool = False,
+    batch: int | None = None,
+    dtype: DType = "float32",
+    dynamic: bool | str | Sequence[str] = False,
+    opset: int | None = None,
+    calibration: FileName | None = None,
+    keep_float: str | Sequence[str] = (),
+    mean: float | Sequence[float] | None = None,
+    std: float | Sequence[float] | None = None,
     seed: int = 0,
     weights: FileName | None = None,
     weights_key: str | None = None,
     weights_partial: str | None = None,
     progress: Progress = None,
 ) -> ExportDocument:
-    """Write a network from settings to a file: whole and checked against the network, or not at all.
+    """Write a network to a file: whole and checked against the network, or not at all.
+
+    A module is copied, and the copy is written in eval mode.
 
     Args:
-        network: what `settings` returns.
+        network: settings, an ``nn.Module``, or a target as text.
         file: the file to write; an existing one is replaced only after the check.
-        format: ``onnx``, ``torch-export`` or ``safetensors``.
-        size: of the images that the file is made for, height first; 600x900 where it is not given.
-        batch: images in a batch.
-        dynamic: whether the file accepts images of other sizes.
-        seed: of the random weights.
-        weights: a checkpoint to load.
+        format: ``onnx``, ``torch-export``, ``safetensors``, ``openvino``, ``executorch`` or ``coreml``.
+        inputs: the inputs of one forward of a module.
+        size: of the images that the file is made for, height first; 600x900 for a network from settings.
+        batch: images in a batch; 1 where it is not given.
+        dtype: the element type that the file computes in: ``float32``, ``bfloat16``, ``float16`` or ``int8``.
+        dynamic: the axes of images that the file leaves open, of ``batch``, ``height`` and ``width``; True for the
+            last two.
+        opset: the version of ONNX's operators.
+        calibration: a folder of images, or an ``.npz``, to calibrate int8 with and to judge outputs by.
+        keep_float: paths of layers that stay in float32 in int8.
+        mean: of each channel of an image, where the settings have none.
+        std: the deviation of each channel, where the settings have none.
+        seed: of the random weights of a network from settings or a target.
+        weights: a checkpoint to load; for a network from settings.
         weights_key: the key of the checkpoint that has the state dict, as ``ema`` or ``state.model``.
         weights_partial: the part whose layers keep their initial values where they have other shapes, as ``head``.
         progress: is called with what is being done and the share of it that is done; or ``"tqdm"`` or ``"rich"``.
 
     Raises:
-        UsageError: where an argument is wrong, the network has no settings, or the input does not fit the memory.
+        UsageError: where an argument is wrong, or the input does not fit the memory.
         CheckError: where the file fails its check.
-        MnfpnError: where a package is not installed, or a file cannot be read or written.
+        MnfpnError: where a package is not installed, the network cannot be written in this format, or a file cannot be
+            read or written.
 
     Examples:
         >>> import mnfpn_cli.api as mnfpn
@@ -76,25 +100,55 @@ def export(
         >>> document.format, len(document.checks)
         ('safetensors', 1)
     """
-    check_flags(dynamic=dynamic)
     origin = origin_of(network, checkpoint_of(weights, weights_key, weights_partial))
-    if not isinstance(origin, FromSettings):
-        raise UsageError(Problem("network", "must be what settings() returns: only that can be written", origin.name))
-    path, form = Path(file_name("file", file)), choice("format", format, FORMATS)
-    check_replaceable("file", path, form)
-    images, seed = whole_number("batch", batch, 1, MAX_BATCH), whole_number("seed", seed, 0, MAX_SEED)
-    text = None if size is None else size_text(size)
-    ((planned, input),) = planned_cases(origin.settings, [text], images, origin.weights)
-    if dynamic:
-        check_dynamic(planned.settings, form)
+    if inputs is not None and batch is not None:
+        raise UsageError(Problem("`batch`", "cannot be used with inputs, which already gives the shape"))
+    passes = [] if inputs is None else [inputs]
+    (workload,) = workloads_of(origin, "inputs", passes, None if size is None else size_text(size), batch)
+    request = ExportRequest(
+        choice("format", format, FORMATS),
+        Path(file_name("file", file)),
+        choice("dtype", dtype, tuple(ITEM_BYTES)),
+        _axes(dynamic),
+        optional(whole_number, "opset", opset, 1, MAX_OPSET),
+    )
+    case = quantization_case(
+        None if calibration is None else Path(file_name("calibration", calibration)),
+        words("keep_float", keep_float) if keep_float else (),
+        _pixels("mean", mean),
+        _pixels("std", std),
+    )
+    seed = whole_number("seed", seed, 0, MAX_SEED)
     with reporting(progress) as report:
         report("loading torch", 0.0)
-        import_packages(form)
-        from mnfpn_cli.export.export import write_network
+        from mnfpn_cli.export.export import check_export, write_network
 
+        check_export(workload, request, case, "file")
         try:
-            return write_network(planned, input, seed, form, path, dynamic, report)
+            return write_network(workload, seed, request, case, report)
         except MnfpnError as error:
             if any(problem.where == "`output`" for problem in error.problems):
                 raise error.at("file") from None
             raise
+
+
+def _axes(dynamic: object) -> frozenset[DynamicAxis]:
+    """Return the axes that are asked for.
+
+    Raises:
+        UsageError: where they are neither a flag nor names of axes.
+    """
+    if isinstance(dynamic, bool):
+        return SIDES if dynamic else frozenset()
+    return parse_axes(",".join(words("dynamic", dynamic)))
+
+
+def _pixels(where: str, value: float | Sequence[float] | None) -> tuple[float, ...] | None:
+    """Return the number of each channel.
+
+    Raises:
+        UsageError: where one is none.
+    """
+    if value is None:
+        return None
+    return tuple(real_number(where, one) for one in (value if isinstance(value, list | tuple) else [value]))

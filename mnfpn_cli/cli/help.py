@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import shorten, wrap
 from typing import Any
@@ -86,6 +86,11 @@ class Command(TyperCommand):
         """Return the arguments and options, --help included."""
         return _lazy(super().get_params(ctx))
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments; an option without its optional value has an empty one."""
+        optional = {name for one in self.get_params(ctx) if _is_optional(one) for name in one.opts}
+        return super().parse_args(ctx, list(_with_empty(args, optional)))
+
     def get_help(self, ctx: Any) -> str:
         """Return the help page, without escape sequences unless a terminal shows it."""
         return _page(self, ctx)
@@ -96,6 +101,19 @@ class Command(TyperCommand):
         for item in items:
             item.help = shorten(item.help, ONE_LINE, placeholder=" …") if item.help else item.help
         return items
+
+
+def _is_optional(param: Any) -> bool:
+    """Return whether the value of an option is optional, which brackets around it say."""
+    return isinstance(param, TyperOption) and str(param.metavar).startswith("[")
+
+
+def _with_empty(args: Sequence[str], optional: Collection[str]) -> Iterator[str]:
+    """Yield arguments, with an empty value behind each of these options that another option or nothing follows."""
+    for index, one in enumerate(args):
+        yield one
+        if one in optional and (index + 1 == len(args) or args[index + 1].startswith("-")):
+            yield ""
 
 
 class CommandGroup(TyperGroup):

@@ -41,7 +41,9 @@ class Reads:
 
 @dataclass(frozen=True)
 class Writes:
-    """Marks an option that names a file to write."""
+    """Marks an option that names a file to write; with ``folder``, it may be a folder, which the command checks."""
+
+    folder: bool = False
 
 
 def files_read(annotations: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[Path]:
@@ -65,13 +67,11 @@ def check_paths(annotations: Mapping[str, Any], values: Mapping[str, Any]) -> No
     Raises:
         UsageError: if not.
     """
-    written = {
-        as_option(name): values[name]
-        for name, annotation in annotations.items()
-        if any(isinstance(mark, Writes) for mark in get_args(annotation)) and values[name] is not None
-    }
-    for option, path in written.items():
-        check_writable(path, option)
+    marks = {name: mark for name, one in annotations.items() for mark in get_args(one) if isinstance(mark, Writes)}
+    written = {as_option(name): values[name] for name in marks if values[name] is not None}
+    for name, mark in marks.items():
+        if values[name] is not None:
+            check_writable(values[name], as_option(name), mark.folder)
     for option, path in written.items():
         check_not_read(option, path, files_read(annotations, values))
         for other, one in written.items():
@@ -99,8 +99,8 @@ def _same(one: Path, other: Path) -> bool:
         return os.path.realpath(one) == os.path.realpath(other)
 
 
-def check_writable(path: Path, option: str) -> None:
-    """Check that a file can be written.
+def check_writable(path: Path, option: str, folder: bool = False) -> None:
+    """Check that a file can be written, or replaced; with ``folder``, so may a folder.
 
     Raises:
         UsageError: if it cannot; names the option.
@@ -114,7 +114,7 @@ def check_writable(path: Path, option: str) -> None:
         is_folder = target.is_dir()
     except (OSError, RuntimeError) as error:  # a name that is too long, or a link to itself
         raise UsageError(Problem(option, "must be a name that a file can have", f"'{path}'", f": {error}")) from None
-    if is_folder:
+    if is_folder and not folder:
         raise UsageError(Problem(option, f"must be a file, but '{path}' is a folder"))
     _refuse_database(path, option)
     if not target.parent.is_dir():

@@ -1,163 +1,320 @@
-"""Write a network to a file, read the file back, and check it."""
+"""Write a network to a file, read the file back, check it, and put it in its place."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from mnfpn_cli.documents.export import ExportDocument, ExportedFile, FileCheck
-from mnfpn_cli.documents.records import WeightsRecord
-from mnfpn_cli.errors import CheckError, MnfpnError
-from mnfpn_cli.export import onnx as as_onnx
-from mnfpn_cli.export import program as as_program
-from mnfpn_cli.export import safetensors as as_safetensors
-from mnfpn_cli.export.check import compare_outputs, inputs_to_check
-from mnfpn_cli.export.formats import Format
-from mnfpn_cli.export.program import LoadedFile, settings_metadata
-from mnfpn_cli.external.origin import FromSettings
-from mnfpn_cli.files import write_whole
-from mnfpn_cli.measure.memory import check_fits, out_of_memory_explained
-from mnfpn_cli.network.network import Network
-from mnfpn_cli.plan.network import NetworkPlan
+from mnfpn_cli.documents.quality import QualityRecord
+from mnfpn_cli.errors import CheckError, MnfpnError, Problem
+from mnfpn_cli.export.check import compare_outputs, inputs_of, inputs_to_check
+from mnfpn_cli.export.formats import (
+    SIDES,
+    ExportRequest,
+    check_quantization,
+    check_request,
+    files_of,
+    import_packages,
+    in_order,
+    load_format,
+)
+from mnfpn_cli.export.job import FileFormat, FileJob, ReadFile
+from mnfpn_cli.export.networks import NamedNetwork, build_to_export, guarded, random_inputs
+from mnfpn_cli.export.program import settings_metadata, version_metadata
+from mnfpn_cli.external.guard import own_traceback
+from mnfpn_cli.external.origin import FromSettings, Workload
+from mnfpn_cli.files import Move, move_together, staging_folder, writing
+from mnfpn_cli.measure.memory import out_of_memory_explained, ran_out_of_memory
+from mnfpn_cli.quantization.calibration import MOST_CALIBRATING, CalibrationInputs, calibration_inputs
+from mnfpn_cli.quantization.calibration_files import as_images, check_calibration
+from mnfpn_cli.quantization.layers import expand_keep_float
+from mnfpn_cli.quantization.quality import quality_meter
+from mnfpn_cli.quantization.quantization import Quantization
+from mnfpn_cli.settings.detection import PreprocessSettings
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.settings.quantization import QuantizationCase, image_scaling
 from mnfpn_cli.text import ReportProgress, first_line
+from mnfpn_cli.weights.header import SETTINGS_KEY
+
+QUALITY_KEY, PREPROCESS_KEY = "mnfpn_quality", "mnfpn_preprocess"
+"""Keys of the metadata: the figures of quality, and how an image becomes an input where the settings do not say it."""
 
 
 @dataclass(frozen=True)
-class FileFormat:
-    """The functions that write and read a format.
+class FileCase:
+    """A network to write, the file that is asked for, and the inputs that it is made and judged with.
 
     Attributes:
-        suffix: the suffix of its files, by which readers recognise them.
-        exact: whether a network that is read back has outputs equal to the last bit.
-        write: returns the content of a file.
-        read: loads a file.
+        named: the network.
+        request: the file.
+        job: what the format writes.
+        judge: the inputs that calibrate and judge; None in float32.
     """
 
-    suffix: str
-    exact: bool
-    write: Callable[[Network, NetworkSettings, NetworkInput, bool], bytes]
-    read: Callable[[Path, NetworkPlan], LoadedFile]
+    named: NamedNetwork
+    request: ExportRequest
+    job: FileJob
+    judge: CalibrationInputs | None
 
 
-FILE_FORMATS: dict[Format, FileFormat] = {
-    "onnx": FileFormat(".onnx", exact=False, write=as_onnx.write, read=as_onnx.read),
-    "torch-export": FileFormat(".pt2", exact=False, write=as_program.write, read=as_program.read),
-    "safetensors": FileFormat(".safetensors", exact=True, write=as_safetensors.write, read=as_safetensors.read),
-}
-
-
-def build_for_export(origin: FromSettings, input: NetworkInput, seed: int) -> tuple[Network, WeightsRecord | None]:
-    """Return the network to write, initialised from a seed, then from its checkpoint if it has one.
-
-    Raises:
-        UsageError: where network and input cannot fit the free memory, or the checkpoint is of another network.
-        MnfpnError: where memory runs out nevertheless, or the checkpoint cannot be read.
-    """
-    check_fits(origin.plan, input, "float32", torch.device("cpu"))
-    with out_of_memory_explained("building the network"):
-        return origin.build(seed)
-
-
-def export_network(
-    network: Network,
-    settings: NetworkSettings,
-    input: NetworkInput,
-    format: Format,
-    path: Path,
-    dynamic: bool = False,
-    progress: ReportProgress = lambda _doing, _share: None,
-) -> ExportedFile:
-    """Write a network on the CPU, in float32 and eval mode, to a temporary file; check it, and move it to its path.
+def check_export(workload: Workload, request: ExportRequest, case: QuantizationCase, where: str = "`output`") -> None:
+    """Check, before a network is built, what can be checked without.
 
     Args:
-        network: the network with its weights.
-        settings: the settings that it was built from.
-        input: the input that the file is made for.
-        format: the format of the file.
-        path: the path of the file; an existing file is replaced only after the check.
-        dynamic: whether the file accepts images of any height and width.
-        progress: is called with what is being done.
+        workload: the network, and the inputs of a pass.
+        request: the file.
+        case: what to calibrate with.
+        where: the parameter that named the file.
 
     Raises:
-        CheckError: where the file fails its check.
-        UsageError: where the input cannot fit the free memory.
-        MnfpnError: where memory runs out, or the file cannot be written.
+        UsageError: where a value does not fit the format, the dtype or the network, or a file must not be replaced.
+        MnfpnError: where the calibration cannot be read.
     """
-    plan = network.plan
-    check_fits(plan, input, "float32", torch.device("cpu"))
-    file_format = FILE_FORMATS[format]
-    progress(f"exporting to {format}", 0.0)
-    with out_of_memory_explained(f"exporting {input.batch} × {input.size} to {format}"):
-        content = file_format.write(network, settings, input, dynamic)
-
-    def check(file: Path) -> tuple[FileCheck, ...]:
-        inputs = inputs_to_check(input, plan.backbone.stride, dynamic)
-        try:
-            return check_written(file_format, file, network, settings, inputs, progress)
-        except CheckError as error:
-            error.within("the file failed its check, and was discarded").within(f"`format` {format}")
-            raise
-
-    checks = write_whole(path, content, check, file_format.suffix)
-    return ExportedFile(format=format, file=str(path), bytes=len(content), dynamic=dynamic, checks=checks)
+    settings = workload.origin.settings
+    weights = workload.origin.weights if isinstance(workload.origin, FromSettings) else None
+    made_for = None if settings is None else settings.made_for
+    check_request(request, made_for, (weights.path if weights else None, case.calibration), where)
+    check_quantization(request.dtype, case)
+    check_calibration(case, settings, workload.inputs)
 
 
 def write_network(
-    origin: FromSettings,
-    input: NetworkInput,
-    seed: int,
-    format: Format,
-    path: Path,
-    dynamic: bool,
-    progress: ReportProgress,
+    workload: Workload, seed: int, request: ExportRequest, case: QuantizationCase, progress: ReportProgress
 ) -> ExportDocument:
-    """Build a network, with weights from a seed and then from its checkpoint, and write it as `export_network` does.
+    """Build a network, write it to a file, check the file, and put it in its place: whole and right, or not at all.
+
+    Args:
+        workload: the network, and the inputs of a pass.
+        seed: of random weights.
+        request: the file.
+        case: what int8 is calibrated with, and the figures of quality are made with.
+        progress: is called with what is being done and the share of it that is done.
 
     Raises:
         CheckError: where the file fails its check.
-        UsageError: where the input cannot fit the free memory, or the checkpoint is of another network.
-        MnfpnError: where memory runs out, or a file cannot be read or written.
+        UsageError: where the input cannot fit the free memory, the checkpoint is of another network, or the
+            calibration does not fit.
+        MnfpnError: where a package is missing, memory runs out, the network cannot be written in this format, or a
+            file cannot be read or written.
     """
-    network, loaded = build_for_export(origin, input, seed)
-    exported = export_network(network, origin.settings, input, format, path, dynamic, progress)
-    return export_document(origin.settings, exported, loaded)
+    import_packages(request.format, request.dtype)
+    origin = workload.origin
+    named = build_to_export(origin, workload.inputs, seed)
+    made = file_case(named, request, case, progress)
+    with guarded(origin, f"exporting {origin.name} to {request.format}"):
+        exported = export_file(made, progress)
+    return ExportDocument(settings=origin.settings, model=origin.model, weights=named.weights, **dict(exported))
 
 
-def export_document(settings: NetworkSettings, exported: ExportedFile, weights: WeightsRecord | None) -> ExportDocument:
-    """Make the document of `mnfpn export`; ``weights`` is the checkpoint that was loaded."""
-    return ExportDocument(settings=settings, model=None, weights=weights, **dict(exported))
+def file_case(
+    named: NamedNetwork, request: ExportRequest, case: QuantizationCase, progress: ReportProgress
+) -> FileCase:
+    """Return what a file is made of: with inputs to judge by where it is not in float32.
+
+    Raises:
+        UsageError: where the calibration does not fit the network, or a layer to keep is none of it.
+        MnfpnError: where the calibration cannot be read.
+    """
+    quantized = request.dtype == "int8"
+    judge, quantization, scaling = None, None, None
+    if request.dtype != "float32":
+        kept = expand_keep_float(named.network, case.keep_float)
+        judge = calibration_inputs(case, named.settings, named.inputs, progress, MOST_CALIBRATING if quantized else 0)
+        quantization = Quantization(judge.calibrate, kept) if quantized else None
+        scaling = judge.scaling
+    elif case.mean is not None or case.std is not None:
+        images = as_images(named.inputs)
+        scaling = image_scaling(case, named.settings, images.channels) if images else None
+    job = FileJob(
+        network=named.network,
+        inputs=tuple(judge.judge[0]) if judge else random_inputs(named.inputs),
+        input_names=named.input_names,
+        output_names=named.output_names,
+        dtype=request.dtype,
+        quantization=quantization,
+        dynamic=request.dynamic,
+        least=named.least,
+        opset=request.opset,
+        plan=named.plan,
+        metadata=_metadata(named.settings, scaling),
+    )
+    return FileCase(named, request, job, judge)
 
 
-def check_written(
-    file_format: FileFormat,
-    file: Path,
-    network: Network,
-    settings: NetworkSettings,
-    inputs: tuple[NetworkInput, ...],
-    progress: ReportProgress,
-) -> tuple[FileCheck, ...]:
+def _metadata(settings: NetworkSettings | None, scaling: PreprocessSettings | None) -> dict[str, str]:
+    """Return the texts that go into the file: what whoever deploys it has to know."""
+    texts = version_metadata() if settings is None else settings_metadata(settings)
+    if scaling is not None and (settings is None or settings.preprocess is None):
+        texts |= {PREPROCESS_KEY: json.dumps(scaling.model_dump(mode="json"), separators=(",", ":"))}
+    return texts
+
+
+def export_file(made: FileCase, progress: ReportProgress) -> ExportedFile:
+    """Write the file of a case, and those beside it, to a folder beside it; check them, and move them to their place.
+
+    Raises:
+        CheckError: where the file fails its check.
+        MnfpnError: where memory runs out, or the file cannot be written.
+    """
+    request, form = made.request, load_format(made.request.format)
+    with staging_folder(request.path) as folder:
+        target = request.path.resolve()
+        name = target.name if target.suffix.lower() == form.SUFFIXES[0] else f"{target.name}{form.SUFFIXES[0]}"
+        staged = folder / name
+        _write(made, form, staged, progress)
+        try:
+            checked = _checked(made, form, staged, progress)
+            if checked.quality is not None:
+                _annotate(made, form, staged, {QUALITY_KEY: checked.quality.model_dump_json()})
+        except CheckError as error:
+            error.within("the file failed its check, and was discarded").within(f"`format` {request.format}")
+            raise
+        pairs = zip(files_of(staged, form), files_of(target, form), files_of(request.path, form), strict=True)
+        written = [(source, place, name) for source, place, name in pairs if source.exists()]
+        exported = _exported(made, [str(name) for *_, name in written], [source for source, *_ in written], checked)
+        with writing(request.path):
+            # The file that is named comes last: who sees a new one sees all of them.
+            move_together([Move(source, place) for source, place, _ in reversed(written)])
+    return exported
+
+
+def _exported(made: FileCase, names: list[str], files: list[Path], checked: "CheckedFile") -> ExportedFile:
+    request = made.request
+    quantization = made.job.quantization
+    return ExportedFile(
+        format=request.format,
+        file=str(request.path),
+        files=tuple(names),
+        bytes=sum(map(_bytes, files)),
+        dtype=request.dtype,
+        dynamic=request.dynamic >= SIDES,
+        dynamic_axes=in_order(request.dynamic),
+        opset=request.opset,
+        keep_float=tuple(sorted(quantization.keep_float)) if quantization else (),
+        checks=checked.checks,
+        unchecked=checked.unchecked,
+        quality=checked.quality,
+    )
+
+
+def _bytes(path: Path) -> int:
+    """Return the size of a file, or of the files in a folder."""
+    return sum(one.stat().st_size for one in [path, *path.rglob("*")] if one.is_file())
+
+
+def _write(made: FileCase, form: FileFormat, staged: Path, progress: ReportProgress) -> None:
+    """Let the format write the file.
+
+    Raises:
+        MnfpnError: where it cannot, or the disk is full.
+    """
+    request, inputs = made.request, made.named.inputs
+    progress(f"exporting to {request.format}", 0.0)
+    what = f"{inputs.batch} × {inputs.size}" if isinstance(inputs, NetworkInput) else inputs.size
+    with out_of_memory_explained(f"exporting {what} to {request.format}"), writing(request.path), torch.no_grad():
+        try:
+            form.write(made.job, staged)
+        except OSError:
+            raise
+        except MnfpnError as error:
+            error.problems = tuple(
+                problem if problem.where else problem.within(f"`format` {request.format}") for problem in error.problems
+            )
+            raise
+        except Exception as error:
+            if ran_out_of_memory(error):
+                raise
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            failure = MnfpnError(Problem(f"`format` {request.format}", f"this network cannot be written: {reason}"))
+            if made.named.plan is None:
+                failure.details = own_traceback(error, reason)
+            raise failure from error
+
+
+@dataclass(frozen=True)
+class CheckedFile:
+    """What the check of a file found: the comparisons, why it was not run, and what its dtype costs."""
+
+    checks: tuple[FileCheck, ...]
+    unchecked: str | None
+    quality: QualityRecord | None
+
+
+def _checked(made: FileCase, form: FileFormat, file: Path, progress: ReportProgress) -> CheckedFile:
     """Read a file back, and compare it with the network that was written.
 
     Raises:
         CheckError: where it cannot be read or run, or differs.
-        MnfpnError: where memory runs out.
+        MnfpnError: where memory runs out, or the network itself does not take inputs that the file should.
     """
-    checks, step = list[FileCheck](), "read"
+    job, checks, step = made.job, list[FileCheck](), ["read"]
+    with _failing_check(step), out_of_memory_explained("checking the file"), torch.no_grad():
+        progress("checking", 0.0)
+        read = form.read(file, job)
+        _check_metadata(read, job.metadata)
+        if read.run is None:
+            return CheckedFile((), read.unchecked, None)
+        tried = inputs_to_check(job, job.inputs)
+        for inputs in tried:
+            step[0] = f"run at {inputs_of(inputs).size}"
+            checks.append(compare_outputs(job, inputs, read.run, form.EXACT))
+            progress("checking", len(checks) / len(tried))
+        return CheckedFile(tuple(checks), None, _quality(made, made.judge, read, progress) if made.judge else None)
+
+
+@contextmanager
+def _failing_check(step: list[str]) -> Iterator[None]:
+    """Turn any error of a reader on the file just written into a failed check; ``step`` says what failed."""
     try:
-        with out_of_memory_explained("checking the file"), torch.no_grad():
-            progress("checking", 0.0)
-            loaded = file_format.read(file, network.plan)
-            if not settings_metadata(settings).items() <= dict(loaded.metadata).items():
-                raise CheckError("its settings differ from the network's")
-            for input in inputs:
-                step = f"run at {input.size}"
-                checks.append(compare_outputs(network, input, loaded.run, file_format.exact))
-                progress("checking", len(checks) / len(inputs))
+        yield
     except MnfpnError:
         raise
-    except Exception as error:  # any error of a reader on the file just written is a failed check
-        raise CheckError(f"it cannot be {step}: {first_line(error)}") from error
-    return tuple(checks)
+    except Exception as error:
+        raise CheckError(f"it cannot be {step[0]}: {first_line(error)}") from error
+
+
+def _quality(made: FileCase, judge: CalibrationInputs, read: ReadFile, progress: ReportProgress) -> QualityRecord:
+    """Return what the dtype costs, over all inputs that judge.
+
+    Raises:
+        CheckError: where outputs are not finite.
+    """
+    named, run = made.named, read.run
+    assert run is not None  # else there is nothing to judge
+    meter = quality_meter(named.settings, named.inputs)
+    for index, (inputs, images) in enumerate(judge.judged()):
+        expected = named.network(*inputs)
+        meter.add(list(expected.items()), list(run(*inputs).values()), images)
+        progress("judging", (index + 1) / len(judge.judge))
+    calibrated = judge.calibrated_on if made.job.quantization else None
+    record = meter.record(judge.source, judge.real, named.trained, calibrated)
+    if record is None:
+        raise CheckError(f"its outputs are not finite, or have other shapes, on {judge.source}")
+    return record
+
+
+def _annotate(made: FileCase, form: FileFormat, staged: Path, metadata: Mapping[str, str]) -> None:
+    """Add metadata to a file, and read it back.
+
+    Raises:
+        CheckError: where it then cannot be read, or lacks metadata.
+        MnfpnError: where the disk is full.
+    """
+    whole = {**made.job.metadata, **metadata}
+    with writing(made.request.path):
+        form.annotate(staged, metadata)
+    with _failing_check(["read"]):
+        _check_metadata(form.read(staged, replace(made.job, metadata=whole)), whole)
+
+
+def _check_metadata(read: ReadFile, metadata: Mapping[str, str]) -> None:
+    lacking = [key for key, text in metadata.items() if read.metadata.get(key) != text]
+    if SETTINGS_KEY in lacking:
+        raise CheckError("its settings differ from the network's")
+    if lacking:
+        raise CheckError(f"its metadata lack {', '.join(lacking)}")

@@ -3,15 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from torch import Tensor, nn
 
+from mnfpn_cli.export.formats import DynamicAxis as DynamicAxis
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.quantization.quantization import Quantization
 from mnfpn_cli.settings.input import DType
-
-DynamicAxis = Literal["batch", "height", "width"]
 
 
 @dataclass(frozen=True)

@@ -6,22 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.fx.experimental._config as shape_config  # as in `program`
 from torch import Tensor, nn
-from torch._dynamo.exc import UserError
-from torch.export import Dim, ExportedProgram
+from torch.export import ExportedProgram
 
-from mnfpn_cli.errors import MnfpnError, Problem, UsageError, within
-from mnfpn_cli.export.formats import import_onnxruntime
-from mnfpn_cli.export.job import DynamicAxis, FileJob, ReadFile
+from mnfpn_cli.errors import MnfpnError, Problem, UsageError
+from mnfpn_cli.export.formats import AXES, DynamicAxis, import_onnxruntime
+from mnfpn_cli.export.job import FileJob, ReadFile
 from mnfpn_cli.export.onnx_dtypes import to_float16, to_int8
 from mnfpn_cli.export.onnx_layers import name_layers
-from mnfpn_cli.export.program import INPUT, LoadedFile, settings_metadata, trace, trace_pass
+from mnfpn_cli.export.program import open_axes, trace, trace_pass
 from mnfpn_cli.measure.memory import ran_out_of_memory
-from mnfpn_cli.network.network import Network
-from mnfpn_cli.plan.network import NetworkPlan
-from mnfpn_cli.settings.input import DType, NetworkInput
-from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line
 
 if TYPE_CHECKING:
@@ -30,7 +25,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".onnx",)
 EXACT = False
 DTYPES: tuple[DType, ...] = ("float32", "float16", "int8")
-DYNAMIC: frozenset[DynamicAxis] = frozenset({"batch", "height", "width"})
+DYNAMIC: frozenset[DynamicAxis] = frozenset(AXES)
 
 OPSET = 18
 """The opset that torch's exporter writes without conversion. It has all that is needed here: Resize by areas."""
@@ -38,41 +33,14 @@ OPSET = 18
 LAST_OPSET = 23
 """The last opset that torch's exporter is made for. To those before 18 it converts only some networks."""
 
-DIMENSIONS: dict[DynamicAxis, int] = {"batch": 0, "height": 2, "width": 3}
-"""The dimensions of images (n, channels, h, w) that can be open."""
-
 MAX_BYTES = 2**31 - 2**24
 """The most bytes of weights: a protobuf message has at most 2 GiB, with some left for the graph."""
-
-WHERE = "`format` onnx"
-"""Where errors of `write` belong; `write_pass` is called by a runtime, which has no format."""
 
 ERRORS_ONLY = 3
 """The log severity at which ONNX Runtime writes errors only."""
 
 
-def write(network: Network, settings: NetworkSettings, input: NetworkInput, dynamic: bool) -> bytes:
-    """Return the content of a file whose model takes ``images`` and returns outputs by name.
-
-    Raises:
-        MnfpnError: where the weights are too large for the format, or torch cannot convert the graph.
-    """
-    with within(WHERE):
-        _check_weights(network)
-    program = trace(network, input, dynamic)
-    with within(WHERE):
-        model = _converted(
-            program,
-            input_names=[INPUT],
-            output_names=list(network.outputs),
-            dynamic_shapes={INPUT: {2: "height", 3: "width"}} if dynamic else None,
-        )
-    model.model.metadata_props.update(settings_metadata(settings))
-    content: bytes = model.model_proto.SerializeToString()
-    return content
-
-
-def write_file(job: FileJob, path: Path) -> None:
+def write(job: FileJob, path: Path) -> None:
     """Write a file whose model takes inputs and returns outputs by name.
 
     Raises:
@@ -82,11 +50,11 @@ def write_file(job: FileJob, path: Path) -> None:
     opset = _checked_opset(job.opset)
     _check_weights(job.network)
     model = _converted(
-        _traced(job),
+        trace(job),
         opset,
         input_names=list(job.input_names),
         output_names=list(job.output_names),
-        dynamic_shapes=_axis_names(job) if job.dynamic else None,
+        dynamic_shapes=[open_axes(tensor, job.dynamic) for tensor in job.inputs] if job.dynamic else None,
     ).model_proto
     converted = _in_dtype(model, job)
     _describe(converted, job.metadata)
@@ -97,39 +65,6 @@ def _checked_opset(opset: int | None) -> int:
     if opset is not None and not OPSET <= opset <= LAST_OPSET:
         raise UsageError(Problem("`opset`", f"must be {OPSET} to {LAST_OPSET}, which torch can write", str(opset)))
     return opset or OPSET
-
-
-def _traced(job: FileJob) -> ExportedProgram:
-    """Return the graph of a network, with the axes open that the job leaves open; see `program.trace`."""
-    if not job.dynamic:
-        return trace_pass(job.network, job.inputs)
-    sides = {axis: Dim(axis, min=1 if axis == "batch" else job.least) for axis in job.dynamic}
-    open: Any = tuple({index: sides[axis] for index, axis in one.items()} for one in _open_dimensions(job))
-    with shape_config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
-        try:
-            return trace_pass(job.network, job.inputs, open)
-        except UserError as error:
-            rule = f"torch cannot leave {', '.join(sorted(job.dynamic))} open: {first_line(error)}"
-            raise MnfpnError(Problem("`dynamic`", rule)) from error
-
-
-def _open_dimensions(job: FileJob) -> list[dict[int, DynamicAxis]]:
-    """Return the axes that are open in each input by dimension: the batch of all, and the sides of images."""
-    axes = {DIMENSIONS[axis]: axis for axis in sorted(job.dynamic)}
-    images = len(DIMENSIONS) + 1
-    return [
-        {index: axis for index, axis in axes.items() if axis == "batch" or tensor.dim() == images}
-        for tensor in job.inputs
-    ]
-
-
-def _axis_names(job: FileJob) -> list[dict[int, DynamicAxis] | None]:
-    """Return the names of the open axes: each at the first input that has it, whose name the others share."""
-    names, named = list[dict[int, DynamicAxis] | None](), set[DynamicAxis]()
-    for open in _open_dimensions(job):
-        names.append({index: axis for index, axis in open.items() if axis not in named} or None)
-        named.update(open.values())
-    return names
 
 
 def _in_dtype(model: "ModelProto", job: FileJob) -> "ModelProto":
@@ -192,6 +127,8 @@ def _converted(program: ExportedProgram, opset: int = OPSET, **names: Any) -> to
     with warnings.catch_warnings():
         # torch itself copies an object of a class that it has deprecated.
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+        # Inputs that share an open axis share its name.
+        warnings.filterwarnings("ignore", "# The axis name: .* will not be used, since it shares", UserWarning)
         try:
             exported = torch.onnx.export(
                 program,
@@ -215,25 +152,7 @@ def _reason(error: BaseException) -> str:
     return ": ".join(filter(None, (kind, first_line(error))))
 
 
-def read(path: Path, _plan: NetworkPlan) -> LoadedFile:
-    """Check a file by onnx, and load it in ONNX Runtime on the CPU."""
-    import onnx
-
-    onnxruntime = import_onnxruntime()
-    onnx.checker.check_model(str(path), full_check=True)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = ERRORS_ONLY
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-
-    def run(images: Tensor) -> dict[str, Tensor]:
-        arrays = session.run(names, {INPUT: images.numpy()})
-        return {name: torch.from_numpy(array) for name, array in zip(names, arrays, strict=True)}
-
-    return LoadedFile(session.get_modelmeta().custom_metadata_map, run)
-
-
-def read_file(path: Path, job: FileJob) -> ReadFile:
+def read(path: Path, job: FileJob) -> ReadFile:
     """Check a file by onnx, and load it in ONNX Runtime on the CPU."""
     import onnx
 

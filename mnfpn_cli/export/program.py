@@ -1,13 +1,9 @@
-"""Trace a network by `torch.export`, write and read it as a .pt2 file, and the metadata of all formats."""
+"""What all formats are made of: a network with named outputs, its graph as `torch.export` traces it, and metadata."""
 
 import json
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,20 +14,13 @@ from torch.export import Dim, ExportedProgram
 
 from mnfpn_cli import __version__
 from mnfpn_cli.errors import MnfpnError, Problem
+from mnfpn_cli.export.formats import SIDES, DynamicAxis, in_order
+from mnfpn_cli.export.job import FileJob
 from mnfpn_cli.network.network import Network
-from mnfpn_cli.plan.network import NetworkPlan
-from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.network import NetworkSettings
+from mnfpn_cli.text import either, first_line
+from mnfpn_cli.trace.observe import named_tensors
 from mnfpn_cli.weights.header import SETTINGS_KEY
-
-
-@dataclass(frozen=True)
-class LoadedFile:
-    """A file read back: its metadata, and its network, from images (n, in_channels, h, w) to outputs by name."""
-
-    metadata: Mapping[str, str]
-    run: Callable[[Tensor], Mapping[str, Tensor]]
-
 
 VERSION_KEY = "mnfpn_version"
 
@@ -39,7 +28,12 @@ VERSION_KEY = "mnfpn_version"
 def settings_metadata(settings: NetworkSettings) -> dict[str, str]:
     """Return the metadata of a file: the settings as JSON, and the version of mnfpn."""
     compact = json.dumps(settings.model_dump(mode="json"), separators=(",", ":"), allow_nan=False)
-    return {SETTINGS_KEY: compact, VERSION_KEY: __version__}
+    return {SETTINGS_KEY: compact, **version_metadata()}
+
+
+def version_metadata() -> dict[str, str]:
+    """Return the metadata of the file of any network."""
+    return {VERSION_KEY: __version__}
 
 
 INPUT = "images"
@@ -62,8 +56,24 @@ class NamedOutputs(Network):
         return dict(zip(self.outputs, (maps,) if isinstance(maps, Tensor) else maps, strict=True))
 
 
-def trace(network: Network, input: NetworkInput, dynamic: bool) -> ExportedProgram:
-    """Return the graph of a network in eval mode, for one input or, with ``dynamic``, for all heights and widths.
+def name_outputs(network: nn.Module, names: Sequence[str]) -> None:
+    """Let a network of others return its tensors as a dictionary by name, from now on.
+
+    A hook does it, rather than a module around it: the names of weights stay the same.
+    """
+    network.register_forward_hook(partial(_named, tuple(names)))
+
+
+def _named(names: tuple[str, ...], _network: nn.Module, _inputs: object, outputs: Any) -> dict[str, Tensor]:
+    return dict(zip(names, (tensor for _, tensor in named_tensors(outputs)), strict=True))
+
+
+DIMENSIONS: dict[DynamicAxis, int] = {"batch": 0, "height": 2, "width": 3}
+"""The dimensions of images (n, channels, h, w) that are axes."""
+
+
+def trace(job: FileJob) -> ExportedProgram:
+    """Return the graph of a network in eval mode, with the axes open that the job leaves open.
 
     torch assumes that a side of 1 is broadcast, and excludes sizes at which a map is 1×1: a graph traced at 600×900
     would refuse 32×32. ``backed_size_oblivious`` turns that off, as torch's own ONNX exporter does. It is correct where
@@ -71,26 +81,42 @@ def trace(network: Network, input: NetworkInput, dynamic: bool) -> ExportedProgr
     show an error.
 
     Raises:
-        MnfpnError: with ``dynamic``, where torch is too old, or a map has one element at this size.
+        MnfpnError: with open axes, where torch is too old, or a map has one element at this size.
     """
-    least = network.plan.backbone.stride
-    sides = {2: Dim("height", min=least), 3: Dim("width", min=least)}
-    images = torch.zeros(input.shape)
-    if dynamic and not hasattr(shape_config, "backed_size_oblivious"):
+    if job.dynamic and not hasattr(shape_config, "backed_size_oblivious"):
         raise MnfpnError(Problem("`dynamic`", f"needs a newer torch than {torch.__version__}"))
-    oblivious = shape_config.patch(backed_size_oblivious=True) if dynamic else nullcontext()  # type: ignore[attr-defined]
+    oblivious = shape_config.patch(backed_size_oblivious=True) if job.dynamic else nullcontext()  # type: ignore[attr-defined]
     with oblivious:
         try:
-            return trace_pass(NamedOutputs(network), (images,), {INPUT: sides if dynamic else None})
+            return trace_pass(job.network, job.inputs, _open_dimensions(job) if job.dynamic else None)
         except UserError as error:  # a map of one element, whose memory format torch cannot leave open
-            rule = f"torch cannot trace dynamic sides at {input.size}: try a larger `size`"
-            raise MnfpnError(Problem("`dynamic`", rule)) from error
+            axes = either(in_order(job.dynamic), "and")
+            sides = "x".join(map(str, job.inputs[0].shape[2:]))
+            hint = f"at {sides}: try a larger `size`" if job.plan and job.dynamic & SIDES else f"({first_line(error)})"
+            raise MnfpnError(Problem("`dynamic`", f"torch cannot leave {axes} open {hint}")) from error
+
+
+IMAGES = 4
+"""The dimensions of a tensor of images."""
+
+
+def open_axes(tensor: Tensor, dynamic: frozenset[DynamicAxis]) -> dict[int, DynamicAxis]:
+    """Return the axes of an input that are open, by dimension: the batch of any, and the sides of images."""
+    axes = (axis for axis in in_order(dynamic) if axis == "batch" or tensor.dim() == IMAGES)
+    return {DIMENSIONS[axis]: axis for axis in axes}
+
+
+def _open_dimensions(job: FileJob) -> tuple[dict[int, Any], ...]:
+    least = {"batch": 1, "height": job.least, "width": job.least}
+    open = {axis: Dim(axis, min=least[axis]) for axis in job.dynamic}
+    axes = (open_axes(tensor, job.dynamic) for tensor in job.inputs)
+    return tuple({dimension: open[axis] for dimension, axis in one.items()} for one in axes)
 
 
 def trace_pass(
-    network: nn.Module, inputs: tuple[Tensor, ...], dynamic_shapes: dict[str, Any] | None = None
+    network: nn.Module, inputs: tuple[Tensor, ...], dynamic_shapes: tuple[dict[int, Any], ...] | None = None
 ) -> ExportedProgram:
-    """Return the graph of any network in eval mode, for the shapes of these inputs except for dynamic sides.
+    """Return the graph of any network in eval mode, for the shapes of these inputs except for open dimensions.
 
     Raises:
         Exception: any error of torch, where it cannot trace the network.
@@ -116,35 +142,3 @@ def _out_of_place(network: nn.Module) -> Iterator[None]:
     finally:
         for activation in activations:
             activation.inplace = True
-
-
-FILES = {SETTINGS_KEY: "mnfpn_settings.json", VERSION_KEY: "mnfpn_version.txt"}
-"""The files of the archive with the metadata; `torch.export.load` returns them as ``extra_files``."""
-
-
-def write(network: Network, settings: NetworkSettings, input: NetworkInput, dynamic: bool) -> bytes:
-    """Return the content of a file whose program takes ``images`` and returns a dictionary of outputs by name."""
-    extra_files = {FILES[key]: text for key, text in settings_metadata(settings).items()}
-    buffer = BytesIO()
-    torch.export.save(trace(network, input, dynamic), buffer, extra_files=extra_files)
-    return buffer.getvalue()
-
-
-def read(path: Path, _plan: NetworkPlan) -> LoadedFile:
-    """Load the program of a file."""
-    extra_files = dict.fromkeys(FILES.values(), "")
-    with _quiet(logging.getLogger("torch.export")):
-        program = torch.export.load(path, extra_files=extra_files)
-    return LoadedFile({key: extra_files[name] for key, name in FILES.items()}, program.module())
-
-
-@contextmanager
-def _quiet(logger: logging.Logger) -> Iterator[None]:
-    """Silence the traceback that torch logs before it raises, and its warning of read-only buffers (2.12)."""
-    before, logger.disabled = logger.disabled, True
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
-            yield
-    finally:
-        logger.disabled = before

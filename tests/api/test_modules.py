@@ -199,7 +199,7 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: api.bench(CONV, X, train="no"), "train: must be True or False, got 'no'"),  # type: ignore[arg-type]
     (lambda: api.compare(CONV, CONV, X, train=1), "train: must be True or False, got 1"),  # type: ignore[arg-type]
     (lambda: api.sweep({"width_mult": 1}, dry_run="yes"), "dry_run: must be True or False, got 'yes'"),  # type: ignore[arg-type]
-    (lambda: api.export(SETTINGS, "a.onnx", "onnx", dynamic=0), "dynamic: must be True or False, got 0"),  # type: ignore[arg-type]
+    (lambda: api.export(SETTINGS, "a.onnx", "onnx", dynamic=0), "dynamic: must be a name, or a list of names, got 0"),  # type: ignore[arg-type]
     (lambda: api.compare(CONV, api.Side(CONV, "all"), X), "b: runtime: must be one, got all"),
     (lambda: api.compare(CONV, "b.json"), "a, b: must both be networks, or both be results of bench"),
     (lambda: api.compare("a.json", "b.json", size=8), "size: cannot be used with results, which are measured already"),
@@ -210,9 +210,18 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: api.sweep({"width_mult": 1}, max_macs="5X"), "max_macs: must be a number of 1 or more, as 5G"),
     (lambda: api.sweep({"width_mult": 1}, measure="some"), "measure: must be all, frontier, none or a number of runs"),
     (lambda: api.sweep(resume=True), "store: must be given, to resume its sweeps"),
-    (lambda: api.export(CONV, "a.onnx", "onnx"), "network: must be what settings() returns: only that"),  # type: ignore[arg-type]
+    (lambda: api.export(CONV, "a.onnx", "onnx"), "inputs: must be given for a network without settings: a tensor"),
+    (lambda: api.export(CONV, "a.onnx", "onnx", size=32, opset=0), "opset: must be a whole number from 1 to 100"),
+    (lambda: api.export(CONV, "a.onnx", "onnx", size=32, std=0), "std: must be above 0"),
+    (
+        lambda: api.export(CONV, "a.pt2", "torch-export", size=32, keep_float="0"),
+        "keep_float: requires dtype int8; float32 quantises nothing",
+    ),
     (lambda: api.export(SETTINGS, "a.onnx", "safetensors"), "file: must not end in .onnx, as safetensors is written"),
-    (lambda: api.export(SETTINGS, "a.onnx", "onyx"), "format: must be one of onnx, torch-export, safetensors, got"),  # type: ignore[arg-type]
+    (
+        lambda: api.export(SETTINGS, "a.onnx", "onyx"),
+        "format: must be one of onnx, torch-export, safetensors, openvino,",
+    ),  # type: ignore[arg-type]
     (lambda: api.recommend("none.db"), "recommend: must have a budget (max_macs, "),
     (lambda: api.recommend("none.db", max_latency=-1), "max_latency: must be a duration above 0"),
     (

@@ -29,7 +29,7 @@ ASKED: list[tuple[str, list[str]]] = [
     ("bench --device ", ["auto", "cpu", "cuda", "mps"]),
     ("compare --device c", ["cpu", "cuda"]),
     ("bench --dtype ", ["float32", "bfloat16", "float16", "int8"]),
-    ("export --format ", ["onnx", "torch-export", "safetensors"]),
+    ("export --format ", ["onnx", "torch-export", "safetensors", "openvino", "executorch", "coreml"]),
     ("summary --format m", ["markdown"]),
     ("summary --sort m", ["macs"]),
     ("report --format p", ["png"]),

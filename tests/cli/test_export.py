@@ -6,9 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Set
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -17,10 +17,10 @@ from safetensors.torch import load_file
 from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.export import export as exporting
-from mnfpn_cli.export.export import FILE_FORMATS
-from mnfpn_cli.export.program import LoadedFile
-from mnfpn_cli.network.network import Network, build_network
-from mnfpn_cli.plan.network import NetworkPlan
+from mnfpn_cli.export.export import FileCase
+from mnfpn_cli.export.formats import DynamicAxis, load_format
+from mnfpn_cli.export.job import FileJob, ReadFile
+from mnfpn_cli.network.network import build_network
 from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
@@ -96,11 +96,19 @@ def test_json_through_a_pipe_is_all_that_is_printed(mnfpn_process: Mnfpn, tmp_pa
     assert (done.code, done.err) == (0, "")
     document = json.loads(done.out)
     assert document["settings"] == SETTINGS.model_dump(mode="json")
-    described = {key: document[key] for key in ("command", "format", "file", "bytes", "dynamic")}
-    size = path.stat().st_size
-    assert described == {"command": "export", "format": "onnx", "file": str(path), "bytes": size, "dynamic": False}
+    described = {key: document[key] for key in ("command", "format", "file", "files", "bytes", "dtype", "dynamic")}
+    assert described == {
+        "command": "export",
+        "format": "onnx",
+        "file": str(path),
+        "files": [str(path)],
+        "bytes": path.stat().st_size,
+        "dtype": "float32",
+        "dynamic": False,
+    }
+    assert [document[key] for key in ("dynamic_axes", "opset", "quality", "unchecked")] == [[], None, None, None]
     (check,) = document["checks"]
-    assert check["input"] == {"batch": 1, "channels": 3, "height": 32, "width": 48}
+    assert check["input"] == {"batch": 1, "channels": 3, "height": 32, "width": 48, "shapes": None}
     assert [(output["name"], output["shape"]) for output in check["outputs"]] == [
         ("p2", [1, 8, 8, 12]),
         ("p3", [1, 8, 4, 6]),
@@ -135,7 +143,7 @@ REFUSED: list[tuple[list[str], str]] = [
     (["--format", "onnx"], "--output: must be given."),
     (
         ["--format", "tflite", "--output", "out"],
-        "--format: must be one of onnx, torch-export, safetensors, got 'tflite'",
+        "--format: must be one of onnx, torch-export, safetensors, openvino, executorch, coreml, got 'tflite'",
     ),
     (["--format", "onnx", "--output", "."], "--output: must be a file, but '.' is a folder"),
     (["--format", "onnx", "--output", ""], "--output: must be the name of a file, got ''"),
@@ -163,6 +171,49 @@ REFUSED: list[tuple[list[str], str]] = [
         ["--format", "onnx", "--output", "out", "--weights", "none"],
         "none: no such file",
     ),
+    (
+        ["--format", "onnx", "--output", "out.pt2"],
+        "--output: must not end in .pt2, as onnx is written, got 'out.pt2'\n",
+    ),
+    (["--format", "torch-export", "--output", "out.onnx"], "--output: must not end in .onnx, as torch-export is"),
+    (
+        ["--format", "safetensors", "--output", "out", "--dtype", "int8"],
+        "--dtype: must be float32, bfloat16 or float16 with --format safetensors, got int8\n",
+    ),
+    (
+        ["--format", "safetensors", "--output", "out", "--opset", "20"],
+        "--opset: cannot be used with --format safetensors: only ONNX has versions of operators\n",
+    ),
+    (["--format", "onnx", "--output", "out", "--opset", "x"], "--opset: must be a whole number from 1 to 100, got 'x'"),
+    (
+        ["--format", "onnx", "--output", "out", "--dynamic", "heigth"],
+        "--dynamic: must be axes of batch, height, width, separated by commas, got 'heigth'; did you mean 'height'?\n",
+    ),
+    (
+        ["--format", "onnx", "--output", "out", "--calibration", "."],
+        "--calibration: cannot be used with --dtype float32, which loses nothing\n",
+    ),
+    (
+        ["--format", "torch-export", "--output", "out", "--dtype", "float16", "--keep-float", "stem"],
+        "--keep-float: requires --dtype int8; float16 quantises nothing\n",
+    ),
+    (
+        ["--format", "torch-export", "--output", "out", "--dtype", "float16", "--calibration", "none"],
+        "--calibration: no such file or folder, got 'none'\n",
+    ),
+    (
+        ["--format", "torch-export", "--output", "out", "--dtype", "float16", "--calibration", "."],
+        "--calibration: must be a folder with images, as PNG or JPEG, got none in '.'\n",
+    ),
+    (["--format", "onnx", "--output", "out", "--input", "1x3x32x32"], "--input: requires --model"),
+    (
+        ["--format", "onnx", "--output", "out", "--model", "a:b", "--input", "1x3", "--input", "1x4"],
+        "--input: must be given once, as export takes one pass",
+    ),
+    (
+        ["--format", "onnx", "--output", "out", "--model", "a:b", "--width-mult", "0.5"],
+        "--width-mult: cannot be used with --model, whose network has no settings\n",
+    ),
 ]
 
 
@@ -172,7 +223,7 @@ def test_what_is_wrong_is_refused_before_any_work(
 ) -> None:
     """Exit code 2, one line, no file."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(exporting, "export_network", None)
+    monkeypatch.setattr(exporting, "export_file", None)
     os.mkfifo("pipe")
     done = mnfpn("export", *arguments)
     assert (done.code, done.out) == (2, "")
@@ -185,7 +236,7 @@ def test_a_package_that_is_missing_is_reported_before_any_work(
 ) -> None:
     """Exit code 1, with the command that installs it."""
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    monkeypatch.setattr(exporting, "export_network", None)
+    monkeypatch.setattr(exporting, "export_file", None)
     done = mnfpn("export", *SMALL, "--format", "onnx", "--output", str(tmp_path / "out.onnx"))
     message = "error: --format onnx: needs onnxruntime (not installed): pip install 'mnfpn[onnx]'\n"
     assert (done.code, done.out, done.err) == (1, "", message)
@@ -195,13 +246,16 @@ def test_a_failed_check_is_exit_code_3_and_leaves_no_file(
     mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """One line on standard error, nothing on standard output, nothing in the folder."""
-    form = FILE_FORMATS["safetensors"]
+    form = load_format("safetensors")
+    real = form.read
 
-    def read(path: Path, plan: NetworkPlan) -> LoadedFile:
-        opened = form.read(path, plan)
-        return replace(opened, run=lambda images: {name: x + 1 for name, x in opened.run(images).items()})
+    def read(path: Path, job: FileJob) -> ReadFile:
+        opened = real(path, job)
+        run = opened.run
+        assert run
+        return replace(opened, run=lambda images: {name: x + 1 for name, x in run(images).items()})
 
-    monkeypatch.setitem(FILE_FORMATS, "safetensors", replace(form, read=read))
+    monkeypatch.setattr(form, "read", read)
     path = tmp_path / "out.safetensors"
     done = mnfpn("export", *SMALL, "--format", "safetensors", "--output", str(path), "--size", "64", "--json")
     assert (done.code, done.out) == (3, "")
@@ -211,10 +265,13 @@ def test_a_failed_check_is_exit_code_3_and_leaves_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
-CASES: list[tuple[list[str], NetworkInput, bool]] = [
-    ([], network_input(SETTINGS, Size(600, 900)), False),
-    (["--size", "64", "--batch", "3"], network_input(SETTINGS, Size(64, 64), 3), False),
-    (["--size", "64x96", "--dynamic"], network_input(SETTINGS, Size(64, 96)), True),
+CASES: list[tuple[list[str], NetworkInput, Set[DynamicAxis]]] = [
+    ([], network_input(SETTINGS, Size(600, 900)), set()),
+    (["--size", "64", "--batch", "3"], network_input(SETTINGS, Size(64, 64), 3), set()),
+    (["--size", "64x96", "--dynamic"], network_input(SETTINGS, Size(64, 96)), {"height", "width"}),
+    (["--dynamic", "--size", "64x96"], network_input(SETTINGS, Size(64, 96)), {"height", "width"}),
+    (["--dynamic", "batch", "--size", "64x96"], network_input(SETTINGS, Size(64, 96)), {"batch"}),
+    (["--dynamic=width,batch", "--size", "64x96"], network_input(SETTINGS, Size(64, 96)), {"batch", "width"}),
 ]
 
 
@@ -225,22 +282,25 @@ def test_arguments_mean_an_export(
     tmp_path: Path,
     arguments: list[str],
     input: NetworkInput,
-    dynamic: bool,
+    dynamic: Set[DynamicAxis],
 ) -> None:
     """What is asked to be exported, with which weights."""
-    asked: list[Any] = []
+    asked: list[FileCase] = []
 
-    def export_network(network: Network, *rest: Any) -> None:
-        asked.extend([network.state_dict(), *rest[:5]])
+    def export_file(made: FileCase, *_: object) -> None:
+        asked.append(made)
         raise MnfpnError("nothing is exported here")
 
-    monkeypatch.setattr(exporting, "export_network", export_network)
+    monkeypatch.setattr(exporting, "export_file", export_file)
     path = tmp_path / "out"
     seeded = ["--seed", "7", "--format", "torch-export", "--output", str(path)]
     assert mnfpn("export", *SMALL, *seeded, *arguments).code == 1
-    weights, *rest = asked
-    assert rest == [SETTINGS, input, "torch-export", path, dynamic]
-    expected = build_network(SETTINGS, 7).state_dict()
+    (made,) = asked
+    assert (made.named.settings, made.named.inputs, made.request.path) == (SETTINGS, input, path)
+    assert made.request.format == "torch-export"
+    assert made.request.dynamic == made.job.dynamic == dynamic
+    assert [tuple(one.shape) for one in made.job.inputs] == [input.shape]
+    expected, weights = build_network(SETTINGS, 7).state_dict(), made.job.network.state_dict()
     assert all(torch.equal(weights[key], expected[key]) for key in expected)
 
 

@@ -4,14 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from mnfpn_cli.export.export import export_network
 from mnfpn_cli.export.formats import Format
 from mnfpn_cli.network.network import build_network
 from mnfpn_cli.plan.layers import same_padding
 from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
-from tests.export.networks import EACH_FORMAT, SMALL
+from tests.export.networks import EACH_FORMAT, SMALL, export_network
 
 SIZE = Size(32, 48)
 PLACES = 8 * 12 + 4 * 6

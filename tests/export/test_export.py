@@ -17,15 +17,16 @@ from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.documents.export import ExportedFile
 from mnfpn_cli.errors import CheckError, MnfpnError, UsageError
 from mnfpn_cli.export import onnx as as_onnx
-from mnfpn_cli.export.export import export_network
-from mnfpn_cli.export.formats import Format
+from mnfpn_cli.export.export import write_network
+from mnfpn_cli.export.formats import ExportRequest, Format
+from mnfpn_cli.external.origin import FromSettings, Workload, input_record
 from mnfpn_cli.network.network import build_network
 from mnfpn_cli.plan.rules import network_input
-from mnfpn_cli.plan.shapes import image_input
 from mnfpn_cli.settings.files import preset_names
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
-from tests.export.networks import EACH_FORMAT, FLAT, SMALL, shortened
+from mnfpn_cli.settings.quantization import QuantizationCase
+from tests.export.networks import EACH_FORMAT, FLAT, SMALL, export_network, shortened
 from tests.needs import needs_onnx
 from tests.tiers import slow_but
 
@@ -62,7 +63,7 @@ def test_what_is_written_was_compared_with_the_network(tmp_path: Path, format: F
     assert (result.format, result.file, result.bytes) == (format, str(path), path.stat().st_size)
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
     (comparison,) = result.checks
-    assert comparison.input == image_input(INPUT)
+    assert comparison.input == input_record(INPUT)
     assert [(one.name, one.shape) for one in comparison.outputs] == [("p2", (2, 8, 8, 12)), ("p3", (2, 8, 4, 6))]
     assert all(one.relative <= (1e-4 if format == "onnx" else 0.0) for one in comparison.outputs)
 
@@ -230,8 +231,9 @@ def test_a_network_that_torch_cannot_convert_is_an_error(
 def test_what_cannot_fit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the plan's memory is more than the free memory."""
     monkeypatch.setattr(Cpu, "free_memory", lambda _: 2**10)
+    request = ExportRequest("safetensors", tmp_path / "out")
     with pytest.raises(UsageError, match=r"^size, batch: must fit the memory that cpu has free"):
-        exported("safetensors", tmp_path / "out")
+        write_network(Workload(FromSettings(SMALL), INPUT), 0, request, QuantizationCase(), lambda *_: None)
 
 
 def test_weights_that_are_not_finite_are_not_exported(tmp_path: Path) -> None:

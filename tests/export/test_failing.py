@@ -2,23 +2,22 @@
 
 import re
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from torch import Tensor
 
 from mnfpn_cli.errors import CheckError, MnfpnError
 from mnfpn_cli.export import export as exporting
-from mnfpn_cli.export.export import FILE_FORMATS, FileFormat, export_network
-from mnfpn_cli.export.formats import Format
-from mnfpn_cli.export.program import LoadedFile
+from mnfpn_cli.export.formats import Format, load_format
+from mnfpn_cli.export.job import FileFormat, FileJob, ReadFile
 from mnfpn_cli.network.network import build_network
 from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
-from tests.export.networks import EACH_FORMAT, SMALL
+from tests.export.networks import EACH_FORMAT, SMALL, export_network
 
 INPUT = network_input(SMALL, Size(32, 48))
 Outputs = dict[str, Tensor]
@@ -41,14 +40,33 @@ def refused(older: Path, format: Format = "safetensors", dynamic: bool = False) 
     return str(caught.value)
 
 
-def with_outputs(form: FileFormat, change: Callable[[Outputs], Outputs]) -> FileFormat:
-    """A format whose files, when they are run, return something else."""
+class Changed:
+    """A format whose files are written or read in another way."""
 
-    def read(*arguments: object) -> LoadedFile:
-        opened = form.read(*arguments)  # type: ignore[arg-type]
-        return replace(opened, run=lambda images: change(dict(opened.run(images))))
+    def __init__(self, form: FileFormat, **changes: object):
+        self.__dict__ = {name: getattr(form, name) for name in ATTRIBUTES} | changes
 
-    return replace(form, read=read)
+
+ATTRIBUTES = ("SUFFIXES", "EXACT", "DTYPES", "DYNAMIC", "write", "read", "annotate")
+
+
+def change_format(monkeypatch: pytest.MonkeyPatch, format: Format, **changes: object) -> None:
+    """Have a format written or read in another way."""
+    changed = Changed(load_format(format), **changes)
+    monkeypatch.setattr(exporting, "load_format", lambda _: changed)
+
+
+def with_outputs(monkeypatch: pytest.MonkeyPatch, change: Callable[[Outputs], Outputs], exact: bool = False) -> None:
+    """Have files of safetensors, when they are run, return something else."""
+    form = load_format("safetensors")
+
+    def read(path: Path, job: FileJob) -> ReadFile:
+        opened = form.read(path, job)
+        assert opened.run
+        run = opened.run
+        return replace(opened, run=lambda images: change(dict(run(images))))
+
+    change_format(monkeypatch, "safetensors", read=read, EXACT=exact)
 
 
 def off(outputs: Outputs) -> Outputs:
@@ -74,8 +92,7 @@ def test_other_outputs_are_refused(
     monkeypatch: pytest.MonkeyPatch, older: Path, change: Callable[[Outputs], Outputs], message: str
 ) -> None:
     """With what is wrong, and at which size."""
-    form = replace(FILE_FORMATS["safetensors"], exact=False)
-    monkeypatch.setitem(FILE_FORMATS, "safetensors", with_outputs(form, change))
+    with_outputs(monkeypatch, change)
     assert refused(older).startswith(f"format safetensors: the file failed its check, and was discarded: {message}")
 
 
@@ -85,7 +102,7 @@ def test_the_last_bit_counts_where_nothing_is_computed_anew(monkeypatch: pytest.
     def change(outputs: Outputs) -> Outputs:
         return {name: output * (1 + 1.2e-7) for name, output in outputs.items()}
 
-    monkeypatch.setitem(FILE_FORMATS, "safetensors", with_outputs(FILE_FORMATS["safetensors"], change))
+    with_outputs(monkeypatch, change, exact=True)
     assert re.search(r"p2 differs by \d\.\de-08 of its largest value, 0\.0e\+00 is allowed", refused(older))
 
 
@@ -95,8 +112,7 @@ def test_every_size_is_checked(monkeypatch: pytest.MonkeyPatch, older: Path) -> 
     def change(outputs: Outputs) -> Outputs:
         return outputs if outputs["p3"].shape[-1] == 6 else off(outputs)
 
-    form = replace(FILE_FORMATS["safetensors"], exact=False)
-    monkeypatch.setitem(FILE_FORMATS, "safetensors", with_outputs(form, change))
+    with_outputs(monkeypatch, change)
     assert "was discarded: at 17x25 p3 differs by" in refused(older, dynamic=True)
 
 
@@ -106,13 +122,14 @@ def test_a_file_that_cannot_be_read_is_refused(
     monkeypatch: pytest.MonkeyPatch, older: Path, capfd: pytest.CaptureFixture[str], format: Format, content: bytes
 ) -> None:
     """By the readers themselves, which keep quiet otherwise."""
-    form = FILE_FORMATS[format]
+    form = load_format(format)
 
-    def write(*arguments: object) -> bytes:
-        whole = form.write(*arguments)  # type: ignore[arg-type]
-        return whole[: len(whole) // 2] if content == b"half" else content
+    def write(job: FileJob, path: Path) -> None:
+        form.write(job, path)
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2] if content == b"half" else content)
 
-    monkeypatch.setitem(FILE_FORMATS, format, replace(form, write=write))
+    change_format(monkeypatch, format, write=write)
     assert ": the file failed its check, and was discarded: it cannot be read: " in refused(older, format)
     assert capfd.readouterr() == ("", "")
 
@@ -120,22 +137,26 @@ def test_a_file_that_cannot_be_read_is_refused(
 @pytest.mark.parametrize("format", EACH_FORMAT)
 def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch, older: Path, format: Format) -> None:
     """One bias of one layer off by a hundredth, in the file itself."""
-    form = FILE_FORMATS[format]
+    form = load_format(format)
 
-    def write(*arguments: object) -> bytes:
-        other = build_network(SMALL)
-        with torch.no_grad():
-            other.state_dict()["stages.1.0.depthwise.norm.bias"][0] += 0.01
-        return form.write(other, *arguments[1:])  # type: ignore[arg-type]
+    def write(job: FileJob, path: Path) -> None:
+        other = deepcopy(job.network)
+        other.state_dict()["stages.1.0.depthwise.norm.bias"][0] += 0.01
+        form.write(replace(job, network=other), path)
 
-    monkeypatch.setitem(FILE_FORMATS, format, replace(form, write=write))
+    change_format(monkeypatch, format, write=write)
     assert "was discarded: at 32x48 p2 differs by " in refused(older, format)
 
 
 @pytest.mark.parametrize("format", EACH_FORMAT)
 def test_other_settings_are_refused(monkeypatch: pytest.MonkeyPatch, older: Path, format: Format) -> None:
     """Whoever builds the network from the file would get another one."""
-    monkeypatch.setattr(exporting, "settings_metadata", lambda _: {"mnfpn_settings": "{}"})
+    form = load_format(format)
+
+    def write(job: FileJob, path: Path) -> None:
+        form.write(replace(job, metadata={**job.metadata, "mnfpn_settings": "{}"}), path)
+
+    change_format(monkeypatch, format, write=write)
     assert refused(older, format).endswith("was discarded: its settings differ from the network's")
 
 
@@ -153,10 +174,10 @@ def test_errors_that_are_not_the_files_are_raised_unchanged(
 ) -> None:
     """And leaves as little behind."""
 
-    def read(*_: object) -> LoadedFile:
+    def read(*_: object) -> ReadFile:
         raise raised
 
-    monkeypatch.setitem(FILE_FORMATS, "safetensors", replace(FILE_FORMATS["safetensors"], read=read))
+    change_format(monkeypatch, "safetensors", read=read)
     with pytest.raises(expected) as caught:
         export_network(build_network(SMALL), SMALL, INPUT, "safetensors", older)
     assert not isinstance(caught.value, CheckError)
@@ -169,7 +190,7 @@ def test_maps_of_one_element_cannot_have_dynamic_sides(older: Path) -> None:
     """Torch must fix their memory format; the export fails, rather than the program that loads the file."""
     thin = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2), (2, 16, 1, 2)], "pyramid": {"channels": 1}})
     for size, error, message in (
-        (Size(8, 8), MnfpnError, "^dynamic: torch cannot trace dynamic sides at 8x8: try a larger size$"),
+        (Size(8, 8), MnfpnError, "^dynamic: torch cannot leave height and width open at 8x8: try a larger size$"),
         (Size(32, 48), CheckError, "was discarded: it cannot be run at 8x8: Guard failed: "),
     ):
         with pytest.raises(error, match=message):
