@@ -179,9 +179,9 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: api.shapes(SETTINGS, weights_key=3), "weights_key: must be text, got an object of type int"),  # type: ignore[arg-type]
     (lambda: api.summary(CONV, size=(8, "8")), 'size: must be as "600x900", (600, 900), or 600'),  # type: ignore[arg-type]
     (
-        lambda: api.shapes(SETTINGS, dtype="float8"),
+        lambda: api.shapes(SETTINGS, dtype="float8"),  # type: ignore[arg-type]
         "dtype: must be one of float32, bfloat16, float16, int8, got 'float8'",
-    ),  # type: ignore[arg-type]
+    ),
     (lambda: api.shapes(SETTINGS, batch=0), "batch: must be a whole number from 1 to 65536, got 0"),
     (lambda: api.shapes(CONV, 64, verify=True), "verify: must be left out for a network without settings"),
     (lambda: api.bench(CONV, X, batch=2), "batch: cannot be used with inputs, which already gives the shape"),
@@ -219,9 +219,9 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     ),
     (lambda: api.export(SETTINGS, "a.onnx", "safetensors"), "file: must not end in .onnx, as safetensors is written"),
     (
-        lambda: api.export(SETTINGS, "a.onnx", "onyx"),
+        lambda: api.export(SETTINGS, "a.onnx", "onyx"),  # type: ignore[arg-type]
         "format: must be one of onnx, torch-export, safetensors, openvino,",
-    ),  # type: ignore[arg-type]
+    ),
     (lambda: api.recommend("none.db"), "recommend: must have a budget (max_macs, "),
     (lambda: api.recommend("none.db", max_latency=-1), "max_latency: must be a duration above 0"),
     (

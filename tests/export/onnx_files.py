@@ -39,8 +39,8 @@ def file_job(network: nn.Module | None = None, dtype: DType = "float32", *dynami
 
 def written(job: FileJob, path: Path) -> ReadFile:
     """Write a file, and read it back."""
-    as_onnx.write_file(job, path)
-    return as_onnx.read_file(path, job)
+    as_onnx.write(job, path)
+    return as_onnx.read(path, job)
 
 
 @torch.inference_mode()

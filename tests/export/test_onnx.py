@@ -47,7 +47,12 @@ def test_open_axes_take_any_batch_and_size(tmp_path: Path, dtype: DType) -> None
         # A calibration on 32×48 does not have the range of every other image.
         assert min(decibels(job, file, images(shape)).values()) > LEAST_DB[dtype] - 5
     (given,) = onnx.load(tmp_path / "out").graph.input
-    assert [one.dim_param or one.dim_value for one in given.type.tensor_type.shape.dim] == ["batch", 3, "height", "width"]
+    assert [one.dim_param or one.dim_value for one in given.type.tensor_type.shape.dim] == [
+        "batch",
+        3,
+        "height",
+        "width",
+    ]
 
 
 @pytest.mark.slow
@@ -78,7 +83,7 @@ def test_a_file_has_the_opset_that_was_asked_for(tmp_path: Path, dtype: DType) -
 def test_an_opset_that_torch_does_not_write_is_refused(tmp_path: Path, opset: int) -> None:
     """Before anything is traced; torch would write another, and say so in its log alone."""
     with pytest.raises(UsageError) as caught:
-        as_onnx.write_file(replace(file_job(), opset=opset), tmp_path / "out")
+        as_onnx.write(replace(file_job(), opset=opset), tmp_path / "out")
     assert str(caught.value) == f"opset: must be 18 to 23, which torch can write, got {opset}"
     assert not list(tmp_path.iterdir())
 
@@ -87,7 +92,7 @@ def test_an_opset_that_torch_does_not_write_is_refused(tmp_path: Path, opset: in
 def test_the_same_job_makes_the_same_file(tmp_path: Path) -> None:
     """To the byte, also in int8."""
     for name in "ab":
-        as_onnx.write_file(file_job(dtype="int8"), tmp_path / name)
+        as_onnx.write(file_job(dtype="int8"), tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -96,7 +101,7 @@ def test_metadata_is_added_to_a_file_that_was_written(tmp_path: Path) -> None:
     job = replace(file_job(dtype="int8"), metadata={"settings": "{}", "quality": "?"})
     before = decibels(job, written(job, tmp_path / "out"))
     as_onnx.annotate(tmp_path / "out", {"quality": "24 dB", "images": "8"})
-    file = as_onnx.read_file(tmp_path / "out", job)
+    file = as_onnx.read(tmp_path / "out", job)
     assert dict(file.metadata) == {"settings": "{}", "quality": "24 dB", "images": "8"}
     assert decibels(job, file) == before
 
@@ -107,14 +112,14 @@ def test_a_network_that_cannot_be_quantised_is_an_error_in_words(
     """Whatever ONNX Runtime raises; its first line is in it. Where memory runs out, that is the error."""
     job = replace(file_job(dtype="int8"), quantization=Quantization([(images((1, 1, 2, 2)),)]))
     with pytest.raises(MnfpnError, match=r"^ONNX Runtime cannot convert this network to int8: .*INVALID_ARGUMENT"):
-        as_onnx.write_file(job, tmp_path / "out")
+        as_onnx.write(job, tmp_path / "out")
 
     def exhausted(*_: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr(as_onnx, "to_int8", exhausted)
     with pytest.raises(MemoryError):
-        as_onnx.write_file(file_job(dtype="int8"), tmp_path / "out")
+        as_onnx.write(file_job(dtype="int8"), tmp_path / "out")
 
 
 class Several(nn.Module):
@@ -158,6 +163,6 @@ def test_layers_are_named_in_the_file(tmp_path: Path) -> None:
     import onnx
 
     job = replace(file_job(dtype="int8"), quantization=quantization("pyramid.lateral.p2"))
-    as_onnx.write_file(job, tmp_path / "out")
+    as_onnx.write(job, tmp_path / "out")
     nodes = {node.name for node in onnx.load(tmp_path / "out").graph.node if node.op_type == "Conv"}
     assert nodes == {path for path, module in job.network.named_modules() if isinstance(module, nn.Conv2d)}
