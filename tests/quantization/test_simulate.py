@@ -148,7 +148,8 @@ class Gated(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, 3, h, w) to (n, 4, h, w)."""
         y = F.silu(self.a(x))
-        return self.b(y) * self.gate(y).sigmoid()
+        gated: Tensor = self.b(y) * self.gate(y).sigmoid()
+        return gated
 
 
 def test_activations_that_are_not_fused_and_gates_compute_in_float32() -> None:
