@@ -34,12 +34,16 @@ PASSING = _packets(
 """Operations whose result a quantiser rounds in place of their input: what is fused into a layer, and what moves."""
 
 JOINING = _packets(
-    "add add_ sub sub_ rsub mul mul_ div div_ cat concat stack upsample_bilinear2d upsample_bicubic2d avg_pool2d "
-    "adaptive_avg_pool2d _adaptive_avg_pool2d mean sigmoid sigmoid_ hardsigmoid hardsigmoid_ silu silu_ hardswish "
-    "hardswish_ gelu leaky_relu leaky_relu_ elu elu_ tanh mish native_group_norm group_norm native_layer_norm "
-    "layer_norm"
+    "add add_ sub sub_ rsub cat concat stack upsample_bilinear2d upsample_bicubic2d avg_pool2d adaptive_avg_pool2d "
+    "_adaptive_avg_pool2d mean"
 )
 """Operations between layers that a quantiser quantises too: their inputs and their result are rounded."""
+
+FLOATING = _packets(
+    "mul mul_ div div_ sigmoid sigmoid_ hardsigmoid hardsigmoid_ silu silu_ hardswish hardswish_ gelu leaky_relu "
+    "leaky_relu_ elu elu_ tanh mish native_group_norm group_norm native_layer_norm layer_norm"
+)
+"""Operations between layers that stay in float32: they read rounded maps, and only a layer behind them rounds more."""
 
 OF_BOXES = _packets("add add_ sub sub_ rsub mul mul_ div div_")
 """Operations that also make boxes of a detector's outputs; quantised are those on maps, which have four sides."""
@@ -67,6 +71,11 @@ class QuantisedMap:
     joined: bool = False
     low: float = 0.0
     high: float = 0.0
+
+    @property
+    def in_int8(self) -> bool:
+        """Whether it is rounded whatever reads it: a layer made it, or an operation in int8 makes or reads it."""
+        return self.maker is not None or self.joined
 
     @property
     def owner(self) -> str:
@@ -145,11 +154,11 @@ class FollowedPass(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return hook
 
     def finish(self, outputs: Any) -> None:
-        """Read the outputs: those that layers made are rounded too."""
+        """Read the outputs: those that layers, or operations in int8, made are rounded too."""
         for _, x in named_tensors(outputs):
             if x.is_floating_point():
                 made = self._found(x)
-                self.outputs.append(x if made is None else self._reading(x, made))
+                self.outputs.append(self._reading(x, made) if made and made.in_int8 else x)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Follow an operation outside of layers."""
@@ -162,14 +171,15 @@ class FollowedPass(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for x in _tensors(result):
                 self._mark(x, source.passed())
             return result
-        joins = packet in JOINING and (packet not in OF_BOXES or all(x.dim() == 4 for x in marked))
+        of_maps = packet not in OF_BOXES or all(x.dim() == 4 for x in marked)
+        joins, follows = packet in JOINING and of_maps, packet in JOINING | FLOATING and of_maps
         operands = tuple(self._made[x] for x in marked)
         for one in operands:
             one.joined |= joins
         result = func(*self._all_read(func, args), **kwargs)
         for x in _tensors(result):
-            if joins:
-                self._mark(x, QuantisedMap(None, operands, joined=True))
+            if follows:
+                self._mark(x, QuantisedMap(None, operands, joined=joins))
             elif x in self._made:
                 del self._made[x]
         return result
@@ -180,7 +190,7 @@ class FollowedPass(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def read(value: Any, overwritten: bool) -> Any:
             if isinstance(value, list | tuple):
                 return type(value)(read(item, overwritten) for item in value)
-            if not isinstance(value, Tensor) or value not in self._made:
+            if not isinstance(value, Tensor) or value not in self._made or not self._made[value].in_int8:
                 return value
             x = self._reading(value, self._made[value])
             return value.copy_(x) if overwritten and x is not value else x

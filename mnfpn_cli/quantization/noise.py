@@ -67,7 +67,7 @@ def layer_noise(
         calibrated_on=len(quantization.passes),
         overall_db=snr_of(measured.noise_with(asked)),
         advised_db=snr_of(steps[-1].noise) if steps else None,
-        option=" ".join(f"`keep_float` {quote(layer.path)}" for layer in advised) or None,
+        option=f"`keep_float` {quote(','.join(layer.path for layer in advised))}" if advised else None,
         advice=tuple(_advice([layers[path] for path in step.paths], step.gain_db) for step in steps),
         obstacle=obstacle,
         layers=tuple(sorted(layers.values(), key=lambda layer: -layer.noise_share)),

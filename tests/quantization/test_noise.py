@@ -118,7 +118,7 @@ def test_the_gain_of_the_advice_is_what_keeping_these_layers_gains() -> None:
     names = "stages.3.0.project, stages.4.0.expand and pyramid.lateral.p4"
     assert step.sentence.startswith(f"leave {names} in float32: +{step.gain_db:.1f} dB for 0.")
     assert step.sentence.endswith(" % of the MACs")
-    assert record.option == " ".join(f"`keep_float` {path}" for path in step.paths)
+    assert record.option == f"`keep_float` {','.join(step.paths)}"
     followed = noise_of(fault.network(), *step.paths)
     assert followed.overall_db == pytest.approx(record.advised_db)
     assert {one.path for one in followed.layers if one.left_float} == set(step.paths)

@@ -138,6 +138,34 @@ def test_what_is_no_layer_and_no_addition_or_merge_is_not_rounded(written: Simul
     assert float(scores.sum()) == pytest.approx(1.0, abs=1e-6)
 
 
+class Gated(nn.Module):
+    """A network with a SiLU, which is no layer and no addition, and a gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.gate = conv(), conv(4), conv(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, 3, h, w) to (n, 4, h, w)."""
+        y = F.silu(self.a(x))
+        gated: Tensor = self.b(y) * self.gate(y).sigmoid()
+        return gated
+
+
+def test_activations_that_are_not_fused_and_gates_compute_in_float32() -> None:
+    """They read what layers made, rounded; the map behind a SiLU belongs to its layer, and is rounded by its reader."""
+    torch.manual_seed(0)
+    simulation = Simulation(Gated(), [(torch.randn(1, 3, 8, 8),)])
+    maps = [(one.owner, one.maker, tuple(one.readers), one.joined) for one in simulation.maps]
+    assert maps == [
+        ("a", None, ("a",), False),
+        ("a", "a", (), False),  # what the SiLU reads
+        ("a", None, ("b", "gate"), False),
+        ("gate", "gate", (), False),  # what the sigmoid reads; its result is not rounded
+        ("b", "b", (), False),
+    ]
+
+
 def test_a_map_stays_in_float32_where_all_that_make_and_read_it_do() -> None:
     """And no addition or merge reads it, which runtimes leave in int8."""
     simulation = Simulation(sane_network(), CALIBRATION[:1])
