@@ -65,7 +65,7 @@ def lower(
 
         traced = trace_pass(network, inputs)
         if quantization:
-            traced = _quantised(traced.module(), quantization, inputs)  # type: ignore[arg-type]  # it is a GraphModule
+            traced = _quantised(traced.module(), quantization, inputs)
         lowered = to_edge_transform_and_lower(
             traced, partitioner=[XnnpackPartitioner()], constant_methods=dict(texts or {})
         )

@@ -15,8 +15,10 @@ CONVOLUTIONS = (aten.conv1d.default, aten.conv2d.default)
 WEIGHTED = (*CONVOLUTIONS, aten.linear.default)
 """Operators with a weight and a bias, as `torch.export` has them."""
 
-CLAMPS = (aten.relu.default, aten.relu_.default, aten.hardtanh.default, aten.hardtanh_.default)
-CLAMPS += (aten.relu6.default, aten.relu6_.default)
+CLAMPS = (
+    *(aten.relu.default, aten.relu_.default, aten.hardtanh.default, aten.hardtanh_.default),
+    *(aten.relu6.default, aten.relu6_.default),
+)
 """Activations that a kernel applies before it rounds to int8."""
 
 
