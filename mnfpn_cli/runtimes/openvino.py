@@ -62,7 +62,7 @@ ISA = "ONEDNN_MAX_CPU_ISA"
 WITHOUT_BFLOAT16 = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI"}
 WITHOUT: dict[DType, set[str]] = {
     "bfloat16": WITHOUT_BFLOAT16,
-    "float16": {*WITHOUT_BFLOAT16, "AVX2_VNNI_2", "AVX512_CORE_BF16", "AVX512_CORE_AMX"},
+    "float16": {*WITHOUT_BFLOAT16, "AVX512_CORE_BF16"},
 }
 """The values of that variable under which a dtype has no instructions; OpenVINO's capabilities ignore them."""
 
@@ -159,7 +159,7 @@ def _put_channels_last(model: "Model") -> frozenset[int]:
 
 def _is_map(node: "Node") -> bool:
     """Return whether the output of a node is a map (n, channels, h, w) with channels last in memory."""
-    is_4d = len(node.get_output_partial_shape(0)) == len("nchw")
+    is_4d = node.get_output_partial_shape(0).rank == len("nchw")
     while node.get_type_name() in ELEMENTWISE:
         node = node.input_value(0).get_node()
     return is_4d and node.get_type_name() in CHANNELS_LAST
@@ -201,7 +201,6 @@ SUBGRAPH = "Subgraph"
 MULTIPLIES = {"Convolution", "Deconvolution", "FullyConnected", "MatMul", SUBGRAPH}
 CONVERTS = {"Convert", "FakeQuantize", "Quantize", "Reorder"}
 """Types of executed operators: those with MACs, and those that may convert between element types."""
-
 
 DEQUANTIZED = "/DequantizationMultiply"
 """The end of the name of what follows a layer in int8, and turns its sums into values."""
