@@ -47,7 +47,12 @@ def test_open_axes_take_any_batch_and_size(tmp_path: Path, dtype: DType) -> None
         # A calibration on 32×48 does not have the range of every other image.
         assert min(decibels(job, file, images(shape)).values()) > LEAST_DB[dtype] - 5
     (given,) = onnx.load(tmp_path / "out").graph.input
-    assert [one.dim_param or one.dim_value for one in given.type.tensor_type.shape.dim] == ["batch", 3, "height", "width"]
+    assert [one.dim_param or one.dim_value for one in given.type.tensor_type.shape.dim] == [
+        "batch",
+        3,
+        "height",
+        "width",
+    ]
 
 
 @pytest.mark.slow

@@ -62,7 +62,7 @@ def scale_of_input(model: Any) -> float:
 
 
 def test_norms_behind_a_shared_convolution_are_folded(tmp_path: Path) -> None:
-    """torch leaves them, and they would stand between conversions."""
+    """Torch leaves them, and they would stand between conversions."""
     import onnx
 
     torch.manual_seed(0)
