@@ -4,14 +4,14 @@ import io
 import logging
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mnfpn_cli.export.formats import import_onnxruntime
-from mnfpn_cli.export.onnx_layers import MULTIPLYING, origins
+from mnfpn_cli.export.onnx_layers import MULTIPLYING, input_channels, origins
 from mnfpn_cli.quantization.quantization import Passes, Quantization
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ have nearest to their distribution; or all but 1 of 100,000.
 On a trained classifier (MobileNetV2, 19 breeds of dogs, 8 photographs to calibrate on, 20 to judge by) these gave 19.7,
 12.9 and 19.7 dB. Entropy looks at distributions, not at the outputs, and clips.
 """
+
+QUANTIZED_BY_SESSIONS = ("Conv", "ConvTranspose", "Gemm")
 
 CLIPPING = ("Clip", "Relu")
 
@@ -74,14 +76,16 @@ def to_int8(
     unsigned, signed = tools.QuantType.QUInt8, tools.QuantType.QInt8
     with _silent():
         ranges = _ranges(folded, quantization.passes, calibration, tools)
-        excluded = [node for node, path in paths.items() if path in quantization.keep_float]
+        floating = {node for node, path in paths.items() if path in quantization.keep_float}
         # It gives the range of an activation to the tensor before it, and would clip an output (1.31).
         outputs = {one.name for one in folded.graph.output}
-        excluded += [one.name for one in folded.graph.node if one.op_type in CLIPPING and one.input[0] in outputs]
+        clipping = [one.name for one in folded.graph.node if one.op_type in CLIPPING and one.input[0] in outputs]
+        excluded = [*floating, *clipping]
         quantizer = tools.QDQQuantizer(
             folded, True, False, signed, unsigned, ranges, [], excluded, list(QUANTIZED), {}
         )  # per channel; all 8 bits of a weight: with 7, a trained classifier lost 10 dB
         quantizer.quantize_model()
+        _keep_floating(quantizer.model.model, floating)
         quantizer.model.topological_sort()
     made: ModelProto = quantizer.model.model
     del made.metadata_props[:]
@@ -118,6 +122,36 @@ def _folded(model: "ModelProto", paths: Mapping[str, str]) -> "ModelProto":
     for node, name in zip(layers, origins(layers, model, paths), strict=True):
         node.name = name or node.name
     return folded
+
+
+def _keep_floating(model: "ModelProto", layers: Collection[str]) -> None:
+    """Keep ONNX Runtime from quantising the layers that stay in float32, with a DequantizeLinear of their own.
+
+    Where a layer in float32 is between a DequantizeLinear of one scale and a QuantizeLinear, a session quantises its
+    weights after all, with one scale for all channels (1.31, its WeightBiasQuantization). So the input of such a layer
+    has a scale for each channel, all the same.
+    """
+    import numpy
+    from onnx import helper, numpy_helper
+
+    graph = model.graph
+    constants = {one.name: one for one in graph.initializer}
+    producers = {made: node for node in graph.node for made in node.output}
+    for layer in [node for node in graph.node if node.name in layers and node.op_type in QUANTIZED_BY_SESSIONS]:
+        source = producers.get(layer.input[0])
+        if source is not None and source.op_type == "DequantizeLinear" and layer.input[1] in constants:
+            names = [f"{layer.name}_input_scales", f"{layer.name}_input_zero_points"]
+            channels = input_channels(layer, constants[layer.input[1]].dims)
+            for name, constant in zip(names, source.input[1:], strict=True):
+                values = numpy.full(channels, numpy_helper.to_array(constants[constant]))
+                graph.initializer.append(numpy_helper.from_array(values, name))
+            made = f"{layer.name}_input"
+            graph.node.append(helper.make_node("DequantizeLinear", [source.input[0], *names], [made], made, axis=1))
+            layer.input[0] = made
+    read = {name for node in graph.node for name in node.input} | {one.name for one in graph.output}
+    unread = [node for node in graph.node if node.op_type == "DequantizeLinear" and node.output[0] not in read]
+    for node in unread:
+        graph.node.remove(node)
 
 
 def _ranges(model: "ModelProto", passes: Passes, calibration: Calibration, tools: Any) -> Any:

@@ -33,8 +33,8 @@ FACTOR_AT_3 = frozenset({"QLinearConv", "QGemm", "QLinearMatMul"})
 SCOPES = "pkg.torch.onnx.name_scopes"
 """The metadata of a node with the modules it comes from, outermost first."""
 
-RENAMED = re.compile(r"(?:_nchwc)?(?:_token_[0-9]+)?$")
-"""What ONNX Runtime appends to a name: of a layout, and a number to make it unique."""
+RENAMED = re.compile(r"(?:/MatMulAddFusion)?(?:_nchwc)?(?:_token_[0-9]+)?$")
+"""What ONNX Runtime appends to a name: of what it joined, of a layout, and a number to make it unique."""
 
 LAYER_TYPES = (nn.modules.conv._ConvNd, nn.Linear)
 
@@ -90,7 +90,9 @@ def _path(node: "NodeProto", modules: set[str]) -> str | None:
 
 def layers_of(model: "ModelProto", paths: Mapping[str, str]) -> tuple[OnnxLayer, ...]:
     """Return the layers of a model that `name_layers` named, of fixed shapes, in the order of the graph."""
-    shapes = shapes_of(model)
+    from onnx.shape_inference import infer_shapes
+
+    shapes = shapes_of(infer_shapes(model))
     return tuple(
         OnnxLayer(node.name, paths[node.name], macs_of(node, shapes))
         for node in model.graph.node
@@ -99,13 +101,11 @@ def layers_of(model: "ModelProto", paths: Mapping[str, str]) -> tuple[OnnxLayer,
 
 
 def shapes_of(model: "ModelProto") -> dict[str, Shape]:
-    """Return the shapes of the tensors of a graph by name, as far as they are known; an open side is 0."""
-    from onnx.shape_inference import infer_shapes
-
-    inferred = infer_shapes(model).graph
-    values = (*inferred.input, *inferred.value_info, *inferred.output)
+    """Return the shapes of the tensors of a graph by name, as far as it has them; an open side is 0."""
+    graph = model.graph
+    values = (*graph.input, *graph.value_info, *graph.output)
     shapes = {one.name: tuple(side.dim_value for side in one.type.tensor_type.shape.dim) for one in values}
-    return shapes | {one.name: tuple(one.dims) for one in inferred.initializer}
+    return shapes | {one.name: tuple(one.dims) for one in graph.initializer}
 
 
 def factor_of(node: "NodeProto") -> str:
@@ -124,7 +124,17 @@ def macs_of(node: "NodeProto", shapes: Mapping[str, Shape]) -> int:
     if node.op_type in TRANSPOSED:  # weights (in, out / groups, …)
         return math.prod(first) * math.prod(second[1:])
     transposed = any(one.name == "transA" and one.i for one in node.attribute)
-    return math.prod(made) * (first[0] if transposed else first[-1])
+    return math.prod(made) * first[0 if transposed else -1]
+
+
+def input_channels(node: "NodeProto", weights: Sequence[int]) -> int:
+    """Return the channels of a layer's input, its second dimension, by the shape of its weights."""
+    attributes = {one.name: one.i for one in node.attribute}
+    if node.op_type in CONVOLUTIONS:
+        return weights[1] * attributes.get("group", 1)
+    if node.op_type == "Gemm" and attributes.get("transB"):
+        return weights[1]
+    return weights[0]
 
 
 def origins(derived: Iterable["NodeProto"], model: "ModelProto", names: Iterable[str]) -> list[str | None]:

@@ -1,6 +1,7 @@
 """ONNX Runtime: where it runs, and how it is set up."""
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -37,11 +38,47 @@ def test_a_gpu_needs_another_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_onnx
-def test_other_devices_and_dtypes_are_refused() -> None:
-    """The graph is in float32."""
-    assert onnxruntime.unavailable_reason(torch.device("mps"), "float32", False) == "runs on the CPU and on CUDA alone"
-    assert onnxruntime.unavailable_reason(CPU, "bfloat16", False) == "float32 only"
-    assert onnxruntime.unavailable_reason(CUDA, "float16", False) == "float32 only"
+def test_other_devices_and_dtypes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with its own reason: int8 is for the CPU, and in half precision its kernels compute in float32 there."""
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CUDAExecutionProvider"])
+    reason = onnxruntime.unavailable_reason
+    assert reason(torch.device("mps"), "float32", False) == "runs on the CPU and on CUDA alone"
+    assert [reason(CPU, dtype, False) for dtype in ("float32", "int8")] == [None, None]
+    assert reason(CPU, "bfloat16", False) == "has no convolutions in bfloat16 on the CPU"
+    assert reason(CPU, "float16", False) == "computes float16 in float32 on the CPU"
+    assert reason(CUDA, "float32", False) is None
+    for dtype in ("int8", "float16", "bfloat16"):
+        assert reason(CUDA, dtype, False) == "float32 only on CUDA; int8 on the CPU"
+    assert reason(CPU, "int8", True) == "inference only"
+
+
+@needs_onnx
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_is_not_computed_in_on_the_cpu(dtype: str, tmp_path: Path) -> None:
+    """Or it would be worth to run: a model is refused, or its weights have become float32 in the session's graph."""
+    import onnx
+    from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor, make_tensor_value_info
+
+    from mnfpn_cli.runtimes.onnxruntime.executed import executed_graph
+
+    half = getattr(onnx.TensorProto, dtype.upper())
+    nodes = [
+        make_node("Cast", ["x"], ["half"], to=half),
+        make_node("Conv", ["half", "w"], ["made"], "conv"),
+        make_node("Cast", ["made"], ["y"], to=onnx.TensorProto.FLOAT),
+    ]
+    x, y = (make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 4, 8, 8]) for name in "xy")
+    graph = make_graph(nodes, "graph", [x], [y], [make_tensor("w", half, [4, 4, 1, 1], [0.5] * 16)])
+    model = make_model(graph, opset_imports=[make_opsetid("", 22)], ir_version=10)
+    options = onnxruntime._options()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    try:
+        onnxruntime._started(model.SerializeToString(), CPU, options)
+    except Exception as error:  # its errors have no common class
+        assert "NOT_IMPLEMENTED" in str(error)
+        return
+    executed = executed_graph(onnx.load(tmp_path / "optimized.onnx"), model, [])
+    assert [one.dtype for one in executed.operators] == ["float32"]
 
 
 @needs_onnx
