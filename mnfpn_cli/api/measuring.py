@@ -72,6 +72,7 @@ def bench(
     roofline: bool = False,
     postprocess: bool = False,
     image: FileName | None = None,
+    tflite: FileName | None = None,
     cold_cache: bool = False,
     threads: int | None = None,
     seed: int = 0,
@@ -108,6 +109,7 @@ def bench(
         roofline: whether to measure the peak rates of the device, and how close each layer comes.
         postprocess: whether to time turning a detector's outputs into boxes too, on random logits.
         image: the file of an image to make these boxes of instead; needs ``weights``.
+        tflite: a ``.tflite`` file, made elsewhere, that LiteRT runs beside the runtimes.
         cold_cache: whether to clear the caches before each pass.
         threads: of the CPU; torch's choice where it is not given.
         seed: of the random weights of a network from settings or a target.
@@ -160,6 +162,7 @@ def bench(
         roofline=roofline,
         postprocess=postprocess,
         image=None if image is None else Path(file_name("image", image)),
+        tflite=None if tflite is None else Path(file_name("tflite", tflite)),
         quantization=quantization_case(
             None if calibration is None else Path(file_name("calibration", calibration)),
             words("keep_float", keep_float) if keep_float else (),

@@ -147,7 +147,7 @@ def _benchmark(
 
 def _images(origin: Origin, input: Inputs, case: BenchCase, progress: ReportProgress) -> CalibrationInputs | None:
     """Return what int8 is calibrated with and outputs are judged by; None where all runs are in float32 or train."""
-    if case.train or set(case.dtypes) == {"float32"}:
+    if case.train or (set(case.dtypes) == {"float32"} and not case.tflite):
         return None
     calibrating = MOST_CALIBRATING if "int8" in case.dtypes else 0
     return calibration_inputs(case.quantization, origin.settings, input, progress, calibrating)

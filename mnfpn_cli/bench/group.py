@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -23,9 +25,10 @@ from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.quantization.calibration import CalibrationInputs
 from mnfpn_cli.quantization.layers import expand_keep_float
 from mnfpn_cli.quantization.quantization import Quantization
+from mnfpn_cli.runtimes.litert import dtype_of
 from mnfpn_cli.runtimes.runtime import Job, input_tensors, unavailable_reason
 from mnfpn_cli.settings.input import DType, NetworkInput
-from mnfpn_cli.settings.measuring import BenchCase
+from mnfpn_cli.settings.measuring import LITERT, BenchCase
 from mnfpn_cli.text import ReportProgress
 
 
@@ -49,15 +52,16 @@ class Group:
     case: BenchCase
     images: CalibrationInputs | None = None
 
-    def job(self, dtype: DType) -> Job:
-        """Return a job of a copy of the network and random inputs, which are the same in every call.
+    def job(self, dtype: DType, file: Path | None = None) -> Job:
+        """Return a job of a copy of the network, or of a file, and random inputs, which are the same in every call.
 
         Raises:
             UsageError: where a layer that is to stay in float32 is none of the network's.
         """
         network, inputs = deepcopy(self.network), input_tensors(self.input)
-        quantization = self.quantization() if dtype == "int8" else None
-        return Job(network, self.workload.origin.one_graph, inputs, self.device, dtype, self.case.train, quantization)
+        quantization = self.quantization() if dtype == "int8" and file is None else None
+        one_graph, train = self.workload.origin.one_graph, self.case.train
+        return Job(network, one_graph, inputs, self.device, dtype, train, quantization, file)
 
     def quantization(self) -> Quantization:
         """Return how the network is quantised to int8.
@@ -70,12 +74,24 @@ class Group:
 
     @property
     def keys(self) -> tuple[RunKey, ...]:
-        """The keys of all runs, in order."""
-        return tuple(RunKey(runtime, str(self.device), self.input, dtype) for runtime, dtype in self.case.runs)
+        """The keys of all runs, in order; that of a file comes last, on the CPU alone."""
+        runs = list(self.case.runs)
+        if self.case.tflite and self.device.type == "cpu":
+            runs.append((LITERT, _dtype_of(self.case.tflite)))
+        return tuple(RunKey(runtime, str(self.device), self.input, dtype) for runtime, dtype in runs)
 
     def doing(self, key: RunKey) -> str:
         """Name a run in messages."""
         return f"{key.runtime} on {self.device} at batch {self.input.batch}, {self.input.size}, {key.dtype}"
+
+
+@cache
+def _dtype_of(file: Path) -> DType:
+    """Return the dtype of a .tflite file; float32 of one that cannot be read, whose run then says so."""
+    try:
+        return dtype_of(file)
+    except MnfpnError:
+        return "float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +166,8 @@ def _prepare_all(
             continue
         progress(f"preparing {key.runtime} in {key.dtype} on {group.device}, and warming up", 0.0)
         try:
-            job, warmup = group.job(key.dtype), group.case.sampling.warmup
+            file = group.case.tflite if key.runtime == LITERT else None
+            job, warmup = group.job(key.dtype, file), group.case.sampling.warmup
             ready[key] = prepare_run(
                 key.runtime,
                 job,
@@ -177,7 +194,8 @@ def eager_outputs(group: Group, progress: ReportProgress) -> Reference | None:
     None where passes are training steps, where eager float32 on the CPU is the only run, or where it cannot be run. On
     a GPU eager float32 is compared with itself too, as a timed pass may round to TF32.
     """
-    if group.case.train or (group.device.type == "cpu" and group.case.runs == (("eager", "float32"),)):
+    runs = [(key.runtime, key.dtype) for key in group.keys]
+    if group.case.train or (group.device.type == "cpu" and runs == [("eager", "float32")]):
         return None
     progress(f"running eager float32 on {group.device}", 0.0)
     try:

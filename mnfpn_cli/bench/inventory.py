@@ -18,7 +18,7 @@ from mnfpn_cli.documents.runtimes import (
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.runtimes.runtime import Runtime, load_runtime
 from mnfpn_cli.settings.input import ITEM_BYTES, DType
-from mnfpn_cli.settings.measuring import runtime_names
+from mnfpn_cli.settings.measuring import LITERT, runtime_names
 from mnfpn_cli.text import first_line
 
 PACKAGES: Mapping[str, Sequence[str]] = MappingProxyType(
@@ -46,7 +46,7 @@ def runtimes_document(devices: Iterable[torch.device]) -> RuntimesDocument:
         model=None,
         processor=_processor(processor),
         devices=tuple(map(str, found)),
-        runtimes=tuple(_runtime(name, found, processor) for name in runtime_names()),
+        runtimes=tuple(_runtime(name, found, processor) for name in (*runtime_names(), LITERT)),
     )
 
 

@@ -72,6 +72,11 @@ class CaseOptions:
         ),
         Reads(),
     ] = None
+    tflite: Annotated[
+        Path | None,
+        Option(help="Also run this .tflite file, made elsewhere, in LiteRT.", metavar="FILE", rich_help_panel=MORE),
+        Reads(),
+    ] = None
     cold_cache: Annotated[bool, measuring_flag("--cold-cache", "Clear the caches before each pass.", MORE)] = False
     channels_last: Annotated[bool, measuring_flag("--channels-last", "Same as --runtime channels-last.", MORE)] = False
     threads: ThreadsOption = None
@@ -104,6 +109,7 @@ class CaseOptions:
             roofline=self.roofline,
             postprocess=self.postprocess,
             image=self.image,
+            tflite=self.tflite,
             quantization=quantization,
             sampling=sampling.sampling(),
         )

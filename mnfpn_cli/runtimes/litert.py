@@ -28,22 +28,15 @@ INTEGERS = (np.int8, np.uint8)
 ANY_NETWORK = True
 
 
-def unavailable_reason(device: torch.device, _dtype: DType, train: bool) -> str | None:
-    """Return why it cannot run a network: it runs files, on the CPU, which `prepare_file` loads."""
+def unavailable_reason(device: torch.device, dtype: DType, train: bool) -> str | None:
+    """Return why it cannot run here: it runs files in float32 and int8, on the CPU."""
     if train:
         return "inference only"
     if find_spec("ai_edge_litert") is None:
         return "not installed: pip install 'mnfpn[litert]'"
-    return "runs .tflite files alone" if device.type == "cpu" else "runs on the CPU alone"
-
-
-def prepare(_job: Job) -> Prepared:
-    """Refuse: nothing here writes a .tflite file.
-
-    Raises:
-        MnfpnError: always.
-    """
-    raise MnfpnError("LiteRT runs .tflite files alone, which are made elsewhere")
+    if device.type != "cpu":
+        return "runs on the CPU alone"
+    return None if dtype in ("float32", "int8") else "float32 and int8 only"
 
 
 def dtype_of(path: Path) -> DType:
@@ -55,20 +48,19 @@ def dtype_of(path: Path) -> DType:
     return "int8" if (graph_of_file(path).share_in("int8") or 0) > 0.5 else "float32"
 
 
-def prepare_file(path: Path, job: Job) -> Prepared:
-    """Load a file, to run on as many threads as torch, by XNNPACK.
+def prepare(job: Job) -> Prepared:
+    """Load the job's file, to run on as many threads as torch, by XNNPACK.
 
     The tensors that a pass reads have the order of the job's inputs, (n, channels, h, w), whatever order the file has:
     where it is NHWC, their memory is, so nothing is transposed in a pass. Where the file reads whole numbers, a pass
     turns these tensors into them by the scale of the file. Outputs are in float32, maps as (n, channels, h, w).
 
-    Args:
-        path: the file.
-        job: its inputs are read; its network is not.
-
     Raises:
         MnfpnError: where it is no .tflite file, takes other inputs, or cannot run.
     """
+    path = job.file
+    if path is None:
+        raise MnfpnError("LiteRT runs .tflite files alone, which are made elsewhere")
     with _explained(path):
         interpreter = _interpreter(path, delegates=True)
         ports = [Port.of(details) for details in interpreter.get_input_details()]

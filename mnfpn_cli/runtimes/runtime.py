@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import torch
@@ -55,6 +56,7 @@ class Job:
         dtype: the dtype to compute in.
         train: whether a pass is a training step: forward, backward, and an update of the weights.
         quantization: how the network is quantised; given where the dtype is int8, and there alone.
+        file: a file of the runtime's own format that was made elsewhere, which it runs instead of the network.
     """
 
     network: nn.Module
@@ -64,6 +66,7 @@ class Job:
     dtype: DType
     train: bool = False
     quantization: Quantization | None = None
+    file: Path | None = None
 
     @property
     def torch_dtype(self) -> torch.dtype:

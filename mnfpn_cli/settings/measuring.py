@@ -16,18 +16,21 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 LAYERED = ("eager", "channels-last")
 """The runtimes that run layer by layer, so that each layer can be timed; the others fuse layers."""
 
+LITERT = "litert"
+"""The runtime of .tflite files that were made elsewhere: it runs no network of ours."""
+
 PASSES = ("inference", "training")
 """The kinds of pass, indexed by whether it is a training step."""
 
 
 def runtime_names() -> tuple[str, ...]:
-    """Return the names of all runtimes, ``eager`` first.
+    """Return the names of all runtimes that run networks, ``eager`` first.
 
     They are the names of files and folders in `mnfpn_cli.runtimes`; none is imported.
     """
     folder = Path(__file__).parent.parent / "runtimes"
     stems = {path.stem for path in folder.glob("[a-z]*") if path.suffix == ".py" or (path / "__init__.py").is_file()}
-    names = sorted(name.replace("_", "-") for name in stems - {"runtime"})  # the interface that they share
+    names = sorted(name.replace("_", "-") for name in stems - {"runtime", LITERT})  # `runtime` is their interface
     return (DEFAULT_RUNTIME, *(name for name in names if name != DEFAULT_RUNTIME))
 
 
@@ -134,6 +137,7 @@ class BenchCase:
         roofline: whether the peaks of the device are measured, and each layer is compared with them.
         postprocess: whether turning a detector's outputs into boxes is timed too.
         image: the file of an image, of whose outputs boxes are made; None for random logits.
+        tflite: a file that LiteRT runs beside the runtimes; None for none.
         quantization: what to calibrate with, and which layers stay in float32.
         sampling: when a measurement ends.
     """
@@ -149,6 +153,7 @@ class BenchCase:
     roofline: bool = False
     postprocess: bool = False
     image: Path | None = None
+    tflite: Path | None = None
     quantization: QuantizationCase = USUAL_QUANTIZATION
     sampling: Sampling = Sampling()
 
@@ -175,6 +180,7 @@ def bench_case(
     roofline: bool,
     postprocess: bool,
     image: Path | None,
+    tflite: Path | None,
     quantization: QuantizationCase,
     sampling: Sampling,
 ) -> BenchCase:
@@ -190,14 +196,16 @@ def bench_case(
         raise UsageError(Problem("`image`", "requires `postprocess`: passes of the network take random images"))
     if train and postprocess:
         raise UsageError(Problem("`postprocess`", "cannot be used with `train`: a training step makes no boxes"))
+    if train and tflite:
+        raise UsageError(Problem("`tflite`", "cannot be used with `train`: a file has no training step"))
     if train and "int8" in dtypes:
         raise UsageError(Problem("`dtype` int8", "cannot be used with `train`: a training step needs gradients"))
     if quantization.keep_float and "int8" not in dtypes:
         raise UsageError(
             Problem("`keep_float`", "requires `dtype` int8: no other quantises a layer", ", ".join(dtypes))
         )
-    if quantization.calibration and set(dtypes) == {"float32"}:
-        rule = "requires another `dtype` than float32: these images calibrate int8, and judge the outputs"
+    if quantization.calibration and set(dtypes) == {"float32"} and not tflite:
+        rule = "requires another `dtype` than float32, or `tflite`: images calibrate int8, and judge the outputs"
         raise UsageError(Problem("`calibration`", rule))
     chosen = choose_runtimes(runtimes)
     noise_alone = by_layer and not roofline and "int8" in dtypes
@@ -216,6 +224,7 @@ def bench_case(
         roofline=roofline,
         postprocess=postprocess,
         image=image,
+        tflite=tflite,
         quantization=quantization,
         sampling=sampling,
     )

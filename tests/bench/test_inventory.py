@@ -13,7 +13,7 @@ from mnfpn_cli.documents.runtimes import RuntimeRecord
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.runtimes.runtime import load_runtime
 from mnfpn_cli.settings.input import ITEM_BYTES, DType
-from mnfpn_cli.settings.measuring import runtime_names
+from mnfpn_cli.settings.measuring import LITERT, runtime_names
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 
@@ -34,14 +34,14 @@ def planted(
     monkeypatch.setattr(inventory, "runtime_names", lambda: (name,))
     monkeypatch.setattr(inventory, "load_runtime", lambda _: module)
     monkeypatch.setattr(inventory, "this_processor", lambda: instructions_of(flags, env))
-    (record,) = runtimes_document([CPU, META]).runtimes
+    record, _litert = runtimes_document([CPU, META]).runtimes
     return record
 
 
 def test_every_runtime_is_asked_for_each_device_and_dtype() -> None:
     """A runtime that is added later is there by itself; each reason is the runtime's own."""
     document = runtimes_document([CPU])
-    assert tuple(one.name for one in document.runtimes) == runtime_names()
+    assert tuple(one.name for one in document.runtimes) == (*runtime_names(), LITERT)
     for one in document.runtimes:
         assert [(it.device, it.dtype) for it in one.abilities] == [("cpu", dtype) for dtype in ITEM_BYTES]
         for ability in one.abilities:

@@ -1,5 +1,6 @@
 """LiteRT: files that were made elsewhere, with their own order of axes and their own whole numbers."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +81,15 @@ def test_it_runs_files_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the network: nothing here makes such a file of it."""
     monkeypatch.setattr(litert, "find_spec", lambda _name: "found")
     assert litert.unavailable_reason(CPU, "float32", True) == "inference only"
-    assert litert.unavailable_reason(CPU, "float32", False) == "runs .tflite files alone"
+    assert litert.unavailable_reason(CPU, "int8", False) is None
+    assert litert.unavailable_reason(CPU, "bfloat16", False) == "float32 and int8 only"
     assert litert.unavailable_reason(torch.device("cuda"), "float32", False) == "runs on the CPU alone"
     with pytest.raises(MnfpnError, match=r"^LiteRT runs \.tflite files alone, which are made elsewhere$"):
         litert.prepare(job())
     monkeypatch.setattr(litert, "find_spec", lambda _name: None)
     assert litert.unavailable_reason(CPU, "float32", False) == "not installed: pip install 'mnfpn[litert]'"
     with pytest.raises(MnfpnError, match=r"^x\.tflite: LiteRT is not installed: pip install 'mnfpn\[litert\]'$"):
-        litert.prepare_file(Path("x.tflite"), job())
+        litert.prepare(replace(job(), file=Path("x.tflite")))
 
 
 @needs_litert
@@ -95,7 +97,7 @@ def test_it_runs_files_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_images_and_maps_have_the_order_of_torch(int8: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Channels first, and in float32, though the file has them last; other values take effect; nothing is written."""
     path = write_file(tmp_path / "made.tflite", int8)
-    prepared = litert.prepare_file(path, job())
+    prepared = litert.prepare(replace(job(), file=path))
     allowed = OUTPUT_SCALE / 2 + 0.02 if int8 else 1e-6  # half a step of the output, and the rounded weights
     for factor in (1.0, 0.5):
         prepared.inputs[0].copy_(images() * factor)
@@ -116,12 +118,12 @@ def test_a_file_that_does_not_fit_is_an_error(tmp_path: Path, capfd: pytest.Capt
     """Of another size, with another number of inputs, no such file, or none at all."""
     path = write_file(tmp_path / "made.tflite")
     with pytest.raises(MnfpnError, match=r"must take inputs of 2×3×8×6, or the same as NHWC, got 2×4×6×3$"):
-        litert.prepare_file(path, job(images(8)))
+        litert.prepare(replace(job(images(8)), file=path))
     with pytest.raises(MnfpnError, match=r"must take as many inputs as the network, 2, got 1$"):
-        litert.prepare_file(path, job(images(), images()))
+        litert.prepare(replace(job(images(), images()), file=path))
     (tmp_path / "text.tflite").write_text("no such file, but long enough for a header")
     with pytest.raises(MnfpnError, match=r"text\.tflite: LiteRT cannot run this file: "):
         litert.dtype_of(tmp_path / "text.tflite")
     with pytest.raises(MnfpnError, match=r"none\.tflite: cannot be read: No such file or directory$"):
-        litert.prepare_file(tmp_path / "none.tflite", job())
+        litert.prepare(replace(job(), file=tmp_path / "none.tflite"))
     assert capfd.readouterr() == ("", "")
