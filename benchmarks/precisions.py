@@ -28,7 +28,7 @@ from mnfpn_cli.export.onnx_dtypes import Calibration, to_int8
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.quantization.quality import QualityMeter
 from mnfpn_cli.quantization.quantization import Passes, Quantization
-from mnfpn_cli.report.terminal.precision import cosine, decibels, share_of, worst
+from mnfpn_cli.report.terminal.precision import cosine, share_of, worst, worst_decibels
 from mnfpn_cli.report.units import seconds, size_in_bytes, times
 from mnfpn_cli.runtimes.runtime import as_tensors
 from mnfpn_cli.settings.detection import PreprocessSettings
@@ -125,7 +125,7 @@ def cells(run: RunRecord) -> Iterator[str]:
     yield times(run.speed_up)
     yield " to ".join(map(times, run.speed_up_ci95 or ()))
     quality = run.quality
-    yield decibels(worst(quality)) if quality else ""
+    yield worst_decibels(worst(quality)) if quality else ""
     yield cosine(worst(quality)) if quality else ""
     agreement = quality and (quality.boxes if quality.first_choices is None else quality.first_choices)
     yield share_of(agreement) if isinstance(agreement, float) else ""

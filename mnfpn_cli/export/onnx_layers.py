@@ -1,4 +1,4 @@
-"""The layers of an ONNX graph that multiply and add: their paths in the network, their MACs, and what became of them.
+"""The layers of an ONNX graph: their paths in the network, their MACs, and where an optimiser put them.
 
 torch's exporter names nodes by numbers, and ONNX Runtime renames them. Here each layer's node gets the path of its
 module as its name, and the nodes of a graph that was optimised are led back to these.
@@ -37,8 +37,6 @@ RENAMED = re.compile(r"(?:/MatMulAddFusion)?(?:_nchwc)?(?:_token_[0-9]+)?$")
 """What ONNX Runtime appends to a name: of what it joined, of a layout, and a number to make it unique."""
 
 LAYER_TYPES = (nn.modules.conv._ConvNd, nn.Linear)
-
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +90,15 @@ def layers_of(model: "ModelProto", paths: Mapping[str, str]) -> tuple[OnnxLayer,
     """Return the layers of a model that `name_layers` named, of fixed shapes, in the order of the graph."""
     from onnx.shape_inference import infer_shapes
 
-    shapes = shapes_of(infer_shapes(model))
+    shapes = tensor_shapes(infer_shapes(model))
     return tuple(
-        OnnxLayer(node.name, paths[node.name], macs_of(node, shapes))
+        OnnxLayer(node.name, paths[node.name], node_macs(node, shapes))
         for node in model.graph.node
         if node.op_type in MULTIPLYING
     )
 
 
-def shapes_of(model: "ModelProto") -> dict[str, Shape]:
+def tensor_shapes(model: "ModelProto") -> dict[str, tuple[int, ...]]:
     """Return the shapes of the tensors of a graph by name, as far as it has them; an open side is 0."""
     graph = model.graph
     values = (*graph.input, *graph.value_info, *graph.output)
@@ -114,7 +112,7 @@ def factor_of(node: "NodeProto") -> str:
     return name
 
 
-def macs_of(node: "NodeProto", shapes: Mapping[str, Shape]) -> int:
+def node_macs(node: "NodeProto", shapes: Mapping[str, tuple[int, ...]]) -> int:
     """Return the MACs of a node; 0 where its shapes are not known."""
     first, second, made = (shapes.get(name, ()) for name in (node.input[0], factor_of(node), node.output[0]))
     if not (first and second and made):
@@ -129,7 +127,7 @@ def macs_of(node: "NodeProto", shapes: Mapping[str, Shape]) -> int:
 
 def input_channels(node: "NodeProto", weights: Sequence[int]) -> int:
     """Return the channels of a layer's input, its second dimension, by the shape of its weights."""
-    attributes = {one.name: one.i for one in node.attribute}
+    attributes: dict[str, int] = {one.name: one.i for one in node.attribute}
     if node.op_type in CONVOLUTIONS:
         return weights[1] * attributes.get("group", 1)
     if node.op_type == "Gemm" and attributes.get("transB"):

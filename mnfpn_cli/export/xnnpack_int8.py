@@ -22,7 +22,7 @@ CLAMPS = (
 """Activations that a kernel applies before it rounds to int8."""
 
 
-def path_of(node: Node) -> str:
+def module_path(node: Node) -> str:
     """Return the path of the module that a node of a traced network is of; empty for the network itself."""
     stack = [path for path, _ in node.meta.get("nn_module_stack", {}).values()]
     return str(stack[-1]).removeprefix("L['self'].") if stack else ""

@@ -19,7 +19,7 @@ MOST_STEPS = 8
 LEAST_NOISE = 1e-20
 """The noise that counts as none: float32 itself has more."""
 
-Move = frozenset[str]
+FloatMove = frozenset[str]
 """The paths of layers that are left in float32 together, as a layer and those that read its map."""
 
 
@@ -39,7 +39,7 @@ class FloatStep:
 
 
 def choose_float(
-    noise_with: Callable[[Move], float], moves: Sequence[Move], asked: Move, macs: Mapping[str, int]
+    noise_with: Callable[[FloatMove], float], moves: Sequence[FloatMove], asked: FloatMove, macs: Mapping[str, int]
 ) -> list[FloatStep]:
     """Choose layers step by step: each time the move with the largest gain, less ``LEAST_GAIN_DB`` for each layer.
 
@@ -73,9 +73,9 @@ def gain_db(before: float, after: float) -> float:
     return 10 * math.log10(max(before, LEAST_NOISE) / max(after, LEAST_NOISE))
 
 
-def _worth(before: float, after: float, layers: Move) -> float:
+def _worth(before: float, after: float, layers: FloatMove) -> float:
     return gain_db(before, after) - LEAST_GAIN_DB * len(layers)
 
 
-def _macs(layers: Move, macs: Mapping[str, int]) -> int:
+def _macs(layers: FloatMove, macs: Mapping[str, int]) -> int:
     return sum(macs[path] for path in layers)

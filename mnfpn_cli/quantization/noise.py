@@ -18,7 +18,7 @@ from mnfpn_cli.quantization.float_advice import (
     MOST_MACS,
     MOST_STEPS,
     MOST_TRIED,
-    Move,
+    FloatMove,
     choose_float,
     gain_db,
 )
@@ -89,7 +89,7 @@ class _Measured:
         self._float = [simulation.outputs(inputs) for inputs in judged]
         self._signals = _powers(self._float)
 
-    def noise_with(self, in_float: Move) -> float:
+    def noise_with(self, in_float: FloatMove) -> float:
         """Measure the noise with everything in int8 but some layers."""
         return self.noise(self.simulation.everything(in_float))
 
@@ -123,7 +123,7 @@ def _powers(passes: list[list[Tensor]]) -> list[float]:
     return [sum(x.double().square().sum().item() for x in outputs) for outputs in zip(*passes, strict=True)]
 
 
-def _layers(measured: _Measured, asked: Move, names: Mapping[str, str]) -> dict[str, LayerNoise]:
+def _layers(measured: _Measured, asked: FloatMove, names: Mapping[str, str]) -> dict[str, LayerNoise]:
     """Measure each layer, in the order in which they run; some figures only of those with the most noise."""
     simulation = measured.simulation
     everything, macs = simulation.everything(asked), simulation.macs
@@ -166,7 +166,7 @@ def _advice(layers: Sequence[LayerNoise], gain: float) -> FloatAdvice:
 
 
 def _obstacle(
-    measured: _Measured, asked: Move, layers: Mapping[str, LayerNoise], advised: Sequence[LayerNoise]
+    measured: _Measured, asked: FloatMove, layers: Mapping[str, LayerNoise], advised: Sequence[LayerNoise]
 ) -> str | None:
     """Return why the layer with the most noise is not advised; None where it is, or has little noise."""
     path, worst = max(layers.items(), key=lambda item: item[1].noise_share)

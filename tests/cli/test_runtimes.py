@@ -11,7 +11,7 @@ from mnfpn_cli.documents.runtimes import RuntimesDocument
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.report.terminal.plain import as_text
 from mnfpn_cli.report.terminal.runtimes import runtimes_tables
-from mnfpn_cli.settings.measuring import runtime_names
+from mnfpn_cli.settings.measuring import LITERT, runtime_names
 from tests.conftest import Mnfpn
 
 
@@ -22,7 +22,7 @@ def test_the_command_prints_what_the_function_returns(mnfpn: Mnfpn) -> None:
     assert (printed.code, printed.err) == (0, "")
     assert RuntimesDocument.model_validate_json(printed.out) == document
     assert mnfpn("runtimes", "--device", "cpu").out == as_text(runtimes_tables(document)) == str(document) + "\n"
-    assert [one["name"] for one in json.loads(printed.out)["runtimes"]] == list(runtime_names())
+    assert [one["name"] for one in json.loads(printed.out)["runtimes"]] == [*runtime_names(), LITERT]
 
 
 def test_all_devices_are_shown_unless_some_are_named(mnfpn: Mnfpn) -> None:

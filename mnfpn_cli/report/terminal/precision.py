@@ -24,7 +24,7 @@ def precision_report(runs: Sequence[RunRecord], name: Callable[[RunRecord], str]
     if not judged:
         return []
     columns: dict[str, Callable[[RunRecord], str]] = {
-        ">Worst": lambda run: decibels(worst(run.quality)) if run.quality else "",
+        ">Worst": lambda run: worst_decibels(worst(run.quality)) if run.quality else "",
         ">Cosine": lambda run: cosine(worst(run.quality)) if run.quality else "",
     }
     if any(run.quality and run.quality.first_choices is not None for run in judged):
@@ -64,7 +64,7 @@ def worst(quality: QualityRecord) -> OutputQuality | None:
     return min(outputs, key=lambda one: one.snr_db or 0.0, default=None)
 
 
-def decibels(output: OutputQuality | None) -> str:
+def worst_decibels(output: OutputQuality | None) -> str:
     """The signal over the noise of an output, with its name: ``21.3 dB p3``."""
     return "equal" if output is None or output.snr_db is None else f"{output.snr_db:.1f} dB {output.name}"
 

@@ -8,9 +8,9 @@ from mnfpn_cli.export.onnx_layers import (
     MULTIPLYING,
     OnnxLayer,
     factor_of,
-    macs_of,
+    node_macs,
     origins,
-    shapes_of,
+    tensor_shapes,
 )
 from mnfpn_cli.runtimes.runtime import ExecutedGraph, Operator
 
@@ -32,12 +32,12 @@ def executed_graph(optimized: "ModelProto", model: "ModelProto", layers: Sequenc
     nodes = [node for node in optimized.graph.node if node.op_type in MULTIPLYING]
     known = {layer.node: layer for layer in layers}
     found = [known.get(name or "") for name in origins(nodes, model, known)]
-    types, shapes = element_types(optimized), shapes_of(optimized) if None in found else {}
+    types, shapes = element_types(optimized), tensor_shapes(optimized) if None in found else {}
     operators = tuple(
         Operator(
             layer.path if layer else node.name,
             _dtype(node, types),
-            layer.macs if layer else macs_of(node, shapes),
+            layer.macs if layer else node_macs(node, shapes),
         )
         for node, layer in zip(nodes, found, strict=True)
     )
