@@ -92,7 +92,7 @@ def layers_of(model: "ModelProto", paths: Mapping[str, str]) -> tuple[OnnxLayer,
 
     shapes = tensor_shapes(infer_shapes(model))
     return tuple(
-        OnnxLayer(node.name, paths[node.name], node_macs(node, shapes))
+        OnnxLayer(node.name, paths[node.name], onnx_macs(node, shapes))
         for node in model.graph.node
         if node.op_type in MULTIPLYING
     )
@@ -112,7 +112,7 @@ def factor_of(node: "NodeProto") -> str:
     return name
 
 
-def node_macs(node: "NodeProto", shapes: Mapping[str, tuple[int, ...]]) -> int:
+def onnx_macs(node: "NodeProto", shapes: Mapping[str, tuple[int, ...]]) -> int:
     """Return the MACs of a node; 0 where its shapes are not known."""
     first, second, made = (shapes.get(name, ()) for name in (node.input[0], factor_of(node), node.output[0]))
     if not (first and second and made):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mnfpn_cli.export import onnx as as_onnx
-from mnfpn_cli.export.onnx_layers import layers_of, name_layers, node_macs, origins
+from mnfpn_cli.export.onnx_layers import layers_of, name_layers, onnx_macs, origins
 from mnfpn_cli.trace.observe import Operation
 from mnfpn_cli.trace.passes import Input
 from mnfpn_cli.trace.trace import trace_network
@@ -96,7 +96,7 @@ def test_macs_are_those_of_the_trace(make: Callable[[], nn.Module]) -> None:
 
 def test_a_layer_of_unknown_shape_has_no_macs() -> None:
     """Rather than those of a part of it."""
-    assert node_macs(node("Conv", "conv", ["x", "w"], ["y"]), {"x": (1, 3, 8, 8), "y": (1, 4, 8, 8)}) == 0
+    assert onnx_macs(node("Conv", "conv", ["x", "w"], ["y"]), {"x": (1, 3, 8, 8), "y": (1, 4, 8, 8)}) == 0
 
 
 def test_a_transposed_product_sums_over_the_first_dimension() -> None:
@@ -106,7 +106,7 @@ def test_a_transposed_product_sums_over_the_first_dimension() -> None:
     from onnx.helper import make_attribute
 
     made.attribute.append(make_attribute("transA", 1))
-    assert node_macs(made, shapes) == 3 * 5 * 7
+    assert onnx_macs(made, shapes) == 3 * 5 * 7
 
 
 def test_what_a_runtime_renamed_is_led_back() -> None:

@@ -46,7 +46,7 @@ def graph_of(prepared: Prepared) -> ExecutedGraph:
     return prepared.graph()
 
 
-def node_macs(graph: ExecutedGraph) -> int:
+def onnx_macs(graph: ExecutedGraph) -> int:
     """All MACs of a graph."""
     return sum(one.macs for one in graph.operators)
 
@@ -60,7 +60,7 @@ def test_every_planned_mac_was_executed(dtype: DType, preset: str, capfd: pytest
     paths = {path for path, one in mine.network.named_modules() if isinstance(one, nn.Conv2d | nn.Linear)}
     prepared = onnxruntime.prepare(mine)
     graph = graph_of(prepared)
-    assert node_macs(graph) == BATCH * network_cost(plan_network(settings), SIZE).total.macs
+    assert onnx_macs(graph) == BATCH * network_cost(plan_network(settings), SIZE).total.macs
     assert {one.name for one in graph.operators} == paths
     assert graph.share_in(dtype) == 1
     assert bool(graph.conversions) == (dtype == "int8")
@@ -82,8 +82,8 @@ def test_layers_that_are_left_in_float32_are_seen() -> None:
     assert {one.name for one in graph.operators if one.dtype == "float32"} == planted
     assert {one.dtype for one in graph.operators} == {"float32", "int8"}
     left = sum(one.macs for one in whole.operators if one.name not in planted)
-    assert graph.share_in("int8") == pytest.approx(left / node_macs(whole), rel=1e-9)
-    assert node_macs(graph) == node_macs(whole)
+    assert graph.share_in("int8") == pytest.approx(left / onnx_macs(whole), rel=1e-9)
+    assert onnx_macs(graph) == onnx_macs(whole)
     assert graph.conversions > whole.conversions
 
 

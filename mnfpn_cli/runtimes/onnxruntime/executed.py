@@ -8,7 +8,7 @@ from mnfpn_cli.export.onnx_layers import (
     MULTIPLYING,
     OnnxLayer,
     factor_of,
-    node_macs,
+    onnx_macs,
     origins,
     tensor_shapes,
 )
@@ -37,7 +37,7 @@ def executed_graph(optimized: "ModelProto", model: "ModelProto", layers: Sequenc
         Operator(
             layer.path if layer else node.name,
             _dtype(node, types),
-            layer.macs if layer else node_macs(node, shapes),
+            layer.macs if layer else onnx_macs(node, shapes),
         )
         for node, layer in zip(nodes, found, strict=True)
     )
