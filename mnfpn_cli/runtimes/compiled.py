@@ -134,14 +134,19 @@ def _inductor(frozen: bool, recorder: "GraphRecorder | None") -> Iterator[None]:
     """
     import torch._inductor.config as inductor
 
-    with inductor.patch(freezing=frozen, post_grad_custom_pre_pass=recorder):
+    options: dict[str, Any] = {"freezing": frozen}
+    if recorder is not None:
+        options["post_grad_custom_pre_pass"] = recorder.before_patterns
+        options["post_grad_custom_post_pass"] = recorder.after_patterns
+    with inductor.patch(options):
         yield
 
 
 class GraphRecorder:
-    """Records the graphs that torch's compiler is about to turn into code; it has chosen the layers' dtypes by then.
+    """Records the graphs that torch's compiler is about to turn into code, of each part of the network one.
 
-    Behind this point it fuses layers, and functions of its own replace the operations.
+    It has chosen the dtypes of layers before its last patterns, which replace their operations by functions of its own,
+    and fuse conversions into them.
     """
 
     def __init__(self, paths: Mapping[bytes, str]):
@@ -150,18 +155,16 @@ class GraphRecorder:
         self._operators: list[Operator] = []
         self._conversions = 0
 
-    def __call__(self, graph: fx.Graph) -> None:
-        """Record a graph; leave it unchanged."""
-        for node in graph.nodes:
-            target = node.target.default if isinstance(node.target, torch._ops.OpOverloadPacket) else node.target
-            if not isinstance(target, torch._ops.OpOverload):
-                continue
-            args, kwargs = fx.node.map_arg((node.args, node.kwargs), _value)
-            result = _value(node)
-            if product := product_of(target, args, kwargs, result):
+    def before_patterns(self, graph: fx.Graph) -> None:
+        """Record the operators of a graph that have MACs."""
+        for node, target, args, kwargs in _calls(graph):
+            if product := product_of(target, args, kwargs, _value(node)):
                 name = self._path(graph, node, target) or target.overloadpacket.__name__
                 self._operators.append(Operator(name, product.dtype, product.macs))
-            self._conversions += is_conversion(target, args, result)
+
+    def after_patterns(self, graph: fx.Graph) -> None:
+        """Count the conversions that are left in a graph."""
+        self._conversions += sum(is_conversion(target, args, _value(node)) for node, target, args, _ in _calls(graph))
 
     def executed(self) -> ExecutedGraph:
         """Return what was recorded."""
@@ -174,6 +177,14 @@ class GraphRecorder:
             return self._paths.get(key_of(constant), "") if isinstance(constant, Tensor) else ""
         stack = node.meta.get("nn_module_stack")
         return re.sub(r"^L\[[^]]*\]\.?", "", next(reversed(stack.values()))[0]) if stack else ""
+
+
+def _calls(graph: fx.Graph) -> Iterator[tuple[fx.Node, Any, tuple[Any, ...], dict[str, Any]]]:
+    """Yield the nodes that call operations of torch: the operation, and its arguments with tensors for nodes."""
+    for node in graph.nodes:
+        target = node.target.default if isinstance(node.target, torch._ops.OpOverloadPacket) else node.target
+        if isinstance(target, torch._ops.OpOverload):
+            yield node, target, fx.node.map_arg(node.args, _value), fx.node.map_arg(node.kwargs, _value)
 
 
 def _value(node: fx.Node) -> Any:

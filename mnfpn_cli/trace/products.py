@@ -86,8 +86,8 @@ def is_conversion(func: Any, args: tuple[Any, ...], result: Any) -> bool:
     """Return whether an operation only converts a tensor from one dtype that layers compute in to another."""
     if getattr(getattr(func, "overloadpacket", None), "__name__", "") not in CONVERSIONS:
         return False
-    before, after = (COMPUTED_IN.get(tensor.dtype) for tensor in (args[0], result))
-    return None not in (before, after) and before != after
+    dtypes = [COMPUTED_IN.get(tensor.dtype) for tensor in (args[0], result) if isinstance(tensor, Tensor)]
+    return len(dtypes) == 2 and None not in dtypes and dtypes[0] != dtypes[1]
 
 
 def _computed_in(operand: Tensor) -> str:

@@ -99,6 +99,7 @@ def test_the_graph_of_floating_point_has_every_layer(dtype: str) -> None:
     graph = graph_of(prepared)
     check_planned(graph)
     assert graph.share_in(dtype) == 1
+    assert graph.conversions == 0  # those of activations are fused into convolutions
     assert decibels(as_tensors(prepared.run())[0], expected()[0]) > 20
 
 
