@@ -89,5 +89,20 @@ def calibrated(
     with torch.no_grad():
         for inputs in passes:
             observed(*inputs)
-        converted = cast("nn.Module", convert_pt2e(observed))
+        converted = cast("GraphModule", convert_pt2e(observed))
+        separate_dequantisers(converted)
         return torch.export.export(converted, tuple(example))
+
+
+def separate_dequantisers(converted: GraphModule) -> None:
+    """Give each reader of a map in int8 an operator of its own that turns it into float32.
+
+    XNNPACK 1.5 refuses an output of the network in float32 that an upsampling inside the network reads too.
+    """
+    for node in list(converted.graph.nodes):
+        if node.target is torch.ops.quantized_decomposed.dequantize_per_tensor.default:
+            for user in list(node.users)[1:]:
+                with converted.graph.inserting_after(node):
+                    own = converted.graph.node_copy(node)
+                user.replace_input_with(node, own)
+    converted.recompile()

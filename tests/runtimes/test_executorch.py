@@ -179,6 +179,32 @@ def test_a_layer_that_is_called_twice_is_quantised_twice(capfd: pytest.CaptureFi
         assert (found - wanted).abs().max() < 0.02 * wanted.abs().max()
 
 
+class UpsampledOutput(nn.Module):
+    """A map that is an output and is upsampled too, as the topmost level of a pyramid without smoothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lateral, self.smooth = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Turn images (n, 3, h, w) into maps (n, 4, h, w) and (n, 4, 2 h, 2 w)."""
+        top = self.lateral(x)
+        return top, self.smooth(nn.functional.interpolate(top, scale_factor=2.0, mode="bilinear"))
+
+
+@needs_executorch
+@pytest.mark.slow
+def test_an_output_in_int8_can_be_upsampled_too(capfd: pytest.CaptureFixture[str]) -> None:
+    """XNNPACK refuses one float32 map for both."""
+    network = UpsampledOutput().eval()
+    inputs = (torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(0)),)
+    with torch.no_grad():
+        reference = network(*inputs)
+    made = make(int8(Job(network, False, inputs, CPU, "float32")), capfd)
+    for found, wanted in zip(made.outputs, reference, strict=True):
+        assert (found - wanted).abs().max() < 0.05 * wanted.abs().max()
+
+
 @pytest.fixture(params=preset_names())
 def preset(request: pytest.FixtureRequest) -> NetworkSettings:
     """Each preset, with few layers."""
