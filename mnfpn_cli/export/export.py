@@ -11,15 +11,14 @@ import torch
 from mnfpn_cli.documents.export import ExportDocument, ExportedFile, FileCheck
 from mnfpn_cli.documents.quality import QualityRecord
 from mnfpn_cli.errors import CheckError, MnfpnError, Problem
+from mnfpn_cli.export.axes import SIDES, in_order
 from mnfpn_cli.export.check import compare_outputs, inputs_of, inputs_to_check
 from mnfpn_cli.export.formats import (
-    SIDES,
     ExportRequest,
     check_quantization,
     check_request,
     files_of,
     import_packages,
-    in_order,
     load_format,
 )
 from mnfpn_cli.export.job import FileFormat, FileJob, ReadFile
