@@ -98,7 +98,7 @@ def staging_folder(path: Path, where: str = "`output`") -> Iterator[Path]:
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class FileMove:
     """A file or folder in a staging folder, and the place that it gets; what is there is replaced."""
 
     source: Path
@@ -122,7 +122,7 @@ class Move:
             self.old.rename(self.target)
 
 
-def move_together(moves: Sequence[Move]) -> None:
+def move_together(moves: Sequence[FileMove]) -> None:
     """Put files and folders in their places: all of them, or after any error none.
 
     The last one is that which others read first: where it is a file, it is replaced at one moment.
@@ -142,7 +142,7 @@ def move_together(moves: Sequence[Move]) -> None:
         raise
 
 
-def _put_in_place(move: Move, is_last: bool) -> None:
+def _put_in_place(move: FileMove, is_last: bool) -> None:
     if move.target.exists():
         move.source.chmod(move.target.stat().st_mode & 0o777)
         if move.target.is_dir() or not is_last:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.files import Move, move_together, staging_folder, writing
+from mnfpn_cli.files import FileMove, move_together, staging_folder, writing
 
 
 @pytest.fixture
-def moves(tmp_path: Path) -> list[Move]:
+def moves(tmp_path: Path) -> list[FileMove]:
     """A folder and two files in a staging folder; of their places, one of the files' is free."""
     staged, places = tmp_path / "staged", tmp_path / "places"
     (staged / "folder").mkdir(parents=True)
@@ -20,7 +20,7 @@ def moves(tmp_path: Path) -> list[Move]:
     for name in ("weights", "graph"):
         (staged / name).write_text("new")
     (places / "graph").write_text("older")
-    return [Move(staged / name, places / name) for name in ("folder", "weights", "graph")]
+    return [FileMove(staged / name, places / name) for name in ("folder", "weights", "graph")]
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -31,7 +31,7 @@ def contents(folder: Path) -> dict[str, str]:
 OLDER = {"folder/other part": "older", "graph": "older"}
 
 
-def test_all_are_moved(tmp_path: Path, moves: list[Move]) -> None:
+def test_all_are_moved(tmp_path: Path, moves: list[FileMove]) -> None:
     """What was there is replaced: also a folder, with all that is in it."""
     move_together(moves)
     assert contents(tmp_path / "places") == {"folder/part": "new", "graph": "new", "weights": "new"}
@@ -40,7 +40,7 @@ def test_all_are_moved(tmp_path: Path, moves: list[Move]) -> None:
 @pytest.mark.parametrize("nth", range(4))
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full", "Ctrl-C"])
 def test_an_error_between_two_moves_leaves_what_was_there(
-    tmp_path: Path, moves: list[Move], monkeypatch: pytest.MonkeyPatch, nth: int, error: BaseException
+    tmp_path: Path, moves: list[FileMove], monkeypatch: pytest.MonkeyPatch, nth: int, error: BaseException
 ) -> None:
     """Whichever move it is that fails, before or after its file has another name."""
     real, calls = Path.replace, [0]
@@ -61,7 +61,7 @@ def test_an_error_between_two_moves_leaves_what_was_there(
 
 
 def test_ctrl_c_after_the_last_move_undoes_nothing(
-    tmp_path: Path, moves: list[Move], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, moves: list[FileMove], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All files are new then; undone, half of them would be."""
     real = Path.replace
@@ -79,7 +79,7 @@ def test_ctrl_c_after_the_last_move_undoes_nothing(
 
 
 def test_a_disk_that_turns_out_full_moves_nothing(
-    tmp_path: Path, moves: list[Move], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, moves: list[FileMove], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some systems say so only when a file is synchronised."""
 
@@ -95,7 +95,7 @@ def test_a_disk_that_turns_out_full_moves_nothing(
     assert contents(tmp_path / "places") == OLDER
 
 
-def test_modes_are_kept(tmp_path: Path, moves: list[Move]) -> None:
+def test_modes_are_kept(tmp_path: Path, moves: list[FileMove]) -> None:
     """Of the files that are replaced."""
     (tmp_path / "places" / "graph").chmod(0o640)
     move_together(moves)

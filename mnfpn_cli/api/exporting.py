@@ -20,15 +20,8 @@ from mnfpn_cli.api.arguments import (
 )
 from mnfpn_cli.api.progress import Progress, reporting
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
-from mnfpn_cli.export.formats import (  # noqa: TID253 - needs no torch
-    FORMATS,
-    MAX_OPSET,
-    SIDES,
-    DynamicAxis,
-    ExportRequest,
-    Format,
-    parse_axes,
-)
+from mnfpn_cli.export.axes import SIDES, DynamicAxis, parse_axes  # noqa: TID253 - needs no torch
+from mnfpn_cli.export.formats import FORMATS, MAX_OPSET, ExportRequest, Format  # noqa: TID253 - needs no torch
 from mnfpn_cli.settings.input import ITEM_BYTES, DType
 from mnfpn_cli.settings.quantization import quantization_case
 

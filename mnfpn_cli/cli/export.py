@@ -24,14 +24,8 @@ from mnfpn_cli.cli.options import (
 )
 from mnfpn_cli.cli.paths import Writes
 from mnfpn_cli.cli.quantization import QuantizationOptions
-from mnfpn_cli.export.formats import (  # noqa: TID253 - needs no torch
-    FORMATS,
-    MAX_OPSET,
-    DynamicAxis,
-    ExportRequest,
-    Format,
-    parse_axes,
-)
+from mnfpn_cli.export.axes import DynamicAxis, parse_axes  # noqa: TID253 - needs no torch
+from mnfpn_cli.export.formats import FORMATS, MAX_OPSET, ExportRequest, Format  # noqa: TID253 - needs no torch
 from mnfpn_cli.text import either
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mnfpn_cli.documents.export import FileCheck, OutputCheck
 from mnfpn_cli.errors import CheckError, MnfpnError, Problem
-from mnfpn_cli.export.formats import SIDES
+from mnfpn_cli.export.axes import SIDES
 from mnfpn_cli.export.job import FileJob
 from mnfpn_cli.export.program import IMAGES
 from mnfpn_cli.external.origin import Inputs, TensorInputs, input_record

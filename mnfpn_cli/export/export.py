@@ -11,15 +11,14 @@ import torch
 from mnfpn_cli.documents.export import ExportDocument, ExportedFile, FileCheck
 from mnfpn_cli.documents.quality import QualityRecord
 from mnfpn_cli.errors import CheckError, MnfpnError, Problem
+from mnfpn_cli.export.axes import SIDES, in_order
 from mnfpn_cli.export.check import compare_outputs, inputs_of, inputs_to_check
 from mnfpn_cli.export.formats import (
-    SIDES,
     ExportRequest,
     check_quantization,
     check_request,
     files_of,
     import_packages,
-    in_order,
     load_format,
 )
 from mnfpn_cli.export.job import FileFormat, FileJob, ReadFile
@@ -27,7 +26,7 @@ from mnfpn_cli.export.networks import NamedNetwork, build_to_export, guarded, ra
 from mnfpn_cli.export.program import settings_metadata, version_metadata
 from mnfpn_cli.external.guard import own_traceback
 from mnfpn_cli.external.origin import FromSettings, Workload
-from mnfpn_cli.files import Move, move_together, staging_folder, writing
+from mnfpn_cli.files import FileMove, move_together, staging_folder, writing
 from mnfpn_cli.measure.memory import out_of_memory_explained, ran_out_of_memory
 from mnfpn_cli.quantization.calibration import MOST_CALIBRATING, CalibrationInputs, calibration_inputs
 from mnfpn_cli.quantization.calibration_files import as_images, check_calibration
@@ -179,7 +178,7 @@ def export_file(made: FileCase, progress: ReportProgress) -> ExportedFile:
         exported = _exported(made, [str(name) for *_, name in written], [source for source, *_ in written], checked)
         with writing(request.path):
             # The file that is named comes last: who sees a new one sees all of them.
-            move_together([Move(source, place) for source, place, _ in reversed(written)])
+            move_together([FileMove(source, place) for source, place, _ in reversed(written)])
     return exported
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
+from mnfpn_cli.export.axes import SIDES, DynamicAxis, in_order
 from mnfpn_cli.files import FORMS, is_device
 from mnfpn_cli.settings.input import DEFAULT_DTYPE, DType, Size
-from mnfpn_cli.text import did_you_mean, either
+from mnfpn_cli.text import either
 
 if TYPE_CHECKING:
     from mnfpn_cli.export.job import FileFormat
@@ -19,11 +20,6 @@ if TYPE_CHECKING:
 
 Format = Literal["onnx", "torch-export", "safetensors", "openvino", "executorch", "coreml"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-
-DynamicAxis = Literal["batch", "height", "width"]
-AXES: tuple[DynamicAxis, ...] = get_args(DynamicAxis)
-SIDES: frozenset[DynamicAxis] = frozenset({"height", "width"})
-"""The axes that are left open where none is named."""
 
 MAX_OPSET = 100
 """More than any version of ONNX's operators."""
@@ -107,25 +103,6 @@ def import_onnxruntime() -> Any:
     """Import ONNX Runtime; its telemetry, which starts at import, is off unless the environment turns it on."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     return import_module("onnxruntime")
-
-
-def parse_axes(text: str) -> frozenset[DynamicAxis]:
-    """Read the axes to leave open: ``batch,height,width``; height and width of an empty text.
-
-    Raises:
-        UsageError: where one is none of these.
-    """
-    axes = [part.strip() for part in text.split(",")] if text else sorted(SIDES)
-    for axis in axes:
-        if axis not in AXES:
-            rule = f"must be axes of {', '.join(AXES)}, separated by commas"
-            raise UsageError(Problem("`dynamic`", rule, f"'{axis}'", did_you_mean(axis, AXES)))
-    return cast("frozenset[DynamicAxis]", frozenset(axes))
-
-
-def in_order(axes: frozenset[DynamicAxis]) -> tuple[DynamicAxis, ...]:
-    """Return axes in the order of a tensor of images."""
-    return tuple(axis for axis in AXES if axis in axes)
 
 
 def check_request(

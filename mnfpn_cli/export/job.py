@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from mnfpn_cli.export.formats import DynamicAxis as DynamicAxis
+from mnfpn_cli.export.axes import DynamicAxis as DynamicAxis
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.quantization.quantization import Quantization
 from mnfpn_cli.settings.input import DType

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
-from mnfpn_cli.export.formats import AXES, DynamicAxis, import_onnxruntime
+from mnfpn_cli.export.axes import AXES, DynamicAxis
+from mnfpn_cli.export.formats import import_onnxruntime
 from mnfpn_cli.export.job import FileJob, ReadFile
 from mnfpn_cli.export.onnx_dtypes import to_float16, to_int8
 from mnfpn_cli.export.onnx_layers import name_layers

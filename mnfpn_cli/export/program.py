@@ -14,7 +14,7 @@ from torch.export import Dim, ExportedProgram
 
 from mnfpn_cli import __version__
 from mnfpn_cli.errors import MnfpnError, Problem
-from mnfpn_cli.export.formats import SIDES, DynamicAxis, in_order
+from mnfpn_cli.export.axes import SIDES, DynamicAxis, in_order
 from mnfpn_cli.export.job import FileJob
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.settings.network import NetworkSettings

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.export.formats import DynamicAxis
+from mnfpn_cli.export.axes import DynamicAxis
 from mnfpn_cli.export.job import FileJob, ReadFile
 from mnfpn_cli.export.program import NamedOutputs
 from mnfpn_cli.network.network import build_planned

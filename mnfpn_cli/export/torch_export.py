@@ -15,7 +15,7 @@ from zipfile import ZipFile
 import torch
 from torch import Tensor, nn
 
-from mnfpn_cli.export.formats import AXES, DynamicAxis
+from mnfpn_cli.export.axes import AXES, DynamicAxis
 from mnfpn_cli.export.job import FileJob, ReadFile
 from mnfpn_cli.export.program import VERSION_KEY, trace
 from mnfpn_cli.settings.input import DType

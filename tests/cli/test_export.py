@@ -17,8 +17,9 @@ from safetensors.torch import load_file
 from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.export import export as exporting
+from mnfpn_cli.export.axes import DynamicAxis
 from mnfpn_cli.export.export import FileCase
-from mnfpn_cli.export.formats import DynamicAxis, load_format
+from mnfpn_cli.export.formats import load_format
 from mnfpn_cli.export.job import FileJob, ReadFile
 from mnfpn_cli.network.network import build_network
 from mnfpn_cli.plan.rules import network_input

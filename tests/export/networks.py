@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from mnfpn_cli.documents.export import ExportedFile
+from mnfpn_cli.export.axes import SIDES, DynamicAxis
 from mnfpn_cli.export.export import export_file, file_case
-from mnfpn_cli.export.formats import PACKAGES, SIDES, DynamicAxis, ExportRequest, Format
+from mnfpn_cli.export.formats import PACKAGES, ExportRequest, Format
 from mnfpn_cli.export.job import FileJob
 from mnfpn_cli.export.networks import named_network
 from mnfpn_cli.network.network import Network

@@ -7,18 +7,9 @@ import pytest
 
 from mnfpn_cli.documents.quality import QualityRecord
 from mnfpn_cli.errors import UsageError
+from mnfpn_cli.export.axes import SIDES, DynamicAxis
 from mnfpn_cli.export.export import QUALITY_KEY, file_case
-from mnfpn_cli.export.formats import (
-    FORMATS,
-    PACKAGES,
-    SIDES,
-    TO_QUANTIZE,
-    DynamicAxis,
-    ExportRequest,
-    Format,
-    check_request,
-    load_format,
-)
+from mnfpn_cli.export.formats import FORMATS, PACKAGES, TO_QUANTIZE, ExportRequest, Format, check_request, load_format
 from mnfpn_cli.export.networks import named_network
 from mnfpn_cli.network.network import build_network
 from mnfpn_cli.plan.rules import network_input

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from mnfpn_cli.documents.export import FileCheck
 from mnfpn_cli.errors import CheckError, MnfpnError, UsageError
 from mnfpn_cli.export import program as tracing
+from mnfpn_cli.export.axes import DynamicAxis
 from mnfpn_cli.export.check import compare_outputs, inputs_to_check
-from mnfpn_cli.export.formats import DynamicAxis, ExportRequest, Format, check_request, import_packages
+from mnfpn_cli.export.formats import ExportRequest, Format, check_request, import_packages
 from mnfpn_cli.export.job import FileJob
 from mnfpn_cli.export.program import trace
 from mnfpn_cli.network.network import Network, build_network

@@ -100,7 +100,7 @@ def _table(check: FileCheck) -> Table:
     own = (">Relative", ">Allowed") if in_float32 else (">Relative", ">Signal/noise")
     made = table(f"File and network at {_sides(check.input)}", "Output", ">Shape", ">Largest difference", *own)
     for output in check.outputs:
-        bound = decibels(output.snr_db) if output.allowed is None else tiny(output.allowed)
+        bound = _decibels(output.snr_db) if output.allowed is None else tiny(output.allowed)
         shape = "×".join(map(str, output.shape))
         made.add_row(output.name, shape, tiny(output.max_abs_difference), tiny(output.relative), bound)
     return made
@@ -112,7 +112,7 @@ def _sides(input: InputRecord) -> str:
     return "×".join(str(side) for side in (input.batch, input.channels, input.height, input.width))
 
 
-def decibels(snr_db: float | None) -> str:
+def _decibels(snr_db: float | None) -> str:
     """The signal over the noise of an output: ``21.3 dB``; without noise it is equal."""
     return "equal" if snr_db is None else f"{snr_db:.1f} dB"
 
@@ -121,7 +121,7 @@ def _quality(quality: QualityRecord, dtype: str) -> Report:
     """What a dtype costs, output by output, and what the figures are of."""
     made = table(f"What {dtype} costs", "Output", ">Signal/noise", ">Cosine")
     for output in quality.outputs:
-        made.add_row(output.name, decibels(output.snr_db), f"{output.cosine:.4f}")
+        made.add_row(output.name, _decibels(output.snr_db), f"{output.cosine:.4f}")
     return [made, *(note(line, "dim") for line in _notes(quality))]
 
 
