@@ -25,12 +25,12 @@ from tests.tiers import slow_but
 
 pytestmark = needs_onnx
 
-SIZE, BATCH = Size(64, 96), 2
+SIZE, SMALL_SIZE, BATCH = Size(64, 96), Size(32, 48), 2
 LEAST_DB = 15
 """Of the shortened presets with random weights: 22.7 to 46 dB. One that clips half of an output has 3."""
 
 
-def in_int8(settings: NetworkSettings = SMALL, *keep_float: str, size: Size = Size(32, 48)) -> Job:
+def in_int8(settings: NetworkSettings = SMALL, *keep_float: str, size: Size = SMALL_SIZE) -> Job:
     """A job in int8, calibrated on its own images and on others."""
     made = job(settings, (BATCH, 3, *size), "int8")
     others = torch.rand((BATCH, 3, *size), generator=torch.Generator().manual_seed(1))
@@ -106,7 +106,7 @@ def test_the_same_job_has_the_same_outputs() -> None:
 
 def test_a_file_in_int8_is_smaller() -> None:
     """A byte a weight, and what a graph needs besides."""
-    in_bytes = onnxruntime.prepare(in_int8(size=Size(32, 48))).file_bytes
+    in_bytes = onnxruntime.prepare(in_int8()).file_bytes
     in_floats = onnxruntime.prepare(job(SMALL)).file_bytes
     assert in_bytes is not None
     assert in_floats is not None
@@ -125,7 +125,7 @@ def test_other_images_are_run_in_place() -> None:
 
 
 class Summed(nn.Module):
-    """Two convolutions that are summed and activated: ONNX Runtime fuses the sum and the activation into one of them."""
+    """Two convolutions, a sum and an activation: ONNX Runtime fuses the last two into one of the convolutions."""
 
     def __init__(self) -> None:
         super().__init__()
