@@ -109,7 +109,7 @@ def test_calibration_sees_every_pass() -> None:
 
 
 def test_importing_the_quantiser_leaves_the_path_of_modules_as_it_was() -> None:
-    """Its packages add their folders, whose files would hide those of others; in any order, and twice."""
+    """Its packages add their folders, whose files would hide those of others; the order of imports does not matter."""
     program = """
 import sys
 from mnfpn_cli.export.onnx_dtypes import import_tools

@@ -1,5 +1,6 @@
 """ONNX Runtime: where it runs, and how it is set up."""
 
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -53,6 +54,7 @@ def test_other_devices_and_dtypes_are_refused(monkeypatch: pytest.MonkeyPatch) -
 
 
 @needs_onnx
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the kernels of other processors differ")
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_is_not_computed_in_on_the_cpu(dtype: str, tmp_path: Path) -> None:
     """Or it would be worth to run: a model is refused, or its weights have become float32 in the session's graph."""
@@ -72,15 +74,11 @@ def test_half_precision_is_not_computed_in_on_the_cpu(dtype: str, tmp_path: Path
     model = make_model(graph, opset_imports=[make_opsetid("", 22)], ir_version=10)
     options = onnxruntime._options()
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
-    try:
-        onnxruntime._started(model.SerializeToString(), CPU, options)
-    except Exception as error:  # noqa: BLE001 - its errors have no common class
-        refused = str(error)
-    else:
-        refused = ""
-    if refused:
-        assert "NOT_IMPLEMENTED" in refused
+    if dtype == "bfloat16":
+        with pytest.raises(Exception, match="NOT_IMPLEMENTED"):
+            onnxruntime._started(model.SerializeToString(), CPU, options)
         return
+    onnxruntime._started(model.SerializeToString(), CPU, options)
     executed = executed_graph(onnx.load(tmp_path / "optimized.onnx"), model, [])
     assert [one.dtype for one in executed.operators] == ["float32"]
 

@@ -25,15 +25,12 @@ from tests.tiers import slow_but
 
 pytestmark = needs_onnx
 
-SIZE, BATCH = Size(64, 96), 2
+SIZE, SMALL_SIZE, BATCH = Size(64, 96), Size(32, 48), 2
 LEAST_DB = 15
 """Of the shortened presets with random weights: 22.7 to 46 dB. One that clips half of an output has 3."""
 
 
-SIZE = Size(32, 48)
-
-
-def in_int8(settings: NetworkSettings = SMALL, *keep_float: str, size: Size = SIZE) -> Job:
+def in_int8(settings: NetworkSettings = SMALL, *keep_float: str, size: Size = SMALL_SIZE) -> Job:
     """A job in int8, calibrated on its own images and on others."""
     made = job(settings, (BATCH, 3, *size), "int8")
     others = torch.rand((BATCH, 3, *size), generator=torch.Generator().manual_seed(1))
@@ -46,7 +43,7 @@ def graph_of(prepared: Prepared) -> ExecutedGraph:
     return prepared.graph()
 
 
-def onnx_macs(graph: ExecutedGraph) -> int:
+def macs_of(graph: ExecutedGraph) -> int:
     """All MACs of a graph."""
     return sum(one.macs for one in graph.operators)
 
@@ -60,7 +57,7 @@ def test_every_planned_mac_was_executed(dtype: DType, preset: str, capfd: pytest
     paths = {path for path, one in mine.network.named_modules() if isinstance(one, nn.Conv2d | nn.Linear)}
     prepared = onnxruntime.prepare(mine)
     graph = graph_of(prepared)
-    assert onnx_macs(graph) == BATCH * network_cost(plan_network(settings), SIZE).total.macs
+    assert macs_of(graph) == BATCH * network_cost(plan_network(settings), SIZE).total.macs
     assert {one.name for one in graph.operators} == paths
     assert graph.share_in(dtype) == 1
     assert bool(graph.conversions) == (dtype == "int8")
@@ -82,8 +79,8 @@ def test_layers_that_are_left_in_float32_are_seen() -> None:
     assert {one.name for one in graph.operators if one.dtype == "float32"} == planted
     assert {one.dtype for one in graph.operators} == {"float32", "int8"}
     left = sum(one.macs for one in whole.operators if one.name not in planted)
-    assert graph.share_in("int8") == pytest.approx(left / onnx_macs(whole), rel=1e-9)
-    assert onnx_macs(graph) == onnx_macs(whole)
+    assert graph.share_in("int8") == pytest.approx(left / macs_of(whole), rel=1e-9)
+    assert macs_of(graph) == macs_of(whole)
     assert graph.conversions > whole.conversions
 
 
@@ -109,7 +106,7 @@ def test_the_same_job_has_the_same_outputs() -> None:
 
 def test_a_file_in_int8_is_smaller() -> None:
     """A byte a weight, and what a graph needs besides."""
-    in_bytes = onnxruntime.prepare(in_int8(size=Size(32, 48))).file_bytes
+    in_bytes = onnxruntime.prepare(in_int8()).file_bytes
     in_floats = onnxruntime.prepare(job(SMALL)).file_bytes
     assert in_bytes is not None
     assert in_floats is not None
@@ -128,7 +125,7 @@ def test_other_images_are_run_in_place() -> None:
 
 
 class Summed(nn.Module):
-    """Two convolutions that are summed and activated: ONNX Runtime fuses sum and activation into one of them."""
+    """Two convolutions, a sum and an activation: ONNX Runtime fuses the last two into one of the convolutions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -136,8 +133,7 @@ class Summed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, 3, h, w) to (n, 5, h - 2, w - 2)."""
-        summed: Tensor = self.left(x) + self.right(x)
-        return summed.relu()
+        return (self.left(x) + self.right(x)).relu()
 
 
 OTHERS: list[tuple[Callable[[], nn.Module], dict[str, int]]] = [
