@@ -157,8 +157,8 @@ class SharedLayer(nn.Module):
         self.shared = nn.Conv2d(3, 4, 3, padding=1)
         self.norms = nn.ModuleList(nn.BatchNorm2d(4) for _ in range(2))
         for index, norm in enumerate(self.norms, 1):
-            norm.running_var.fill_(index * 4.0)  # type: ignore[operator, union-attr]
-            norm.running_mean.fill_(index / 4)  # type: ignore[operator, union-attr]
+            norm.running_var.fill_(index * 4.0)  # type: ignore[operator]
+            norm.running_mean.fill_(index / 4)  # type: ignore[operator]
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Turn images (n, 3, h, w) into two maps (n, 4, h, w)."""
