@@ -2,18 +2,16 @@
 
 import re
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import torch
-import torch.fx.experimental._config as shape_config  # the one place where torch has this switch
 from torch import Tensor
-from torch.export import Dim, ExportedProgram
 
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.export.job import DynamicAxis, FileJob, ReadFile
+from mnfpn_cli.export.axes import AXES, DynamicAxis
+from mnfpn_cli.export.job import FileJob, ReadFile
 from mnfpn_cli.export.openvino_model import (
     convert_program,
     import_openvino,
@@ -21,7 +19,7 @@ from mnfpn_cli.export.openvino_model import (
     openvino_reason,
     quantize_model,
 )
-from mnfpn_cli.export.program import trace_pass
+from mnfpn_cli.export.program import DIMENSIONS, trace
 from mnfpn_cli.measure.memory import ran_out_of_memory
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".xml", ".bin")
 EXACT = False
 DTYPES: tuple[DType, ...] = ("float32", "float16", "int8")
-DYNAMIC: frozenset[DynamicAxis] = frozenset(("batch", "height", "width"))
+DYNAMIC: frozenset[DynamicAxis] = frozenset(AXES)
 
 SECTION = "mnfpn"
 """The section of a model's runtime information that has our metadata."""
@@ -44,7 +42,7 @@ def write(job: FileJob, path: Path) -> None:
     Raises:
         MnfpnError: where OpenVINO cannot convert, quantise or write the network.
     """
-    program = _traced(job)
+    program = trace(job)
     try:
         model = convert_program(program, [_open_shape(tensor, job) for tensor in job.inputs])
         if job.quantization:
@@ -61,26 +59,13 @@ def write(job: FileJob, path: Path) -> None:
     annotate(path, job.metadata)
 
 
-def _traced(job: FileJob) -> ExportedProgram:
-    oblivious = shape_config.patch(backed_size_oblivious=True) if job.dynamic else nullcontext()  # type: ignore[attr-defined]
-    least = {"batch": 1, "height": job.least, "width": job.least}
-    open = {axis: Dim(axis, min=least[axis]) for axis in sorted(job.dynamic)}
-    dimensions: Any = tuple({AXES[axis]: open[axis] for axis in _open_axes(tensor, job)} for tensor in job.inputs)
-    with oblivious:
-        return trace_pass(job.network, job.inputs, dimensions if job.dynamic else None)
-
-
-AXES: dict[DynamicAxis, int] = {"batch": 0, "height": 2, "width": 3}
-"""The dimensions of images (n, channels, h, w) that are axes."""
-
-
 def _open_axes(tensor: Tensor, job: FileJob) -> list[DynamicAxis]:
     """Return the axes of an input that are open: the batch of all, and the sides of images."""
     return [axis for axis in sorted(job.dynamic) if axis == "batch" or tensor.dim() == len("nchw")]
 
 
 def _open_shape(tensor: Tensor, job: FileJob) -> tuple[int, ...]:
-    open = {AXES[axis] for axis in _open_axes(tensor, job)}
+    open = {DIMENSIONS[axis] for axis in _open_axes(tensor, job)}
     return tuple(-1 if axis in open else side for axis, side in enumerate(tensor.shape))
 
 

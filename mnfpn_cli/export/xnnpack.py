@@ -15,7 +15,7 @@ from torch.fx import GraphModule, Node
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.export.program import trace_pass
 from mnfpn_cli.export.silence import loggers_silenced, native_stderr_silenced, warnings_silenced
-from mnfpn_cli.export.xnnpack_int8 import annotate_clamped, calibrated, module_path
+from mnfpn_cli.export.xnnpack_int8 import annotate_clamped, calibrated, traced_path
 from mnfpn_cli.quantization.quantization import Quantization
 from mnfpn_cli.text import first_line
 
@@ -81,7 +81,7 @@ def _quantised(traced: GraphModule, quantization: Quantization, inputs: tuple[Te
     config = get_symmetric_quantization_config(is_per_channel=True)
 
     def quantised(node: Node) -> bool:
-        return module_path(node) not in quantization.keep_float
+        return traced_path(node) not in quantization.keep_float
 
     class ClampedQuantizer(XNNPACKQuantizer):  # type: ignore[misc]  # it has no types
         """Its own knows no convolution with ReLU6: it would round to int8 before the activation, and after it."""

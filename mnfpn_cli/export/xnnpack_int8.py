@@ -16,13 +16,13 @@ WEIGHTED = (*CONVOLUTIONS, aten.linear.default)
 """Operators with a weight and a bias, as `torch.export` has them."""
 
 CLAMPS = (
-    *(aten.relu.default, aten.relu_.default, aten.hardtanh.default, aten.hardtanh_.default),
-    *(aten.relu6.default, aten.relu6_.default),
+    *(aten.relu.default, aten.relu_.default, aten.relu6.default, aten.relu6_.default),
+    *(aten.hardtanh.default, aten.hardtanh_.default),
 )
 """Activations that a kernel applies before it rounds to int8."""
 
 
-def module_path(node: Node) -> str:
+def traced_path(node: Node) -> str:
     """Return the path of the module that a node of a traced network is of; empty for the network itself."""
     stack = [path for path, _ in node.meta.get("nn_module_stack", {}).values()]
     return str(stack[-1]).removeprefix("L['self'].") if stack else ""

@@ -108,9 +108,9 @@ def _name(node: Node) -> str:
 
 
 def _path(node: Node) -> str:
-    from mnfpn_cli.export.xnnpack_int8 import module_path
+    from mnfpn_cli.export.xnnpack_int8 import traced_path
 
-    return module_path(node)
+    return traced_path(node)
 
 
 def _macs(name: str, node: Node) -> int | None:

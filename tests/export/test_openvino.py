@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.export import openvino as as_openvino
-from mnfpn_cli.export.job import DynamicAxis, FileJob
+from mnfpn_cli.export.axes import DynamicAxis
+from mnfpn_cli.export.job import FileJob
 from mnfpn_cli.export.openvino_model import convert_program, openvino_reason, quantize_model
 from mnfpn_cli.export.program import NamedOutputs, trace_pass
 from mnfpn_cli.network.network import build_network
