@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.plan.cost import network_cost
@@ -158,6 +158,36 @@ def test_saturation_is_found_by_computing() -> None:
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
+
+
+class Shared(nn.Module):
+    """One convolution for two levels, with a batch norm of its own for each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.act = nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()
+        self.norms = nn.ModuleList([nn.BatchNorm2d(8), nn.BatchNorm2d(8)])
+        nn.init.constant_(self.norms[1].weight, 3)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Map images to levels."""
+        levels = (x, x[:, :, ::2, ::2])
+        return [self.act(norm(self.conv(one))) for one, norm in zip(levels, self.norms, strict=True)]
+
+
+@quantizes
+@pytest.mark.slow
+@pytest.mark.parametrize("keep_float", [[], ["conv"]])
+@torch.inference_mode()
+def test_a_layer_that_levels_share_is_quantised_for_each(keep_float: list[str]) -> None:
+    """Each call has weights with the batch norm behind it, and stays in float32 where the layer does."""
+    network, images = Shared().eval(), (torch.rand(1, 3, 16, 32),)
+    exact = network(*images)
+    how = Quantization([images], frozenset(keep_float))
+    prepared = compiled.prepare(Job(network, True, images, CPU, "int8", quantization=how))
+    dtype = "float32" if keep_float else "int8"
+    assert [(one.name, one.dtype) for one in graph_of(prepared).operators] == [("conv", dtype)] * 2
+    assert all(decibels(one, other) > 20 for one, other in zip(prepared.run(), exact, strict=True))
 
 
 class Deciding(Levels):
