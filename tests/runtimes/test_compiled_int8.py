@@ -153,7 +153,7 @@ def test_activations_have_seven_bits_where_products_saturate(saturates: bool, mo
 @quantizes
 @pytest.mark.slow
 def test_saturation_is_found_by_computing() -> None:
-    """Instructions before VNNI saturate, which oneDNN can be told to use on a newer processor."""
+    """Instructions before VNNI saturate, which oneDNN takes on a newer processor too where a variable says so."""
     program = "from mnfpn_cli.quantization.pt2e import products_saturate; print(products_saturate())"
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
@@ -166,8 +166,9 @@ class Shared(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv, self.act = nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()
-        self.norms = nn.ModuleList([nn.BatchNorm2d(8), nn.BatchNorm2d(8)])
-        nn.init.constant_(self.norms[1].weight, 3)
+        norms = nn.BatchNorm2d(8), nn.BatchNorm2d(8)
+        nn.init.constant_(norms[1].weight, 3)
+        self.norms = nn.ModuleList(norms)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Map images to levels."""
