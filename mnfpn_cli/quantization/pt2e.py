@@ -1,6 +1,7 @@
 """Quantise a program of `torch.export` by torchao (PT2E): ranges of activations are observed in calibration passes."""
 
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,11 +77,50 @@ def quantize_program(program: "ExportedProgram", quantization: Quantization, qua
     with torchao_quiet(), torch.no_grad():
         from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-        observed = prepare_pt2e(program.module(check_guards=False), quantizer)
+        graph_module = program.module(check_guards=False)
+        _name_calls(graph_module.graph)
+        _unshare_weights(graph_module)
+        observed = prepare_pt2e(graph_module, quantizer)
         for inputs in quantization.passes:
             observed(*inputs)
         quantized: fx.GraphModule = convert_pt2e(observed)
         return quantized
+
+
+def _name_calls(graph: fx.Graph) -> None:
+    """Name the operations of torch's own layers by the call of the layer: a layer that levels share has several.
+
+    Without these names quantisers take all operations of a layer for one pattern, and fail.
+    """
+    for node in graph.nodes:
+        stack = node.meta.get("nn_module_stack") if node.op == "call_function" else None
+        if stack:
+            call, (_, kind) = list(stack.items())[-1]
+            module, _, name = str(kind).rpartition(".")
+            if module.startswith("torch.nn.modules."):
+                node.meta["source_fn_stack"] = [(call, getattr(sys.modules[module], name))]
+
+
+def _unshare_weights(module: fx.GraphModule) -> None:
+    """Give each call of a layer weights of its own: quantisers fold batch norms into them, and compilers pack them.
+
+    A compiler leaves layers in float32 whose quantised weights others use too.
+    """
+    used = set[str]()
+    for node in list(module.graph.nodes):
+        for index, weight in enumerate(node.args) if node.target in WEIGHT_SCALES else ():
+            if isinstance(weight, fx.Node) and weight.op == "get_attr":
+                if weight.target in used:
+                    name = f"own_weight_{len(used)}"
+                    copied = _attribute(module, str(weight.target)).detach().clone()
+                    module.register_parameter(name, torch.nn.Parameter(copied, requires_grad=False))
+                    with module.graph.inserting_before(node):
+                        own = module.graph.get_attr(name)
+                    own.meta = dict(weight.meta)
+                    node.update_arg(index, own)
+                    used.add(name)
+                used.add(str(weight.target))
+    module.recompile()
 
 
 def has_onednn() -> bool:

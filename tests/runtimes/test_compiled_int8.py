@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.plan.cost import network_cost
@@ -153,11 +153,42 @@ def test_activations_have_seven_bits_where_products_saturate(saturates: bool, mo
 @quantizes
 @pytest.mark.slow
 def test_saturation_is_found_by_computing() -> None:
-    """Instructions before VNNI saturate, which oneDNN can be told to use on a newer processor."""
+    """Instructions before VNNI saturate, which oneDNN takes on a newer processor too where a variable says so."""
     program = "from mnfpn_cli.quantization.pt2e import products_saturate; print(products_saturate())"
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
+
+
+class Shared(nn.Module):
+    """One convolution for two levels, with a batch norm of its own for each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.act = nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()
+        norms = nn.BatchNorm2d(8), nn.BatchNorm2d(8)
+        nn.init.constant_(norms[1].weight, 3)
+        self.norms = nn.ModuleList(norms)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Map images to levels."""
+        levels = (x, x[:, :, ::2, ::2])
+        return [self.act(norm(self.conv(one))) for one, norm in zip(levels, self.norms, strict=True)]
+
+
+@quantizes
+@pytest.mark.slow
+@pytest.mark.parametrize("keep_float", [[], ["conv"]])
+@torch.inference_mode()
+def test_a_layer_that_levels_share_is_quantised_for_each(keep_float: list[str]) -> None:
+    """Each call has weights with the batch norm behind it, and stays in float32 where the layer does."""
+    network, images = Shared().eval(), (torch.rand(1, 3, 16, 32),)
+    exact = network(*images)
+    how = Quantization([images], frozenset(keep_float))
+    prepared = compiled.prepare(Job(network, True, images, CPU, "int8", quantization=how))
+    dtype = "float32" if keep_float else "int8"
+    assert [(one.name, one.dtype) for one in graph_of(prepared).operators] == [("conv", dtype)] * 2
+    assert all(decibels(one, other) > 20 for one, other in zip(prepared.run(), exact, strict=True))
 
 
 class Deciding(Levels):
