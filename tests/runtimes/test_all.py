@@ -27,7 +27,7 @@ HERE = [name for name in runtime_names() if load_runtime(name).unavailable_reaso
 QUICK = [name for name in HERE if name != "compiled"]
 """The compiler takes its time: tests/runtimes/test_compiled.py has it compile a tiny network."""
 
-SESSIONS = ("onnxruntime", "openvino")
+SESSIONS = ("executorch", "onnxruntime", "openvino")
 PAIRS = [
     pytest.param(name, preset, marks=[pytest.mark.slow] * (name in SESSIONS and preset != "mobilenetv2-fpn"))
     for name in QUICK
@@ -35,7 +35,7 @@ PAIRS = [
 ]
 """Each session of another library takes seconds to convert its network: in the quick tier of one preset."""
 
-INFERENCE_ONLY = ("cuda-graph", "onnxruntime", "openvino")
+INFERENCE_ONLY = ("cuda-graph", "executorch", "litert", "onnxruntime", "openvino")
 
 
 @torch.inference_mode()
@@ -112,10 +112,12 @@ def test_asking_whether_a_runtime_is_available_imports_nothing_slow() -> None:
     program = """
 import sys, torch
 from mnfpn_cli.runtimes.runtime import load_runtime
-from mnfpn_cli.settings.measuring import runtime_names
-for name in runtime_names():
-    load_runtime(name).unavailable_reason(torch.device("cpu"), "float32", False)
-print(sorted({"onnx", "onnxruntime", "onnxscript", "openvino", "torch._dynamo", "torch._inductor"} & set(sys.modules)))
+from mnfpn_cli.settings.measuring import LITERT, runtime_names
+for name in (*runtime_names(), LITERT):
+    for dtype in ("float32", "int8"):
+        load_runtime(name).unavailable_reason(torch.device("cpu"), dtype, False)
+slow = {"onnx", "onnxruntime", "onnxscript", "openvino", "nncf", "executorch", "torchao", "ai_edge_litert"}
+print(sorted((slow | {"torch._dynamo", "torch._inductor"}) & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -42,7 +42,7 @@ def job(*inputs: Tensor) -> Job:
 def write_file(path: Path, int8: bool = False) -> Path:
     """Write a file with the convolution: NHWC, as converters make them."""
     import ai_edge_litert.schema_py_generated as schema
-    import flatbuffers  # type: ignore[import-untyped]
+    import flatbuffers
 
     weight = pointwise().weight.permute(0, 2, 3, 1).numpy()
     bias = np.zeros(2, np.int32 if int8 else np.float32)

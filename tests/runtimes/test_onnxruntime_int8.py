@@ -133,7 +133,8 @@ class Summed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, 3, h, w) to (n, 5, h - 2, w - 2)."""
-        return (self.left(x) + self.right(x)).relu()
+        summed: Tensor = self.left(x) + self.right(x)
+        return summed.relu()
 
 
 OTHERS: list[tuple[Callable[[], nn.Module], dict[str, int]]] = [
