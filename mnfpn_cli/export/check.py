@@ -89,7 +89,9 @@ LEAST_SNR_DB: dict[DType, float] = {"float16": 20.0, "bfloat16": 0.0, "int8": 0.
 """The least ratio of signal to noise of an output, in dB, by what a file computes in.
 
 At 0 dB the differences are as strong as the output itself: zeros would be as good. What a precision costs is the
-user's to judge, by the figures of quality; this bound only finds files that compute something else.
+user's to judge, by the figures of quality; this bound only finds files that compute something else. With random
+weights, an output had 41 dB or more in float16 (.pt2, two networks), and 18 or more in int8 (OpenVINO, at 96×96: the
+presets fpn-classifier, fpnssd and fpnssd512).
 """
 
 
