@@ -114,7 +114,9 @@ OPEN: list[frozenset[DynamicAxis]] = [frozenset({"batch"}), frozenset({"height",
 
 @needs_openvino
 @pytest.mark.parametrize(
-    "axes", [pytest.param(axes, marks=[pytest.mark.slow] * (len(axes) < 3)) for axes in OPEN], ids="-".join
+    "axes",
+    [pytest.param(axes, marks=[pytest.mark.slow] * (len(axes) < 3)) for axes in OPEN],
+    ids=lambda axes: "-".join(sorted(axes)),
 )
 def test_axes_that_are_open_take_other_sizes(axes: frozenset[DynamicAxis], tmp_path: Path) -> None:
     """Odd ones, and the least; others are refused."""
