@@ -109,7 +109,7 @@ def _benchmark(
     if case.postprocess:
         check_detects(workloads, case.image)
     for workload in workloads:
-        check_calibration(case.quantization, workload.origin.settings, workload.input(case.batches[0]))
+        check_calibration(case.quantization, workload.origin.preprocess, workload.input(case.batches[0]))
     fitting, unfit = _fitting(workloads, devices, case)
     built = build_workloads(fitting, case, progress)
     for one in built:
@@ -150,7 +150,7 @@ def _images(origin: Origin, input: Inputs, case: BenchCase, progress: ReportProg
     if case.train or (set(case.dtypes) == {"float32"} and not case.tflite):
         return None
     calibrating = MOST_CALIBRATING if "int8" in case.dtypes else 0
-    return calibration_inputs(case.quantization, origin.settings, input, progress, calibrating)
+    return calibration_inputs(case.quantization, origin.preprocess, input, progress, calibrating)
 
 
 def _machine_warnings(groups: Sequence[GroupResult]) -> Iterable[WarningRecord]:

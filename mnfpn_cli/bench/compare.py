@@ -146,8 +146,8 @@ def _images(side: BuiltSide, input: Inputs) -> CalibrationInputs | None:
     """Return random images to calibrate int8 with: they set no time, and nothing else is judged here."""
     if side.dtype != "int8":
         return None
-    settings, usual = side.workload.origin.settings, QuantizationCase()
-    return calibration_inputs(usual, settings, input, lambda _doing, _share: None, most_judging=0)
+    scaling, usual = side.workload.origin.preprocess, QuantizationCase()
+    return calibration_inputs(usual, scaling, input, lambda _doing, _share: None, most_judging=0)
 
 
 def _prepare(group: Group, progress: ReportProgress) -> Ready:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mnfpn_cli.bench.outputs import NamedTensors
 from mnfpn_cli.documents.quality import QualityRecord
-from mnfpn_cli.external.origin import External, Inputs, Origin
+from mnfpn_cli.external.origin import Inputs, Origin
 from mnfpn_cli.quantization.calibration import CalibrationInputs
 from mnfpn_cli.quantization.quality import quality_meter
 from mnfpn_cli.runtimes.runtime import Prepared
@@ -51,7 +51,7 @@ class Judge:
         """
         if not prepared.inputs:
             return None
-        meter = quality_meter(self.origin.settings, self.inputs)
+        meter = quality_meter(self.origin, self.inputs)
         with _restored(prepared.inputs):
             for (given, images), expected in zip(self.images.judged(), self.expected, strict=False):
                 for tensor, values in zip(prepared.inputs, given, strict=True):
@@ -60,7 +60,7 @@ class Judge:
         return meter.record(
             self.images.source,
             self.images.real,
-            isinstance(self.origin, External) or self.origin.weights is not None,
+            self.origin.trained,
             self.images.calibrated_on if calibrated else None,
         )
 

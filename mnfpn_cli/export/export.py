@@ -25,7 +25,7 @@ from mnfpn_cli.export.job import FileFormat, FileJob, ReadFile
 from mnfpn_cli.export.networks import NamedNetwork, build_to_export, guarded, random_inputs
 from mnfpn_cli.export.program import settings_metadata, version_metadata
 from mnfpn_cli.external.guard import own_traceback
-from mnfpn_cli.external.origin import FromSettings, Workload
+from mnfpn_cli.external.origin import FromSettings, Origin, Workload
 from mnfpn_cli.files import FileMove, move_together, staging_folder, writing
 from mnfpn_cli.measure.memory import out_of_memory_explained, ran_out_of_memory
 from mnfpn_cli.quantization.calibration import MOST_CALIBRATING, CalibrationInputs, calibration_inputs
@@ -35,7 +35,6 @@ from mnfpn_cli.quantization.quality import quality_meter
 from mnfpn_cli.quantization.quantization import Quantization
 from mnfpn_cli.settings.detection import PreprocessSettings
 from mnfpn_cli.settings.input import NetworkInput
-from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.quantization import QuantizationCase, image_scaling
 from mnfpn_cli.text import ReportProgress, first_line
 from mnfpn_cli.weights.header import SETTINGS_KEY
@@ -79,7 +78,7 @@ def check_export(workload: Workload, request: ExportRequest, case: QuantizationC
     made_for = None if settings is None else settings.made_for
     check_request(request, made_for, (weights.path if weights else None, case.calibration), where)
     check_quantization(request.dtype, case)
-    check_calibration(case, settings, workload.inputs)
+    check_calibration(case, workload.origin.preprocess, workload.inputs)
 
 
 def write_network(
@@ -123,12 +122,14 @@ def file_case(
     judge, quantization, scaling = None, None, None
     if request.dtype != "float32":
         kept = expand_keep_float(named.network, case.keep_float)
-        judge = calibration_inputs(case, named.settings, named.inputs, progress, MOST_CALIBRATING if quantized else 0)
+        judge = calibration_inputs(
+            case, named.origin.preprocess, named.inputs, progress, MOST_CALIBRATING if quantized else 0
+        )
         quantization = Quantization(judge.calibrate, kept) if quantized else None
         scaling = judge.scaling
     elif case.mean is not None or case.std is not None:
         images = as_images(named.inputs)
-        scaling = image_scaling(case, named.settings, images.channels) if images else None
+        scaling = image_scaling(case, named.origin.preprocess, images.channels) if images else None
     job = FileJob(
         network=named.network,
         inputs=tuple(judge.judge[0]) if judge else random_inputs(named.inputs),
@@ -140,15 +141,15 @@ def file_case(
         least=named.least,
         opset=request.opset,
         plan=named.plan,
-        metadata=_metadata(named.settings, scaling),
+        metadata=_metadata(named.origin, scaling),
     )
     return FileCase(named, request, job, judge)
 
 
-def _metadata(settings: NetworkSettings | None, scaling: PreprocessSettings | None) -> dict[str, str]:
+def _metadata(origin: Origin, scaling: PreprocessSettings | None) -> dict[str, str]:
     """Return the texts that go into the file: what whoever deploys it has to know."""
-    texts = version_metadata() if settings is None else settings_metadata(settings)
-    if scaling is not None and (settings is None or settings.preprocess is None):
+    texts = settings_metadata(origin.settings) if isinstance(origin, FromSettings) else version_metadata()
+    if scaling is not None and origin.preprocess is None:
         texts |= {PREPROCESS_KEY: json.dumps(scaling.model_dump(mode="json"), separators=(",", ":"))}
     return texts
 
@@ -285,13 +286,13 @@ def _quality(made: FileCase, judge: CalibrationInputs, read: ReadFile, progress:
     """
     named, run = made.named, read.run
     assert run is not None  # else there is nothing to judge
-    meter = quality_meter(named.settings, named.inputs)
+    meter = quality_meter(named.origin, named.inputs)
     for index, (inputs, images) in enumerate(judge.judged()):
         expected = named.network(*inputs)
         meter.add(list(expected.items()), list(run(*inputs).values()), images)
         progress("judging", (index + 1) / len(judge.judge))
     calibrated = judge.calibrated_on if made.job.quantization else None
-    record = meter.record(judge.source, judge.real, named.trained, calibrated)
+    record = meter.record(judge.source, judge.real, named.origin.trained, calibrated)
     if record is None:
         raise CheckError(f"its outputs are not finite, or have other shapes, on {judge.source}")
     return record

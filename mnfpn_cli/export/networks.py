@@ -18,7 +18,6 @@ from mnfpn_cli.measure.memory import Needed, check_fits, check_needed, out_of_me
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.settings.input import NetworkInput
-from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.trace.passes import Input
 from mnfpn_cli.trace.trace import trace_network
 
@@ -38,8 +37,7 @@ class NamedNetwork:
         input_names: a name for each.
         output_names: the names of the outputs, in order.
         least: the least side of an image that it takes, in pixels.
-        settings: the settings that it was built from; None for one of others.
-        plan: its plan; None for one of others.
+        origin: where it comes from.
         weights: the checkpoint that was loaded; None where there was none.
     """
 
@@ -48,14 +46,13 @@ class NamedNetwork:
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     least: int
-    settings: NetworkSettings | None = None
-    plan: NetworkPlan | None = None
+    origin: Origin
     weights: WeightsRecord | None = None
 
     @property
-    def trained(self) -> bool:
-        """Whether its weights may have been trained: a checkpoint was loaded, or the code of others set them."""
-        return self.weights is not None or self.settings is None
+    def plan(self) -> NetworkPlan | None:
+        """The plan of a network from settings; None for one of others."""
+        return self.origin.plan if isinstance(self.origin, FromSettings) else None
 
 
 def guarded(origin: Origin, doing: str) -> AbstractContextManager[None]:
@@ -81,15 +78,15 @@ def _build_planned(origin: FromSettings, input: NetworkInput, seed: int) -> Name
     check_fits(plan, input, "float32", CPU)
     with out_of_memory_explained("building the network"):
         network, weights = origin.build(seed)
-    return named_network(network, origin.settings, input, weights)
+    return named_network(network, origin, input, weights)
 
 
 def named_network(
-    network: Network, settings: NetworkSettings, input: NetworkInput, weights: WeightsRecord | None = None
+    network: Network, origin: FromSettings, input: NetworkInput, weights: WeightsRecord | None = None
 ) -> NamedNetwork:
     """Return a network that was built from settings, with its names."""
-    names, plan = tuple(map(str, network.outputs)), network.plan
-    return NamedNetwork(NamedOutputs(network), input, (INPUT,), names, plan.backbone.stride, settings, plan, weights)
+    names, least = tuple(map(str, network.outputs)), network.plan.backbone.stride
+    return NamedNetwork(NamedOutputs(network), input, (INPUT,), names, least, origin, weights)
 
 
 def _build_external(origin: External, inputs: Inputs, seed: int) -> NamedNetwork:
@@ -105,7 +102,8 @@ def _build_external(origin: External, inputs: Inputs, seed: int) -> NamedNetwork
     names = tuple(name or "0" for name, _, _ in seen.outputs)
     name_outputs(network, names)
     sides = [side for spec in specs if len(spec.shape) == len(DIMENSIONS) for side in spec.shape[2:]]
-    return NamedNetwork(network, inputs, _input_names(network, len(specs), names), names, min([LEAST_SIDE, *sides]))
+    taken = _input_names(network, len(specs), names)
+    return NamedNetwork(network, inputs, taken, names, min([LEAST_SIDE, *sides]), origin)
 
 
 DIMENSIONS = ("n", "channels", "height", "width")

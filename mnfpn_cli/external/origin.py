@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mnfpn_cli.documents.records import InputRecord, WeightsRecord
     from mnfpn_cli.network.network import Network
     from mnfpn_cli.plan.network import NetworkPlan
+    from mnfpn_cli.settings.detection import PreprocessSettings
     from mnfpn_cli.settings.network import NetworkSettings
     from mnfpn_cli.weights.file import WeightsFile
 
@@ -107,6 +108,16 @@ class FromSettings:
         return self.plan.outputs
 
     @property
+    def preprocess(self) -> PreprocessSettings | None:
+        """The mean and the deviation of pixels; None where the settings do not say."""
+        return self.settings.preprocess
+
+    @property
+    def trained(self) -> bool:
+        """Whether the weights may have been trained: a checkpoint is loaded."""
+        return self.weights is not None
+
+    @property
     def call(self) -> str:
         """The name; settings take no arguments."""
         return self.name
@@ -149,11 +160,14 @@ class External:
     Attributes:
         target: where the network is found.
         module: the network itself, where it was given from Python; it is never changed.
+        trained: True: its code may load weights, which nothing here can know.
     """
 
     target: Target
     module: nn.Module | None = field(default=None, repr=False)
     settings: ClassVar[None] = None
+    preprocess: ClassVar[None] = None
+    trained: ClassVar[bool] = True
     outputs: ClassVar[tuple[str, ...]] = ()
     one_graph: ClassVar[bool] = False
 

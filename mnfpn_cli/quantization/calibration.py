@@ -19,7 +19,6 @@ from mnfpn_cli.quantization.calibration_files import WHERE, as_images, check_tak
 from mnfpn_cli.quantization.quantization import Passes
 from mnfpn_cli.settings.detection import PreprocessSettings
 from mnfpn_cli.settings.input import NetworkInput
-from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.quantization import QuantizationCase, image_scaling
 from mnfpn_cli.text import ReportProgress, counted
 
@@ -69,7 +68,7 @@ class CalibrationInputs:
 
 def calibration_inputs(
     case: QuantizationCase,
-    settings: NetworkSettings | None,
+    scaling: PreprocessSettings | None,
     inputs: Inputs,
     progress: ReportProgress,
     most_calibrating: int = MOST_CALIBRATING,
@@ -79,7 +78,7 @@ def calibration_inputs(
 
     Args:
         case: names a folder or an ``.npz``, and may give the mean and deviation of images.
-        settings: of the network; None for an external network.
+        scaling: the mean and deviation that the settings of the network have; None where they have none.
         inputs: of a pass.
         progress: is called with what is being done and the share of it that is done.
         most_calibrating: images that calibrate at most; 0 where nothing is quantised.
@@ -91,11 +90,11 @@ def calibration_inputs(
     """
     most = (most_calibrating, most_judging)
     if case.calibration is None:
-        return _random(case, settings, inputs, most)
+        return _random(case, scaling, inputs, most)
     if not case.calibration.is_dir():
         return _of_arrays(case.calibration, specs_of(inputs), progress, most)
     images = check_takes_images(case.calibration, inputs)
-    return _of_folder(case.calibration, images, image_scaling(case, settings, images.channels), progress, most)
+    return _of_folder(case.calibration, images, image_scaling(case, scaling, images.channels), progress, most)
 
 
 def _of_folder(
@@ -203,18 +202,18 @@ def _passes(rows: Sequence[tuple[Tensor, ...]], batch: int) -> Passes:
 
 
 def _random(
-    case: QuantizationCase, settings: NetworkSettings | None, inputs: Inputs, most: tuple[int, int]
+    case: QuantizationCase, scaling: PreprocessSettings | None, inputs: Inputs, most: tuple[int, int]
 ) -> CalibrationInputs:
     """Return passes on random images, all of them different; or on the tensors that were given, which are all equal."""
     generator, images = torch.Generator().manual_seed(0), as_images(inputs)
     given = isinstance(inputs, TensorInputs) and any(spec.value is not None for spec in inputs.specs)
-    scaling = image_scaling(case, settings, images.channels) if images is not None and not given else None
+    used = image_scaling(case, scaling, images.channels) if images is not None and not given else None
 
     def random_pass() -> tuple[Tensor, ...]:
-        if images is None or scaling is None:
+        if images is None or used is None:
             return tuple(_tensor(spec, generator) for spec in specs_of(inputs))
         pixels = torch.rand(images.shape, generator=generator)
-        return (torch.cat([as_input(image, scaling, images.size, stretch=True) for image in pixels]),)
+        return (torch.cat([as_input(image, used, images.size, stretch=True) for image in pixels]),)
 
     def passes(usual: int, most: int) -> Passes:
         number = min(1, most) if given else ceil(min(usual, most) / inputs.batch)
@@ -223,7 +222,7 @@ def _random(
     calibrate, judge = passes(RANDOM_CALIBRATING, most[0]), passes(RANDOM_JUDGING, most[1])
     source = "the given tensors" if given else "random images" if images is not None else "random tensors"
     return CalibrationInputs(
-        calibrate, judge, len(calibrate) * inputs.batch, len(judge) * inputs.batch, source, real=False, scaling=scaling
+        calibrate, judge, len(calibrate) * inputs.batch, len(judge) * inputs.batch, source, real=False, scaling=used
     )
 
 

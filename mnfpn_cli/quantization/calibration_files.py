@@ -16,8 +16,8 @@ from mnfpn_cli.errors import MnfpnError, Problem, UsageError, within
 from mnfpn_cli.external.origin import Inputs, describe_inputs, specs_of
 from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.files import is_device
+from mnfpn_cli.settings.detection import PreprocessSettings
 from mnfpn_cli.settings.input import NetworkInput, Size
-from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.quantization import QuantizationCase, image_scaling
 from mnfpn_cli.text import few, first_line
 
@@ -38,12 +38,12 @@ BROKEN = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedEr
 """What numpy and zipfile raise where an ``.npz`` is none, is damaged, has a password, or holds pickles."""
 
 
-def check_calibration(case: QuantizationCase, settings: NetworkSettings | None, inputs: Inputs) -> None:
+def check_calibration(case: QuantizationCase, scaling: PreprocessSettings | None, inputs: Inputs) -> None:
     """Check, before a network is built, what can be checked without reading whole files.
 
     Args:
         case: names the folder or the ``.npz``, and the mean and deviation of images.
-        settings: of the network; None for an external network.
+        scaling: the mean and deviation that the settings of the network have; None where they have none.
         inputs: of a pass.
 
     Raises:
@@ -52,7 +52,7 @@ def check_calibration(case: QuantizationCase, settings: NetworkSettings | None, 
     """
     images = as_images(inputs)
     if images is not None:
-        image_scaling(case, settings, images.channels)
+        image_scaling(case, scaling, images.channels)
     else:
         _refuse_scaling(case, inputs)
     if case.calibration is None:

@@ -13,9 +13,9 @@ from torch import Tensor
 from mnfpn_cli.detection.boxes import overlaps
 from mnfpn_cli.detection.postprocess import Detections, Postprocess
 from mnfpn_cli.documents.quality import OutputQuality, QualityRecord
-from mnfpn_cli.external.origin import Inputs
+from mnfpn_cli.external.origin import FromSettings, Inputs, Origin
 from mnfpn_cli.settings.input import NetworkInput
-from mnfpn_cli.settings.network import ClassifierHead, LevelClassifiersHead, NetworkSettings
+from mnfpn_cli.settings.network import ClassifierHead, LevelClassifiersHead
 
 LEAST_OVERLAP = 0.5
 """The least intersection over union of two boxes that match, as in Pascal VOC."""
@@ -184,15 +184,16 @@ class QualityMeter:
         )
 
 
-def quality_meter(settings: NetworkSettings | None, inputs: Inputs) -> QualityMeter:
+def quality_meter(origin: Origin, inputs: Inputs) -> QualityMeter:
     """Return a meter for a network.
 
     Args:
-        settings: of the network, at the size of its images; None for an external network, whose outputs mean nothing.
+        origin: of the network, its settings at the size of the images; outputs of an external one mean nothing here.
         inputs: of a pass.
     """
-    if settings is None or not isinstance(inputs, NetworkInput):
+    if not isinstance(origin, FromSettings) or not isinstance(inputs, NetworkInput):
         return QualityMeter()
+    settings = origin.settings
     classifies = isinstance(settings.head, ClassifierHead | LevelClassifiersHead)
     return QualityMeter(classifies, Postprocess(settings, inputs.size) if settings.detection else None)
 

@@ -1,6 +1,5 @@
 """OpenVINO, Intel's runtime for CPUs, on the graph that `torch.export` traces; in int8 as nncf quantises it."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mnfpn_cli.devices.instructions import this_processor
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.export.openvino_model import (
     convert_program,
@@ -53,25 +53,15 @@ def unavailable_reason(device: torch.device, dtype: DType, train: bool) -> str |
         return "runs on the CPU alone"
     if dtype == "int8" and find_spec("nncf") is None:
         return "int8 needs nncf: pip install 'mnfpn[openvino-int8]'"
-    return None if dtype == "float32" else _missing_instructions(dtype)
-
-
-ISA = "ONEDNN_MAX_CPU_ISA"
-"""The environment variable that hides instruction sets from oneDNN, of which OpenVINO's kernels are."""
-
-WITHOUT_BFLOAT16 = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI"}
-WITHOUT: dict[DType, set[str]] = {
-    "bfloat16": WITHOUT_BFLOAT16,
-    "float16": {*WITHOUT_BFLOAT16, "AVX512_CORE_BF16"},
-}
-"""The values of that variable under which a dtype has no instructions; OpenVINO's capabilities ignore them."""
+    return _missing_instructions(dtype) if dtype in ("bfloat16", "float16") else None
 
 
 def _missing_instructions(dtype: DType) -> str | None:
-    if CAPABILITIES[dtype] not in _capabilities():
-        return f"this CPU has no instructions for {dtype}"
-    limit = os.environ.get(ISA, "").upper()
-    return f"{ISA}={limit} hides the instructions for {dtype}" if limit in WITHOUT.get(dtype, set()) else None
+    """Return why the CPU cannot compute in a dtype; OpenVINO's own capabilities ignore the cap of oneDNN."""
+    why = this_processor().why_emulated(dtype)
+    if why is None and CAPABILITIES[dtype] not in _capabilities():
+        return f"this processor has no {dtype} instructions"
+    return why
 
 
 def _capabilities() -> list[str]:

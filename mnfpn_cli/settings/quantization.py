@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnfpn_cli.settings.detection import PreprocessSettings  # imports pydantic, which `--help` must not pay for
-    from mnfpn_cli.settings.network import NetworkSettings
 
 LARGEST_PIXEL = 1e6
 """The largest mean or deviation of a pixel, as in the settings of a detector."""
@@ -87,14 +86,14 @@ def _checked(where: str, values: Sequence[float] | None, low: float) -> tuple[fl
     return tuple(map(float, values))
 
 
-def image_scaling(case: QuantizationCase, settings: NetworkSettings | None, channels: int) -> PreprocessSettings:
+def image_scaling(case: QuantizationCase, settings: PreprocessSettings | None, channels: int) -> PreprocessSettings:
     """Return the mean and deviation of images: those of the settings, else of the case, else the usual ones.
 
     The usual ones are those of a detector that says nothing else: ImageNet's for three channels, else 0.5 and 0.5.
 
     Args:
         case: which may give them, for a network whose settings do not.
-        settings: of the network; None for an external network.
+        settings: those of the network; None where it has none.
         channels: of the images.
 
     Raises:
@@ -103,11 +102,11 @@ def image_scaling(case: QuantizationCase, settings: NetworkSettings | None, chan
     from mnfpn_cli.settings.detection import PreprocessSettings
 
     given = {name: values for name in ("mean", "std") if (values := getattr(case, name)) is not None}
-    if settings is not None and settings.preprocess is not None:
+    if settings is not None:
         for name in given:
             rule = f"cannot be used with a network whose settings have it: set preprocess.{name}"
             raise UsageError(Problem(f"`{name}`", rule))
-        return settings.preprocess
+        return settings
     for name, values in given.items():
         if len(values) not in (1, channels):
             rule = f"must have one value, or one for each of {channels} channels"

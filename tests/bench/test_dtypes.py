@@ -85,7 +85,7 @@ def test_a_ratio_has_the_interval_of_runs_in_turn() -> None:
 def test_judging_leaves_the_inputs_of_the_timed_pass_as_they_were() -> None:
     """The passes that are timed read the same values before and after."""
     inputs = WORKLOAD.input(1)
-    images = calibration_inputs(QuantizationCase(), SMALL, inputs, lambda _doing, _share: None)
+    images = calibration_inputs(QuantizationCase(), None, inputs, lambda _doing, _share: None)
 
     def job(dtype: DType) -> Job:
         built, _ = ORIGIN.build(0)
@@ -104,7 +104,7 @@ def test_judging_leaves_the_inputs_of_the_timed_pass_as_they_were() -> None:
 def test_a_runtime_that_returns_nonsense_has_noise_as_loud_as_the_signal() -> None:
     """Outputs of zeros are 0 dB, and their cosine is 0."""
     inputs = WORKLOAD.input(1)
-    images = calibration_inputs(QuantizationCase(), SMALL, inputs, lambda _doing, _share: None)
+    images = calibration_inputs(QuantizationCase(), None, inputs, lambda _doing, _share: None)
     with torch.inference_mode():
         network, _ = ORIGIN.build(0)
         job = Job(network, True, input_tensors(inputs), torch.device("cpu"), "float32")

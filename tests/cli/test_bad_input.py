@@ -35,7 +35,11 @@ ROWS: list[tuple[list[str], int, str]] = [
     (["shapes", "--stages", ""], 2, "--stages: must have at least 1 item, got []"),
     (["shapes", "--stages", "6,24,2,1"], 2, "--stages: must have a stage of stride 2"),
     (["shapes", "--set", "pyramid.levels=p9"], 2, "--set pyramid.levels: must be among the levels that the stages"),
-    (["export", "--output", "x"], 2, "--format: must be given. Write onnx, torch-export or safetensors."),
+    (
+        ["export", "--output", "x"],
+        2,
+        "--format: must be given. Write onnx, torch-export, safetensors, openvino, executorch or coreml.",
+    ),
     (
         ["export", "--format", "onnx"],
         2,
@@ -54,7 +58,7 @@ ROWS: list[tuple[list[str], int, str]] = [
     (["shapes", "--bacth", "2"], 2, "--bacth: no such option; did you mean '--batch'?"),
     (["shapes", "600x900"], 2, "unexpected argument '600x900'"),
     (["shapes", "--size"], 2, "--size: requires a value"),
-    (["shapes", "--dtype", "float64"], 2, "--dtype: must be one of float32, bfloat16, float16, got 'float64'"),
+    (["shapes", "--dtype", "float64"], 2, "--dtype: must be one of float32, bfloat16, float16, int8, got 'float64'"),
     (["shaeps"], 2, "shaeps: no such command; did you mean 'shapes'?"),
     (["bench", "--passes", "0"], 2, "--passes: must be a whole number, 1 or more, got 0"),
     (["bench", "--warmup", "-1"], 2, "--warmup: must be a whole number, 0 or more, got -1"),
@@ -150,7 +154,7 @@ ROWS: list[tuple[list[str], int, str]] = [
     (
         ["bench", "--dtype", "flot16"],
         2,
-        "--dtype: must be one of float32, bfloat16, float16, got 'flot16'; did you mean 'float16'?",
+        "--dtype: must be one of float32, bfloat16, float16, int8, got 'flot16'; did you mean 'float16'?",
     ),
     (
         ["summary", "--format", "markdwon"],
@@ -160,7 +164,7 @@ ROWS: list[tuple[list[str], int, str]] = [
     (
         ["sweep", "--dtype", "flot16", "--measure", "none"],
         2,
-        "--dtype: must be one of float32, bfloat16, float16, got 'flot16'; did you mean 'float16'?",
+        "--dtype: must be one of float32, bfloat16, float16, int8, got 'flot16'; did you mean 'float16'?",
     ),
     (
         ["sweep", "--measure", "frontir"],
@@ -177,7 +181,7 @@ ROWS: list[tuple[list[str], int, str]] = [
     (
         ["bench", "--dtype", "float32", "--dtype", "float16", "--dtype", "x"],
         2,
-        "--dtype: must be given once, got 'float32', 'float16' and 'x'",
+        "--dtype: must be one of float32, bfloat16, float16, int8, got 'x'",
     ),
     (["bench", "--passes", "5", "--passes", "7"], 2, "--passes: must be given once, got '5' and '7'"),
     (

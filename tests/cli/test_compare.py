@@ -190,7 +190,10 @@ ROWS: list[tuple[list[str], str]] = [
     (["--a", "--weights none.pth", "--b", ""], "--a: none.pth: no such file"),
     (["--a", "--runtime all", "--b", ""], "--a: --runtime: must be one, got eager, "),
     (["--a", "--runtime fast", "--b", ""], "--a: --runtime: must be one of eager, "),
-    (["--a", "--dtype float64", "--b", ""], "--a: --dtype: must be one of float32, bfloat16, float16, got 'float64'"),
+    (
+        ["--a", "--dtype float64", "--b", ""],
+        "--a: --dtype: must be one of float32, bfloat16, float16, int8, got 'float64'",
+    ),
     (["--a", "", "--b", "", "--size", "6oo"], "--size: must be HxW in pixels, as 600x900 or 512, got '6oo'"),
     (["--a", "", "--b", "", "--size", "16"], "--a: --size: each side must be at least 32 pixels"),
     (["--a", "", "--b", "", "--device", "gpu"], "--device: must be auto, cpu, cuda, cuda:N or mps, got 'gpu'"),

@@ -297,7 +297,7 @@ def test_arguments_mean_an_export(
     seeded = ["--seed", "7", "--format", "torch-export", "--output", str(path)]
     assert mnfpn("export", *SMALL, *seeded, *arguments).code == 1
     (made,) = asked
-    assert (made.named.settings, made.named.inputs, made.request.path) == (SETTINGS, input, path)
+    assert (made.named.origin.settings, made.named.inputs, made.request.path) == (SETTINGS, input, path)
     assert made.request.format == "torch-export"
     assert made.request.dynamic == made.job.dynamic == dynamic
     assert [tuple(one.shape) for one in made.job.inputs] == [input.shape]

@@ -11,6 +11,7 @@ from mnfpn_cli.export.export import export_file, file_case
 from mnfpn_cli.export.formats import PACKAGES, ExportRequest, Format
 from mnfpn_cli.export.job import FileJob
 from mnfpn_cli.export.networks import named_network
+from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import read_preset
@@ -46,14 +47,16 @@ def export_network(
     """Export a network that was built already."""
     axes = SIDES if dynamic is True else frozenset(dynamic or ())
     request = ExportRequest(format, path, dtype, axes)
-    named = named_network(network, settings, input)
+    named = named_network(network, FromSettings(settings), input)
     return export_file(file_case(named, request, case, lambda *_: None), lambda *_: None)
 
 
 def float32_job(network: Network, settings: NetworkSettings, input: NetworkInput, dynamic: bool = False) -> FileJob:
     """What a format writes of a network in float32."""
     request = ExportRequest("safetensors", Path("unwritten"), "float32", SIDES if dynamic else frozenset())
-    return file_case(named_network(network, settings, input), request, QuantizationCase(), lambda *_: None).job
+    return file_case(
+        named_network(network, FromSettings(settings), input), request, QuantizationCase(), lambda *_: None
+    ).job
 
 
 SHORT_STAGES = [(1, 8, 1, 1), (2, 8, 1, 2), (2, 16, 1, 2), (2, 16, 1, 2), (2, 24, 1, 2)]

@@ -11,6 +11,7 @@ from mnfpn_cli.export.axes import SIDES, DynamicAxis
 from mnfpn_cli.export.export import QUALITY_KEY, file_case
 from mnfpn_cli.export.formats import FORMATS, PACKAGES, TO_QUANTIZE, ExportRequest, Format, check_request, load_format
 from mnfpn_cli.export.networks import named_network
+from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.network.network import build_network
 from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, Size
@@ -51,7 +52,9 @@ def test_a_pairing_is_written_and_checked_or_refused(tmp_path: Path, format: For
             assert len(written.checks) == 1 + 2 * bool(axes & SIDES) + (axes == {"batch"})
             assert [one.name for one in written.checks[0].outputs] == ["p2", "p3"]
             assert (written.quality is None) == (dtype == "float32")
-        job = file_case(named_network(network, SMALL, INPUT), request, QuantizationCase(), lambda *_: None).job
+        job = file_case(
+            named_network(network, FromSettings(SMALL), INPUT), request, QuantizationCase(), lambda *_: None
+        ).job
         keys = dict.fromkeys((*job.metadata, QUALITY_KEY), "")
         metadata = form.read(path, replace(job, metadata=keys)).metadata
         assert NetworkSettings.model_validate_json(metadata["mnfpn_settings"]) == SMALL

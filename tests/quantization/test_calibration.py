@@ -144,7 +144,7 @@ def test_images_become_inputs_as_detect_makes_them(tmp_path: Path) -> None:
     noisy = Image.effect_noise((30, 20), 100).convert("RGB")
     noisy.save(tmp_path / "a.png")
     scaling = PreprocessSettings(mean=(0.5,), std=(0.25,))
-    found = calibration_inputs(QuantizationCase(tmp_path), DETECTOR, IMAGES, silent)
+    found = calibration_inputs(QuantizationCase(tmp_path), DETECTOR.preprocess, IMAGES, silent)
     expected = as_input(as_tensor(noisy), scaling, IMAGES.size, stretch=True)
     assert torch.equal(found.judge[0][0], expected)
     assert found.scaling == scaling
@@ -178,14 +178,14 @@ def test_a_tensor_of_four_sides_is_an_image(tmp_path: Path) -> None:
 def test_the_scaling_of_images_is_that_of_the_settings_else_of_the_case() -> None:
     """Else ImageNet's for three channels, and 0.5 for others."""
     case = QuantizationCase(mean=(0.1, 0.2, 0.3), std=(0.5,))
-    assert image_scaling(QuantizationCase(), DETECTOR, 3) == DETECTOR.preprocess
+    assert image_scaling(QuantizationCase(), DETECTOR.preprocess, 3) == DETECTOR.preprocess
     assert image_scaling(case, None, 3) == PreprocessSettings(mean=(0.1, 0.2, 0.3), std=(0.5,))
-    assert image_scaling(case, settings_of(), 3) == PreprocessSettings(mean=(0.1, 0.2, 0.3), std=(0.5,))
+    assert image_scaling(case, settings_of().preprocess, 3) == PreprocessSettings(mean=(0.1, 0.2, 0.3), std=(0.5,))
     assert image_scaling(QuantizationCase(), None, 3) == PreprocessSettings()
     assert image_scaling(QuantizationCase(), None, 1) == PreprocessSettings(mean=(0.5,), std=(0.5,))
     rule = r"^mean: cannot be used with a network whose settings have it: set preprocess\.mean$"
     with pytest.raises(UsageError, match=rule):
-        image_scaling(case, DETECTOR, 3)
+        image_scaling(case, DETECTOR.preprocess, 3)
     with pytest.raises(UsageError, match=r"^mean: must have one value, or one for each of 4 channels, got 3$"):
         image_scaling(case, None, 4)
 

@@ -13,6 +13,7 @@ from mnfpn_cli.api import settings
 from mnfpn_cli.detection.boxes import suppress
 from mnfpn_cli.detection.postprocess import Detections, Postprocess
 from mnfpn_cli.documents.quality import QualityRecord
+from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.quantization.quality import BLOCK_ELEMENTS, QualityMeter, matching_boxes, output_sums, quality_meter
 from mnfpn_cli.settings.input import NetworkInput, Size
 from tests.detection.squares import SETTINGS, SIDE
@@ -159,7 +160,7 @@ def test_a_classifier_has_the_share_of_equal_first_choices() -> None:
     x = torch.eye(4)
     y = torch.eye(4)[[0, 1, 2, 0]]
     small = settings(preset="mobilenetv2-classifier", overrides={"width_mult": 0.1, "head.classes": 4})
-    meter = quality_meter(small, NetworkInput(4, 3, Size(32, 32)))
+    meter = quality_meter(FromSettings(small), NetworkInput(4, 3, Size(32, 32)))
     meter.add([("logits", x)], [y], 4)
     assert figures(meter).first_choices == 0.75
     assert quality([x], [y]).first_choices is None
@@ -227,7 +228,7 @@ def planted(count: int) -> tuple[QualityMeter, list[Tensor]]:
     apart = suppress(anchors, torch.ones(len(anchors)), None, threshold=0.0, most=3)
     logits = torch.tensor([10.0, 0.0]).repeat(1, len(anchors), 1)  # the first class is the background
     logits[0, apart[:count], 1] = 20.0
-    return quality_meter(small, NetworkInput(1, 3, size)), [logits, torch.zeros(1, len(anchors), 4)]
+    return quality_meter(FromSettings(small), NetworkInput(1, 3, size)), [logits, torch.zeros(1, len(anchors), 4)]
 
 
 @pytest.mark.parametrize(("before", "after", "share"), [(3, 3, 1.0), (3, 2, 0.8), (1, 0, 0.0), (0, 0, None)])

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mnfpn_cli.devices.instructions import instructions_of
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.network import plan_network
@@ -40,8 +41,10 @@ def test_it_runs_on_the_cpu_alone() -> None:
 def test_a_dtype_needs_the_cpus_instructions(dtype: DType, capability: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without them it computes in float32, and the figures would be another dtype's."""
     found = ["FP32", "INT8"]
+    flags = ("avx512_bf16", "avx512_fp16")
+    monkeypatch.setattr(openvino, "this_processor", lambda: instructions_of(flags, {}))
     monkeypatch.setattr(openvino, "_capabilities", lambda: found)
-    assert openvino.unavailable_reason(CPU, dtype, False) == f"this CPU has no instructions for {dtype}"
+    assert openvino.unavailable_reason(CPU, dtype, False) == f"this processor has no {dtype} instructions"
     found.append(capability)
     assert openvino.unavailable_reason(CPU, dtype, False) is None
 
@@ -87,8 +90,9 @@ def test_instructions_that_are_hidden_are_missing(
 ) -> None:
     """OpenVINO lists what the CPU has, but computes with what oneDNN may use."""
     monkeypatch.setattr(openvino, "_capabilities", lambda: ["FP32", "BF16", "FP16"])
-    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
-    reason = f"ONEDNN_MAX_CPU_ISA={limit.upper()} hides the instructions for {dtype}"
+    flags = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16")
+    monkeypatch.setattr(openvino, "this_processor", lambda: instructions_of(flags, {"ONEDNN_MAX_CPU_ISA": limit}))
+    reason = f"ONEDNN_MAX_CPU_ISA={limit.upper()} forbids this processor's {dtype} instructions"
     assert openvino.unavailable_reason(CPU, dtype, False) == (None if available else reason)
 
 

@@ -12,6 +12,7 @@ from mnfpn_cli.settings.measuring import (
     DEFAULT_MAX_TIME_S,
     DEFAULT_MIN_TIME_S,
     DEFAULT_PRECISION,
+    LITERT,
     Sampling,
     check_device_name,
     choose_runtimes,
@@ -85,11 +86,11 @@ def test_options_that_contradict_each_other_or_are_no_time_are_refused(options: 
 
 
 def test_every_module_with_prepare_is_a_runtime_of_its_name() -> None:
-    """`eager`, which the others are compared with, comes first; the rest are sorted."""
+    """`eager`, which the others are compared with, comes first; the rest are sorted. LiteRT alone runs no network."""
     modules = [module.name for module in iter_modules(mnfpn_cli.runtimes.__path__)]
     runtimes = {name for name in modules if hasattr(import_module(f"mnfpn_cli.runtimes.{name}"), "prepare")}
     names = runtime_names()
-    assert set(names) == {name.replace("_", "-") for name in runtimes}
+    assert {*names, LITERT} == {name.replace("_", "-") for name in runtimes}
     assert names[0] == "eager"
     assert list(names[1:]) == sorted(names[1:])
     assert "channels-last" in names

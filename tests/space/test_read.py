@@ -140,7 +140,7 @@ BAD: list[tuple[Any, str]] = [
     ({"batch": [1.5]}, "batch: must be a whole number from 1 to 65536, got 1.5"),
     ({"runtime": ["tensorrt"]}, "runtime: must be one of eager, "),
     ({"device": ["gpu"]}, "device: must be auto, cpu, cuda, cuda:N or mps, got 'gpu'"),
-    ({"dtype": ["int8"]}, "dtype: must be one of float32, bfloat16, float16, got 'int8'"),
+    ({"dtype": ["int4"]}, "dtype: must be one of float32, bfloat16, float16, int8, got 'int4'"),
     ({"preset": ["none"]}, "must be one of fpn-classifier"),
     ([1, 2], "must be an object of keys and their choices, got [1, 2]"),
 ]
