@@ -84,9 +84,8 @@ def test_weights_are_the_state_of_the_real_network(case: tuple[NetworkSettings, 
         assert model_bytes(network, dtype) == weights
         assert memory_needed(plan, input, dtype) == weights + activation_bytes(plan, input, dtype)
         if dtype == "int8":  # torch's own layers have none: one byte less for each element than in bfloat16
-            elements = sum(
-                one.numel() for one in (*network.parameters(), *network.buffers()) if one.is_floating_point()
-            )
+            state = (*network.parameters(), *network.buffers())
+            elements = sum(one.numel() for one in state if one.is_floating_point())
             assert weights == network_cost(plan, size).state_bytes("bfloat16") - elements
             continue
         cast = build_meta(plan).to(getattr(torch, dtype))
