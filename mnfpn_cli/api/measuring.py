@@ -176,7 +176,7 @@ def bench(
     with reporting(progress) as report:
         report("loading torch", 0.0)
         from mnfpn_cli.bench.bench import benchmark, one_at_a_time
-        from mnfpn_cli.bench.results import bench_document
+        from mnfpn_cli.bench.bench_document import bench_document
         from mnfpn_cli.bench.workload import bench_workloads
         from mnfpn_cli.devices.machine import reading_cpu_name
 

@@ -1,7 +1,8 @@
 """Measure one run on request, as a worker of a sweep does."""
 
 from mnfpn_cli.bench.bench import benchmark
-from mnfpn_cli.bench.results import Benchmark, bench_document
+from mnfpn_cli.bench.bench_document import bench_document
+from mnfpn_cli.bench.results import Benchmark
 from mnfpn_cli.bench.workload import PlannedWorkload
 from mnfpn_cli.devices.machine import reading_cpu_name
 from mnfpn_cli.documents.worker import Measured, RunRequest, RunResponse

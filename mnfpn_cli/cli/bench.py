@@ -150,7 +150,7 @@ def bench(
         progress("loading torch", 0.0)
         with ending_at_once(NOTHING_MEASURED):
             from mnfpn_cli.bench.bench import benchmark
-            from mnfpn_cli.bench.results import bench_document
+            from mnfpn_cli.bench.bench_document import bench_document
             from mnfpn_cli.bench.workload import bench_workloads
 
         result = benchmark(bench_workloads(cases, case_options.seed), case, devices, cpu_name, progress)

@@ -8,9 +8,10 @@ import torch
 
 from mnfpn_cli import api
 from mnfpn_cli.bench.bench import benchmark
+from mnfpn_cli.bench.bench_document import bench_document
 from mnfpn_cli.bench.judge import Judge, Reference
 from mnfpn_cli.bench.prepare import run_eager_float32
-from mnfpn_cli.bench.results import Benchmark, bench_document, speed_up
+from mnfpn_cli.bench.results import Benchmark, speed_up
 from mnfpn_cli.bench.workload import PlannedWorkload
 from mnfpn_cli.documents.bench import BenchDocument
 from mnfpn_cli.errors import UsageError

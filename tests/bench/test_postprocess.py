@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mnfpn_cli.bench.bench import benchmark
+from mnfpn_cli.bench.bench_document import bench_document
 from mnfpn_cli.bench.postprocess import RANDOM, random_outputs
-from mnfpn_cli.bench.results import bench_document
 from mnfpn_cli.bench.workload import PlannedWorkload
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.network.network import build_network

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from mnfpn_cli.bench.results import BenchRun, bench_document
+from mnfpn_cli.bench.bench_document import bench_document
+from mnfpn_cli.bench.results import BenchRun
 from mnfpn_cli.devices.nvml import GpuState
 from mnfpn_cli.documents.base import to_json
 from mnfpn_cli.documents.bench import BenchDocument, GpuRecord

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from mnfpn_cli.bench.bench_document import bench_document
 from mnfpn_cli.bench.comparison import Comparison, compare_document
-from mnfpn_cli.bench.results import bench_document
 from mnfpn_cli.documents.audit import AuditDocument
 from mnfpn_cli.documents.base import Document
 from mnfpn_cli.documents.export import ExportDocument

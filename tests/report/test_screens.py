@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 from rich.console import Console
 
+from mnfpn_cli.bench.bench_document import bench_document
 from mnfpn_cli.bench.comparison import Comparison
-from mnfpn_cli.bench.results import bench_document
 from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.documents.base import Document, to_json
 from mnfpn_cli.documents.sweep import ExpectedRecord, MovedRecord
