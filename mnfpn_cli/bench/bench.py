@@ -108,6 +108,8 @@ def _benchmark(
 ) -> Benchmark:
     if case.postprocess:
         check_detects(workloads, case.image)
+    if case.tflite and not case.tflite.is_file():
+        raise UsageError(Problem("`tflite`", "must be a file", f"'{case.tflite}'"))
     for workload in workloads:
         check_calibration(case.quantization, workload.origin.preprocess, workload.input(case.batches[0]))
     fitting, unfit = _fitting(workloads, devices, case)

@@ -78,7 +78,7 @@ def _part(cost: Cost | None) -> PartCost | None:
 
 def _run(result: Benchmark, run: MeasuredRun, position: int) -> RunRecord:
     difference, faster = run.difference, speed_up(result.first(run), run)
-    graph = graph_record(run.graph, run.key.dtype) if run.graph else None
+    graph = graph_record(run.graph, run.key.dtype, run.keep_float) if run.graph else None
     return RunRecord(
         **vars(_conditions(run.key, result.case)),
         position=position,
@@ -134,15 +134,17 @@ def _why_emulated(key: RunKey) -> str | None:
     return this_processor().why_emulated(key.dtype, capped=key.runtime in BY_ONEDNN)
 
 
-def graph_record(graph: ExecutedGraph, dtype: DType) -> GraphRecord:
-    """Make the record of what a runtime executed where it was asked for a dtype."""
+def graph_record(graph: ExecutedGraph, dtype: DType, keep_float: frozenset[str] = frozenset()) -> GraphRecord:
+    """Make the record of what a runtime executed where it was asked for a dtype, but for some layers in float32."""
+    others = [one for one in graph.operators if one.dtype != dtype]
+    kept = [one for one in others if one.name.partition("/")[0] in keep_float]  # a later call of a layer is path/2
+    macs = sum(one.macs for one in graph.operators)
     return GraphRecord(
         share=graph.share_in(dtype),
         fallbacks=tuple(
-            OperatorRecord(name=one.name, dtype=one.dtype, macs=one.macs)
-            for one in graph.operators
-            if one.dtype != dtype
+            OperatorRecord(name=one.name, dtype=one.dtype, macs=one.macs) for one in others if one not in kept
         ),
+        kept_share=sum(one.macs for one in kept) / macs if macs else 0.0,
         conversions=graph.conversions,
     )
 

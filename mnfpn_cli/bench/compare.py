@@ -111,7 +111,7 @@ def _compare(
         b,
         (_pair(_run_name(a, b), timed, ended, case.margin),),
         case.margin,
-        (*machine_warnings, *_size_warnings(a, b), *_ready_warnings(ready)),
+        (*machine_warnings, *_size_warnings(a, b), *_int8_warnings(a, b), *_ready_warnings(ready)),
         complete=ended not in ("interrupted", "failed"),
         failure=_failure([passes.failure or side.failure for passes, side in zip(timed, ready, strict=True)]),
     ), environment
@@ -238,6 +238,17 @@ def _size_warnings(a: ComparedSide, b: ComparedSide) -> Iterator[WarningRecord]:
             kind="sizes",
             cause=f"A takes {'images of ' * images}{a.input.size}, B {'of ' * images}{b.input.size}",
             helps="`size`, which both then take" if images else "inputs of the same shapes",
+        )
+
+
+def _int8_warnings(a: ComparedSide, b: ComparedSide) -> Iterator[WarningRecord]:
+    sides = [name for name, side in (("A", a), ("B", b)) if side.dtype == "int8"]
+    if sides:
+        yield WarningRecord(
+            kind="int8",
+            cause=f"{' and '.join(sides)} in int8: the sizes of model and activations are computed, a byte an element, "
+            "and nothing is known of what the outputs lose",
+            helps="a benchmark with both dtypes, which judges outputs and gives sizes of files",
         )
 
 

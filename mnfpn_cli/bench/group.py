@@ -228,4 +228,5 @@ def _run(key: RunKey, ready: Ready, timed: TimedRun, ended: Ended, watched: Watc
         quality=ready.quality,
         graph=ready.graph,
         file_bytes=ready.file_bytes,
+        keep_float=ready.keep_float,
     )

@@ -80,6 +80,7 @@ class Ready:
         quality: the outputs beside eager float32's, on images; None where they were not judged.
         graph: what the runtime executes; None in float32, and where it cannot be known.
         file_bytes: of the file that the runtime loads; None where it loads none.
+        keep_float: the paths of the layers that were to stay in float32.
         queued: whether a pass only queues its work where the device has a queue.
     """
 
@@ -94,6 +95,7 @@ class Ready:
     quality: QualityRecord | None = None
     graph: ExecutedGraph | None = None
     file_bytes: int | None = None
+    keep_float: frozenset[str] = frozenset()
     queued: bool = True
 
 
@@ -146,6 +148,7 @@ def prepare_run(
             quality=quality,
             graph=graph,
             file_bytes=prepared.file_bytes,
+            keep_float=job.quantization.keep_float if job.quantization else frozenset(),
             queued=not prepared.outside_torch,
         )
 

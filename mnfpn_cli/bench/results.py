@@ -15,7 +15,7 @@ from mnfpn_cli.documents.quality import QualityRecord
 from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WarningRecord, WeightsRecord
 from mnfpn_cli.external.origin import Inputs
 from mnfpn_cli.measure.engine import WarmUp
-from mnfpn_cli.measure.statistics import PAIRED, Latency, TimeRatio, paired_ratio
+from mnfpn_cli.measure.statistics import MEDIANS, Latency, TimeRatio, paired_ratio
 from mnfpn_cli.plan.cost import NetworkCost, WholeCost
 from mnfpn_cli.runtimes.runtime import ExecutedGraph
 from mnfpn_cli.settings.input import DEFAULT_DTYPE, DType, Size
@@ -76,6 +76,7 @@ class MeasuredRun:
         quality: its outputs beside eager float32's on other images; None where they were not judged.
         graph: what the runtime executed; None in float32, and where it cannot be known.
         file_bytes: of the file that the runtime loads; None where it loads none.
+        keep_float: the paths of the layers that were to stay in float32.
         status: distinguishes it from a `NotRun`.
     """
 
@@ -97,6 +98,7 @@ class MeasuredRun:
     quality: QualityRecord | None = None
     graph: ExecutedGraph | None = None
     file_bytes: int | None = None
+    keep_float: frozenset[str] = frozenset()
     status: Literal["measured"] = "measured"
 
     @property
@@ -230,10 +232,13 @@ class Benchmark:
 def speed_up(base: MeasuredRun, run: MeasuredRun) -> TimeRatio:
     """Return the time of one run over that of another that was timed in turn with it.
 
-    Runs in turn, A B C, C B A, give a ratio for each two rounds; where one ended early there are too few of them.
+    Runs in turn, A B C, C B A, give a ratio for each two rounds. Of too few of them for an interval, one that something
+    disturbed would be the ratio: it is then that of the medians.
     """
     paired = paired_ratio(run.latency.samples, base.latency.samples) if run is not base else None
-    return paired or TimeRatio(base.latency.median / run.latency.median, None, PAIRED)
+    if paired and paired.interval:
+        return paired
+    return TimeRatio(base.latency.median / run.latency.median, None, MEDIANS)
 
 
 def _failures(runs: Sequence[BenchRun], case: BenchCase) -> Iterator[str]:

@@ -55,7 +55,8 @@ def _speed(result: PrecisionResult) -> str:
     if ratio is None:
         return f"{dtype} was not timed in turn with {reference}"
     if ratio.interval is None:
-        return f"{dtype} is {_times(ratio.value)} × as fast as {reference} (too few passes for an interval)"
+        seen = f"{_times(ratio.value)} × by the medians"
+        return f"whether {dtype} is faster than {reference} is not known: {seen}, of too few passes for an interval"
     low, high = ratio.interval
     interval = f"{_times(low)} to {_times(high)}"
     if round(low, 2) > 1:
@@ -98,7 +99,7 @@ def _noise(outputs: tuple[OutputQuality, ...]) -> str:
     if not levels:
         return "outputs equal to those of eager float32"
     worst, name = min(levels)
-    noise = f"{round(worst)} dB" + (" (more noise than signal)" if worst < 0 else "")
+    noise = f"{worst:.1f} dB" + (" (more noise than signal)" if worst < 0 else "")
     return noise if len(outputs) == 1 else f"{noise} in {name}, the worst of {len(outputs)} outputs"
 
 
@@ -118,16 +119,20 @@ def _per_cent(share: float) -> str:
 def _falls(result: PrecisionResult) -> Iterator[str]:
     """Yield in which other dtypes MACs ran, and where; of a run that fell back wholly, that it is no run in its own."""
     graph = result.graph
-    if graph is None or graph.share is None or graph.share >= MOSTLY or not graph.fallbacks:
+    if graph is None or graph.share is None:
+        return
+    if graph.kept_share:
+        yield f"{_per_cent(graph.kept_share)} of MACs stay in float32, as asked"
+    if graph.share + graph.kept_share >= MOSTLY or not graph.fallbacks:
         return
     others = tuple(dict.fromkeys(operator.dtype for operator in graph.fallbacks))
-    if graph.share == 0:
+    if graph.share == graph.kept_share == 0:
         yield f"All MACs ran in {' and '.join(others)}: this is not the time of {result.dtype}"
         return
     macs = sum(operator.macs for operator in graph.fallbacks)
     for dtype in others:
         fell = sorted((one for one in graph.fallbacks if one.dtype == dtype), key=lambda one: -one.macs)
-        share = (1 - graph.share) * sum(one.macs for one in fell) / macs if macs else 0.0
+        share = (1 - graph.share - graph.kept_share) * sum(one.macs for one in fell) / macs if macs else 0.0
         names = few([one.name for one in fell])
         yield f"{_per_cent(share)} of MACs ran in {dtype}: {names} ({counted(len(fell), 'layer')})"
 

@@ -47,5 +47,8 @@ class GraphRecord(Record):
     """What a runtime executed, by its own graph or profile, not by what was asked for."""
 
     share: Share | None = Field(description="Share of the MACs that ran in the dtype of the run; null without MACs.")
-    fallbacks: tuple[OperatorRecord, ...] = Field(description="The operators with MACs that ran in another dtype.")
+    fallbacks: tuple[OperatorRecord, ...] = Field(
+        description="The operators with MACs that ran in another dtype unasked."
+    )
+    kept_share: Share = Field(0.0, description="Share of the MACs that stay in float32 as asked.")
     conversions: Count = Field(description="Operators that only convert between element types.")

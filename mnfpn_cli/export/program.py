@@ -16,6 +16,7 @@ from mnfpn_cli import __version__
 from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.export.axes import SIDES, DynamicAxis, in_order
 from mnfpn_cli.export.job import FileJob
+from mnfpn_cli.export.silence import loggers_silenced
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.text import either, first_line
@@ -113,6 +114,10 @@ def _open_dimensions(job: FileJob) -> tuple[dict[int, Any], ...]:
     return tuple({dimension: open[axis] for dimension, axis in one.items()} for one in axes)
 
 
+TRACING = ("torch.fx.experimental.symbolic_shapes", "torch.export", "torch._dynamo", "torch._export")
+"""The loggers that write a graph to standard error before torch raises the error that says the same."""
+
+
 def trace_pass(
     network: nn.Module, inputs: tuple[Tensor, ...], dynamic_shapes: tuple[dict[int, Any], ...] | None = None
 ) -> ExportedProgram:
@@ -121,7 +126,7 @@ def trace_pass(
     Raises:
         Exception: any error of torch, where it cannot trace the network.
     """
-    with torch.no_grad(), _out_of_place(network):
+    with torch.no_grad(), _out_of_place(network), loggers_silenced(TRACING):
         program = torch.export.export(network, inputs, dynamic_shapes=dynamic_shapes, strict=False)
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # has paths of this machine, and would be in the file

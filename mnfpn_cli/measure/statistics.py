@@ -228,6 +228,7 @@ def _best_cut(ordered: Sequence[float]) -> int:
 
 
 PAIRED = "median of the ratios of interleaved ABBA blocks, distribution-free 95 % interval"
+MEDIANS = "ratio of the medians, of too few passes for an interval"
 UNPAIRED = "Hodges-Lehmann ratio of independent samples, Mann-Whitney 95 % interval"
 
 MOST_UNPAIRED = 500

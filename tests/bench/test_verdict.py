@@ -56,14 +56,14 @@ HALF = graph(0.5, *((f"stages.0.{index}", 100 - index) for index in range(7)))
 
 def test_a_faster_run_has_its_interval_its_noise_and_its_share() -> None:
     """A run with nothing amiss has one sentence; its conversions cost less than is saved, and are not mentioned."""
-    assert precision_verdict(GOOD) == ("int8 is 3.9 × as fast as float32 (3.8 to 4.0), 21 dB, 98 % of MACs in int8.")
+    assert precision_verdict(GOOD) == ("int8 is 3.9 × as fast as float32 (3.8 to 4.0), 21.3 dB, 98 % of MACs in int8.")
 
 
 def test_a_slower_run_without_instructions_names_both_causes() -> None:
     """A processor without VNNI, and conversions on top."""
     planted = replace(SLOW, emulated=NO_INT8_INSTRUCTIONS, graph=graph(0.98, conversions=12))
     assert precision_verdict(planted) == (
-        "int8 is slower than float32: 0.43 × as fast (0.42 to 0.45), 21 dB, 98 % of MACs in int8. "
+        "int8 is slower than float32: 0.43 × as fast (0.42 to 0.45), 21.3 dB, 98 % of MACs in int8. "
         "int8 is emulated here: this processor has no int8 instructions. "
         "12 conversions from one dtype to another are part of its time."
     )
@@ -92,7 +92,7 @@ def test_a_slower_run_without_a_cause_says_so(executed: GraphRecord | None, end:
 def test_a_graph_with_half_of_its_macs_in_float32_names_the_largest_layers() -> None:
     """The share is of MACs, the names come in the order of MACs, and the others are counted."""
     assert precision_verdict(replace(GOOD, graph=HALF)) == (
-        "int8 is 3.9 × as fast as float32 (3.8 to 4.0), 21 dB, 50 % of MACs in int8. "
+        "int8 is 3.9 × as fast as float32 (3.8 to 4.0), 21.3 dB, 50 % of MACs in int8. "
         "50 % of MACs ran in float32: stages.0.0, stages.0.1, stages.0.2 and 4 more (7 layers)."
     )
 
@@ -108,7 +108,7 @@ def test_a_run_that_fell_back_wholly_is_no_run_in_its_dtype() -> None:
     """Its speed-up is that of another dtype."""
     planted = replace(GOOD, speed_up=speed_up(1.0, 0.98, 1.03), graph=graph(0.0, ("a", 3), ("b", 4)))
     assert precision_verdict(planted) == (
-        "int8 is no faster than float32: 0.98 to 1.03 × as fast, 21 dB, 0 % of MACs in int8. "
+        "int8 is no faster than float32: 0.98 to 1.03 × as fast, 21.3 dB, 0 % of MACs in int8. "
         "All MACs ran in float32: this is not the time of int8."
     )
 
@@ -142,9 +142,9 @@ def test_outputs_that_cannot_be_compared_have_no_noise() -> None:
     ("levels", "words"),
     [
         ((None,), "outputs equal to those of eager float32"),
-        ((30.2, None, 21.6, 40.0), "22 dB in p2, the worst of 4 outputs"),
-        ((-3.0,), "-3 dB (more noise than signal)"),
-        ((-3.0, 12.0), "-3 dB (more noise than signal) in p0, the worst of 2 outputs"),
+        ((30.2, None, 21.6, 40.0), "21.6 dB in p2, the worst of 4 outputs"),
+        ((-3.0,), "-3.0 dB (more noise than signal)"),
+        ((-3.0, 12.0), "-3.0 dB (more noise than signal) in p0, the worst of 2 outputs"),
     ],
 )
 def test_of_several_outputs_the_worst_is_named(levels: tuple[float | None, ...], words: str) -> None:
@@ -156,14 +156,17 @@ def test_agreement_of_classes_and_boxes_is_given() -> None:
     """They are what dB only stand for."""
     agreeing = quality(21.0).model_copy(update={"first_choices": 0.875, "boxes": 0.997})
     sentence = precision_verdict(replace(GOOD, quality=agreeing))
-    assert "21 dB, the same first choice in 88 % of 8 images, over 99 % of boxes found" in sentence
+    assert "21.0 dB, the same first choice in 88 % of 8 images, over 99 % of boxes found" in sentence
 
 
 @pytest.mark.parametrize(
     ("ratio", "words"),
     [
         (None, "int8 was not timed in turn with float32"),
-        (TimeRatio(2.0, None, PAIRED), "int8 is 2.0 × as fast as float32 (too few passes for an interval)"),
+        (
+            TimeRatio(2.0, None, PAIRED),
+            "whether int8 is faster than float32 is not known: 2.0 × by the medians, of too few passes",
+        ),
         (speed_up(1.0, 0.98, 1.03), "int8 is no faster than float32: 0.98 to 1.03 × as fast"),
         (speed_up(1.003, 1.001, 1.004), "int8 is no faster than float32: 1.00 to 1.00 × as fast"),
         (
@@ -239,3 +242,13 @@ def test_all_the_macs_are_accounted_for(result: PrecisionResult) -> None:
     text = precision_verdict(result)
     assert (f", 100 % of MACs in {result.dtype}" in text) == (share == 1)
     assert (f", 0 % of MACs in {result.dtype}" in text) == (share == 0)
+
+
+def test_layers_that_were_asked_to_stay_in_float32_are_no_fallback() -> None:
+    """Their share is given, and no cause is looked for; what fell back besides is named."""
+    kept = GraphRecord(share=0.73, fallbacks=(), kept_share=0.27, conversions=4)
+    sentence = precision_verdict(replace(GOOD, graph=kept))
+    assert "73 % of MACs in int8. 27 % of MACs stay in float32, as asked." in sentence
+    assert "ran in" not in sentence
+    both = kept.model_copy(update={"share": 0.5, "fallbacks": graph(0.5, ("head", 23)).fallbacks})
+    assert "23 % of MACs ran in float32: head (1 layer)" in precision_verdict(replace(GOOD, graph=both))

@@ -105,7 +105,7 @@ def test_without_advice_a_sentence_says_that_there_is_none_or_why(obstacle: str 
     """No option is named."""
     nothing = {"advised_db": None, "option": None, "advice": (), "obstacle": obstacle, "overall_db": None}
     text = " ".join(lines_of(RECORD.model_copy(update=nothing)))
-    assert text.count("No few layers gain 1 dB each in float32 for at most 5 % of the MACs.") == expected
+    assert text.count("No layer is worth leaving in float32: none gains 1 dB for at most 5 % of the MACs.") == expected
     assert (obstacle or "simulated: no noise") in text
     assert "`keep_float`" not in text
 

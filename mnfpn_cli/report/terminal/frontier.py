@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.report.terminal.bench import half_width
-from mnfpn_cli.report.terminal.run_tables import RunNames, columns_of, numbers_of, runs_report
+from mnfpn_cli.report.terminal.run_tables import RunNames, columns_of, dtype_of_all, numbers_of, runs_report
 from mnfpn_cli.report.terminal.sweep import moved_lines
 from mnfpn_cli.report.terminal.tables import Line, Report, note, warning
 from mnfpn_cli.report.units import CAPACITY, count, scaled, seconds, size_in_bytes
@@ -147,7 +147,11 @@ def _table(frontier: FrontierRecord, measured: int) -> Report:
     title = f"Frontier on {where}: {count(len(runs))} of {counted(measured, 'run')}"
     names = RunNames(
         columns_of([one.identity for one in runs]),
-        {">Size": [one.size for one in runs], "Runtime": [one.runtime for one in runs]},
+        {
+            ">Size": [one.size for one in runs],
+            "Runtime": [one.runtime for one in runs],
+            **dtype_of_all([one.dtype for one in runs]),
+        },
     )
     latencies = [one.latency_s for one in runs if one.latency_s]  # all have one: they were measured
     costs = [one.cost for one in runs]

@@ -62,7 +62,7 @@ def _advice(record: NoiseRecord) -> Report:
     if record.advice:
         lines.append(note(f"{record.option} gives {_decibels(record.advised_db)}."))
     elif record.obstacle is None:
-        lines.append(note("No few layers gain 1 dB each in float32 for at most 5 % of the MACs."))
+        lines.append(note("No layer is worth leaving in float32: none gains 1 dB for at most 5 % of the MACs."))
     return [*lines, *([_sentence(record.obstacle)] if record.obstacle else [])]
 
 

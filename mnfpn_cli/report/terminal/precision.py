@@ -80,7 +80,9 @@ def _notes(runs: Sequence[RunRecord], name: Callable[[RunRecord], str]) -> list[
     lines = []
     if quality:
         of = f"{counted(quality.images, 'image')} ({quality.source})"
-        lines.append(f"Worst: signal over noise of the worst output beside eager float32's, of {of}.")
+        lines.append(f"Worst: the output with the least signal to noise beside eager float32, on {of}.")
+    if any(run.graph and run.graph.conversions for run in runs):
+        lines.append("Conversions: operators that only turn one dtype into another; inputs and outputs take some.")
     for run in runs:
         if run.graph and run.graph.fallbacks:
             names = [f"{one.name} ({one.dtype})" for one in run.graph.fallbacks]

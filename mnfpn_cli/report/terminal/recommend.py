@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.report.terminal.bench import half_width
-from mnfpn_cli.report.terminal.run_tables import RunNames, columns_of, runs_report
+from mnfpn_cli.report.terminal.run_tables import RunNames, columns_of, dtype_of_all, runs_report
 from mnfpn_cli.report.terminal.tables import Line, Report, command, note, warning
 from mnfpn_cli.report.units import CAPACITY, count, scaled, seconds, size_in_bytes
 from mnfpn_cli.text import counted, percent, printable
@@ -50,7 +50,11 @@ def _table(found: RecommendationRecord, title: str) -> Report:
     costs = [pick.cost for pick in picks]
     names = RunNames(
         columns_of([pick.identity for pick in picks]),
-        {">Size": [pick.size for pick in picks], "Runtime": [pick.runtime for pick in picks]},
+        {
+            ">Size": [pick.size for pick in picks],
+            "Runtime": [pick.runtime for pick in picks],
+            **dtype_of_all([pick.dtype for pick in picks]),
+        },
     )
     figures = {
         ">Median": [seconds(pick.latency_s.median) for pick in picks],

@@ -55,6 +55,11 @@ def numbers_of(rows: Sequence[object]) -> Columns:
     return {"": [str(index + 1) for index in range(len(rows))]}
 
 
+def dtype_of_all(dtypes: Sequence[str]) -> Columns:
+    """The column of the dtype where all runs have one other than float32; where they differ, it is in their names."""
+    return {"Dtype": list(dtypes)} if set(dtypes) not in ({"float32"}, set()) and len(set(dtypes)) == 1 else {}
+
+
 def runs_report(
     title: str,
     names: RunNames,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mnfpn_cli.documents.base import KEY_DIGITS
 from mnfpn_cli.report.terminal.bench import environment_table, half_width
-from mnfpn_cli.report.terminal.run_tables import RunNames, columns_of, runs_report
+from mnfpn_cli.report.terminal.run_tables import RunNames, columns_of, dtype_of_all, runs_report
 from mnfpn_cli.report.terminal.tables import (
     Report,
     command,
@@ -78,6 +78,7 @@ def _runs_table(store: str, runs: Sequence[StoredRunRecord], total: int) -> Repo
         "Size": [run.size for run in runs],
         "Batch": [str(run.batch) for run in runs],
         "Runtime": [run.runtime for run in runs],
+        **dtype_of_all([run.dtype for run in runs]),
         "Device": [run.device for run in runs],
         "Passes": [_passes(run) if any_training else "" for run in runs],
         "Worker": [run.worker or "" for run in runs],
