@@ -112,7 +112,7 @@ def printed_by_python(page: Path) -> Iterator[str]:
 MEASURED = ("bench", "compare", "recommend", "report", "runs", "sweep --width-mult 0.35,0.5 ")
 """Commands that show what was measured."""
 
-BUDGET = {"--passes": "6", "--max-time": "1"}
+BUDGET = {"--passes": "12", "--max-time": "1"}
 """Enough for every figure that the README shows: an interval takes six samples."""
 
 
@@ -123,7 +123,7 @@ def short(command: str) -> list[str]:
         return words
     told = [BUDGET.get(before, word) for before, word in zip(["", *words], words, strict=False)]
     unlimited = words[0] == "bench" and not BUDGET.keys() & set(words)
-    return [*told, "--passes", "6", "--warmup", "1"] if unlimited else told
+    return [*told, "--passes", "12", "--warmup", "1"] if unlimited else told
 
 
 def fixed(example: Example) -> list[str]:
