@@ -51,7 +51,7 @@ def structure(text: str) -> list[str]:
         found = "  ".join(cells[:columns])
         for name, kind in NAMES.items():
             found = re.sub(name, kind, found)
-        found = QUANTITY.sub(_kind, found)
+        found = QUANTITY.sub(_kind, found).replace("#time – #time", "#–#time")  # a range over two units
         if not lines or lines[-1] != found:
             lines.append(found)
     return lines
