@@ -5,11 +5,12 @@ A network is given as settings (what `settings` returns), as an ``nn.Module``, o
 the argument, the rule and the value. Importing this does not import torch, and neither does what a plan can answer.
 """
 
+from mnfpn_cli.api.comparing import Side, compare
 from mnfpn_cli.api.detecting import detect, detector
 from mnfpn_cli.api.exporting import export
 from mnfpn_cli.api.inspecting import audit, shapes, summary
 from mnfpn_cli.api.machine import runtimes
-from mnfpn_cli.api.measuring import Side, bench, compare
+from mnfpn_cli.api.measuring import bench
 from mnfpn_cli.api.networks import build_network, detector_backbone, load_weights, settings
 from mnfpn_cli.api.plans import Plan, plan
 from mnfpn_cli.api.sweeping import recommend, sweep

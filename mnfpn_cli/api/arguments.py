@@ -24,12 +24,15 @@ from mnfpn_cli.external.origin import (
 )
 from mnfpn_cli.external.target import InputSpec, parse_pass, parse_target
 from mnfpn_cli.settings.input import DEFAULT_CHANNELS, MAX_BATCH, NetworkInput, parse_size
+from mnfpn_cli.settings.measuring import DEFAULT_PRECISION, Sampling, parse_share, sampling
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.text import did_you_mean
 from mnfpn_cli.weights.file import WeightsFile, weights_file  # noqa: TID253 - needs no torch
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from mnfpn_cli.documents.worker import SamplingRecord
 
     NetworkArgument = NetworkSettings | nn.Module | str
     """What `settings` returns, an ``nn.Module``, or a target as text: ``torchvision.models:resnet18``."""
@@ -303,3 +306,67 @@ def workloads_of(
         return [Workload(origin, pass_inputs_of(where, one)) for one in passes]
     sizes = [parse_size(text or "") for text in size_texts(size)]
     return [Workload(origin, NetworkInput(images, DEFAULT_CHANNELS, one)) for one in sizes]
+
+
+def read_share(where: str, value: Any, zero: bool = False) -> float:
+    """Return a share of less than 1, given as ``0.01`` or ``"1%"``; ``zero``: whether it may be 0.
+
+    Raises:
+        UsageError: where it is none.
+    """
+    return quantity(where, value, lambda name, text: parse_share(name, text, zero))
+
+
+def one_name(where: str, value: Any) -> str:
+    """Return the only name.
+
+    Raises:
+        UsageError: where there are several, or none.
+    """
+    names = words(where, value)
+    if len(names) > 1:
+        raise UsageError(Problem(f"`{where}`", "must be one", ", ".join(names)))
+    return names[0]
+
+
+def sampling_of(
+    precision: Share | None,
+    passes: int | None,
+    max_time: float | None,
+    min_time: float | None,
+    warmup: int | None,
+    usual: float = DEFAULT_PRECISION,
+) -> Sampling:
+    """Return when a measurement is warm, and when it ends.
+
+    Raises:
+        UsageError: where an argument is wrong, or two contradict each other.
+    """
+    return sampling(
+        optional(whole_number, "warmup", warmup, 0),
+        optional(whole_number, "passes", passes, 1),
+        optional(read_share, "precision", precision),
+        optional(real_number, "min_time", min_time),
+        optional(real_number, "max_time", max_time),
+        usual,
+    )
+
+
+def sampling_record(
+    precision: Share | None, passes: int | None, max_time: float | None, min_time: float | None, warmup: int | None
+) -> SamplingRecord:
+    """Return the same as a document for the workers of a sweep.
+
+    Raises:
+        UsageError: where an argument is wrong, or two contradict each other.
+    """
+    from mnfpn_cli.documents.worker import SamplingRecord
+
+    sampling_of(precision, passes, max_time, min_time, warmup)
+    return SamplingRecord(
+        precision=optional(read_share, "precision", precision),
+        passes=passes,
+        max_time_s=max_time,
+        min_time_s=min_time,
+        warmup=warmup,
+    )

@@ -1,46 +1,34 @@
-"""Measure networks on this machine: one alone, or two in turn; or compare two results that are there already."""
+"""Measure a network on this machine."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnfpn_cli.api.arguments import (
     MAX_SEED,
     FileName,
     Share,
-    Sides,
     Sizes,
     batches,
     check_flags,
     checkpoint_of,
-    choice,
     file_name,
     optional,
     origin_of,
-    quantity,
-    real_number,
+    sampling_of,
     whole_number,
     words,
     workloads_of,
 )
 from mnfpn_cli.api.progress import Progress, reporting
-from mnfpn_cli.errors import Problem, UsageError, within
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import External
-from mnfpn_cli.settings.input import ITEM_BYTES, DType, choose_dtypes
+from mnfpn_cli.settings.input import choose_dtypes
 from mnfpn_cli.settings.measuring import (
-    DEFAULT_MARGIN,
-    DEFAULT_PRECISION,
-    Sampling,
     bench_case,
     check_device_name,
-    choose_runtimes,
-    parse_share,
-    sampling,
 )
-from mnfpn_cli.settings.overrides import in_words
 from mnfpn_cli.settings.quantization import quantization_case
 from mnfpn_cli.space.read import MAX_THREADS
 
@@ -49,9 +37,6 @@ if TYPE_CHECKING:
 
     from mnfpn_cli.api.arguments import ForwardPass, NetworkArgument
     from mnfpn_cli.documents.bench import BenchDocument
-    from mnfpn_cli.documents.compare import CompareDocument
-    from mnfpn_cli.documents.worker import SamplingRecord
-    from mnfpn_cli.external.origin import Workload
 
 
 def bench(
@@ -169,7 +154,7 @@ def bench(
             mean,
             std,
         ),
-        sampling=_sampling(precision, passes, max_time, min_time, warmup),
+        sampling=sampling_of(precision, passes, max_time, min_time, warmup),
     )
     devices = [check_device_name(name) for name in words("device", device)]
     seed = whole_number("seed", seed, 0, MAX_SEED)
@@ -183,232 +168,3 @@ def bench(
         with one_at_a_time(), reading_cpu_name() as cpu_name:
             result = benchmark(bench_workloads(workloads, seed), case, devices, cpu_name, report)
     return bench_document(result, origin)
-
-
-@dataclass(frozen=True)
-class Side:
-    """A network to compare, and what executes it.
-
-    Attributes:
-        network: settings, an ``nn.Module``, or a target as text.
-        runtime: what executes the network.
-        dtype: the element type to compute in.
-        weights: a checkpoint to load; for a network from settings.
-        name: of the side in the document; by default the network, the runtime and the dtype.
-        weights_key: the key of the checkpoint that has the state dict, as ``ema`` or ``state.model``.
-        weights_partial: the part whose layers keep their initial values where they have other shapes, as ``head``.
-    """
-
-    network: NetworkArgument
-    runtime: str = "eager"
-    dtype: DType = "float32"
-    weights: FileName | None = None
-    name: str | None = None
-    weights_key: str | None = None
-    weights_partial: str | None = None
-
-
-def compare(
-    a: Side | NetworkArgument | BenchDocument | PathLike[str],
-    b: Side | NetworkArgument | BenchDocument | PathLike[str],
-    inputs: ForwardPass | None = None,
-    *,
-    size: Sides | None = None,
-    batch: int | None = None,
-    device: str = "auto",
-    train: bool = False,
-    margin: Share = DEFAULT_MARGIN,
-    threads: int | None = None,
-    seed: int = 0,
-    precision: Share | None = None,
-    passes: int | None = None,
-    max_time: float | None = None,
-    min_time: float | None = None,
-    warmup: int | None = None,
-    fail_if_slower: Share | None = None,
-    fail_if_larger: Share | None = None,
-    progress: Progress = None,
-) -> CompareDocument:
-    """Compare the speed and cost of two networks: timed here in turn, A B B A; or of two results of `bench`.
-
-    Args:
-        a: a `Side`, a network, a document of `bench`, or the name of its JSON file.
-        b: the same; both are measured here, or both are results.
-        inputs: the inputs of one forward of modules.
-        size: of the images, height first; 600x900 for networks from settings.
-        batch: images in a batch; 1 where it is not given.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        train: whether to time training steps: forward, backward, SGD.
-        margin: the share up to which a difference of times is ignored, as ``"1%"`` or ``0.01``.
-        threads: of the CPU; torch's choice where it is not given.
-        seed: of the random weights of a network from settings or a target.
-        precision: the 95 % interval of the ratio within which to stop; half the margin where it is not given.
-        passes: how many passes to time instead.
-        max_time: the time of passes after which to stop, in seconds.
-        min_time: the least time of passes, in seconds.
-        warmup: passes of warm-up; until their times are steady where it is not given.
-        fail_if_slower: the share by which B may be slower; where it is more, ``gates.broken`` says so.
-        fail_if_larger: the share by which B may exceed A in parameters, MACs or memory.
-        progress: is called with what is being done and the share of it that is done; or ``"tqdm"`` or ``"rich"``.
-
-    Raises:
-        UsageError: where an argument is wrong, or an input does not fit the memory.
-        MnfpnError: where there is no such device, or a side cannot be run on it.
-        KeyboardInterrupt: where Ctrl-C came before anything was timed.
-
-    Examples:
-        >>> import mnfpn_cli.api as mnfpn
-        >>> from torch import nn
-        >>> small, large = nn.Conv2d(3, 8, 3), nn.Conv2d(3, 64, 3)
-        >>> document = mnfpn.compare(small, large, size=64, device="cpu", passes=6, warmup=1, fail_if_larger="5%")
-        >>> document.a.parameters, document.b.parameters, len(document.gates.broken) > 0
-        (224, 1792, True)
-    """
-    check_flags(train=train)
-    ignored = _share("margin", margin)
-    slower, larger = (
-        optional(_share, name, value, True)
-        for name, value in (("fail_if_slower", fail_if_slower), ("fail_if_larger", fail_if_larger))
-    )
-    given = {"inputs": inputs, "size": size, "batch": batch, "threads": threads, "precision": precision}
-    given |= {"passes": passes, "max_time": max_time, "min_time": min_time, "warmup": warmup, "train": train or None}
-    given |= {"device": None if device == "auto" else device, "seed": seed or None}
-    results = [_is_result(one) for one in (a, b)]
-    if any(results):
-        names = [f"`{name}`" for name, value in given.items() if value is not None]
-        if not all(results):
-            raise UsageError(Problem("a, b", "must both be networks, or both be results of bench"))
-        if names:
-            raise UsageError(Problem(", ".join(names), "cannot be used with results, which are measured already"))
-        return _compared_results(_result("a", a), _result("b", b), ignored, slower, larger)
-    sides = [_side(where, one, inputs, size, batch) for where, one in (("a", a), ("b", b))]
-    images, cores = 1 if batch is None else batch, optional(whole_number, "threads", threads, 1, MAX_THREADS)
-    device = check_device_name(_word("device", device))
-    until = _sampling(precision, passes, max_time, min_time, warmup, ignored / 2)
-    seed = whole_number("seed", seed, 0, MAX_SEED)
-    with reporting(progress) as report:
-        report("loading torch", 0.0)
-        from mnfpn_cli.bench.bench import one_at_a_time
-        from mnfpn_cli.bench.compare import CompareCase, compare_networks, side_of
-        from mnfpn_cli.bench.comparison import Gates, compare_document, judge
-        from mnfpn_cli.devices.machine import reading_cpu_name
-
-        case = CompareCase(images, device, cores, train, ignored, until)
-        with one_at_a_time(), reading_cpu_name() as cpu_name:
-            first, second = (side_of(*one, seed) for one in sides)
-            result, environment = compare_networks(first, second, case, cpu_name, report)
-    return compare_document(result, judge(result, Gates(slower, larger)), environment)
-
-
-def _side(
-    where: str, given: Any, inputs: ForwardPass | None, size: Sides | None, batch: int | None
-) -> tuple[str, str, Workload, str, DType]:
-    """Return the place of a side in messages, its name, its network, its runtime and its dtype.
-
-    Raises:
-        UsageError: where an argument is wrong.
-    """
-    side = given if isinstance(given, Side) else Side(given)
-    with within(where):
-        checkpoint = checkpoint_of(side.weights, side.weights_key, side.weights_partial)
-        origin = origin_of(side.network, checkpoint)
-        runtime, dtype = _word("runtime", side.runtime), choice("dtype", side.dtype, tuple(ITEM_BYTES))
-        if len(choose_runtimes([runtime])) > 1:
-            raise UsageError(Problem("`runtime`", "must be one", runtime))
-        (workload,) = workloads_of(origin, "inputs", [] if inputs is None else [inputs], size, batch)
-    words = [origin.name if origin.settings is None else in_words(origin.settings)]
-    words += [one for one, usual in ((runtime, Side.runtime), (dtype, Side.dtype)) if one != usual]
-    return where, side.name or ", ".join(words), workload, runtime, dtype
-
-
-def _is_result(given: object) -> bool:
-    """Return whether a value is a result of `bench`, or the name of a file."""
-    from mnfpn_cli.documents.bench import BenchDocument
-
-    return isinstance(given, BenchDocument | PathLike) or (isinstance(given, str) and given.endswith(".json"))
-
-
-def _result(where: str, given: Any) -> tuple[str, BenchDocument]:
-    """Return a result of `bench`, and its name in messages: that of its file."""
-    from mnfpn_cli.documents.bench import BenchDocument
-    from mnfpn_cli.documents.read import read_document
-
-    if isinstance(given, BenchDocument):
-        return where, given
-    path = Path(file_name(where, given))
-    return str(path), read_document(path, BenchDocument)
-
-
-def _compared_results(
-    a: tuple[str, BenchDocument],
-    b: tuple[str, BenchDocument],
-    margin: float,
-    slower: float | None,
-    larger: float | None,
-) -> CompareDocument:
-    """Compare two results, without torch."""
-    from mnfpn_cli.bench.compare_files import compare_results
-    from mnfpn_cli.bench.comparison import Gates, check_gates_apply, compare_document, judge
-
-    result, gates = compare_results((a[0], b[0]), (a[1], b[1]), margin), Gates(slower, larger)
-    check_gates_apply(result, gates)
-    return compare_document(result, judge(result, gates))
-
-
-def _share(where: str, value: Any, zero: bool = False) -> float:
-    return quantity(where, value, lambda name, text: parse_share(name, text, zero))
-
-
-def _word(where: str, value: Any) -> str:
-    """Return the only name.
-
-    Raises:
-        UsageError: where there are several, or none.
-    """
-    names = words(where, value)
-    if len(names) > 1:
-        raise UsageError(Problem(f"`{where}`", "must be one", ", ".join(names)))
-    return names[0]
-
-
-def _sampling(
-    precision: Share | None,
-    passes: int | None,
-    max_time: float | None,
-    min_time: float | None,
-    warmup: int | None,
-    usual: float = DEFAULT_PRECISION,
-) -> Sampling:
-    """Return when a measurement is warm, and when it ends.
-
-    Raises:
-        UsageError: where an argument is wrong, or two contradict each other.
-    """
-    return sampling(
-        optional(whole_number, "warmup", warmup, 0),
-        optional(whole_number, "passes", passes, 1),
-        optional(_share, "precision", precision),
-        optional(real_number, "min_time", min_time),
-        optional(real_number, "max_time", max_time),
-        usual,
-    )
-
-
-def sampling_record(
-    precision: Share | None, passes: int | None, max_time: float | None, min_time: float | None, warmup: int | None
-) -> SamplingRecord:
-    """Return the same as a document for the workers of a sweep.
-
-    Raises:
-        UsageError: where an argument is wrong, or two contradict each other.
-    """
-    from mnfpn_cli.documents.worker import SamplingRecord
-
-    _sampling(precision, passes, max_time, min_time, warmup)
-    return SamplingRecord(
-        precision=optional(_share, "precision", precision),
-        passes=passes,
-        max_time_s=max_time,
-        min_time_s=min_time,
-        warmup=warmup,
-    )

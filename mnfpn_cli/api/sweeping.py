@@ -15,11 +15,11 @@ from mnfpn_cli.api.arguments import (
     optional,
     quantity,
     real_number,
+    sampling_record,
     type_of,
     whole_number,
     words,
 )
-from mnfpn_cli.api.measuring import sampling_record
 from mnfpn_cli.api.progress import Progress, reporting
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.settings.measuring import check_run_timeout

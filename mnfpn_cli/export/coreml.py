@@ -12,10 +12,8 @@ from typing import Any
 from mnfpn_cli.errors import CheckError, MnfpnError
 from mnfpn_cli.export.job import DynamicAxis, FileJob, ReadFile
 from mnfpn_cli.export.program import trace_pass
-from mnfpn_cli.export.silence import loggers_silenced, native_stderr_silenced, warnings_silenced
-from mnfpn_cli.measure.memory import ran_out_of_memory
+from mnfpn_cli.measure.libraries import failure_in_words, loggers_silenced, native_stderr_silenced, warnings_silenced
 from mnfpn_cli.settings.input import DType
-from mnfpn_cli.text import first_line
 
 SUFFIXES = (".mlpackage",)
 EXACT = False
@@ -35,15 +33,8 @@ def write(job: FileJob, path: Path) -> None:
     Raises:
         MnfpnError: where torch or coremltools cannot convert the network.
     """
-    try:
-        with coreml_silenced():
-            _converted(job, path)
-    except (MnfpnError, OSError):
-        raise
-    except Exception as error:  # its errors have no common class
-        if ran_out_of_memory(error):
-            raise
-        raise MnfpnError(f"coremltools could not convert this network: {first_line(error)}") from error
+    with failure_in_words("coremltools could not convert this network"), coreml_silenced():
+        _converted(job, path)
 
 
 def _converted(job: FileJob, path: Path) -> None:

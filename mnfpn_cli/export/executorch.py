@@ -5,12 +5,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.export.job import DynamicAxis, FileJob, ReadFile
 from mnfpn_cli.export.xnnpack import executorch_silenced, load, lower
-from mnfpn_cli.measure.memory import ran_out_of_memory
+from mnfpn_cli.measure.libraries import failure_in_words
 from mnfpn_cli.settings.input import DType
-from mnfpn_cli.text import first_line
 
 SUFFIXES = (".pte",)
 EXACT = False
@@ -27,15 +25,9 @@ def write(job: FileJob, path: Path) -> None:
     Raises:
         MnfpnError: where torch, torchao or ExecuTorch cannot convert the network.
     """
-    try:
-        texts = {OUTPUTS_KEY: ",".join(job.output_names), **job.metadata}
+    texts = {OUTPUTS_KEY: ",".join(job.output_names), **job.metadata}
+    with failure_in_words("ExecuTorch could not convert this network"):
         content = lower(job.network, job.inputs, job.quantization, texts).content
-    except MnfpnError:
-        raise
-    except Exception as error:  # their errors have no common class
-        if ran_out_of_memory(error):
-            raise
-        raise MnfpnError(f"ExecuTorch could not convert this network: {first_line(error)}") from error
     path.write_bytes(content)
 
 

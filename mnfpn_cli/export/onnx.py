@@ -16,7 +16,7 @@ from mnfpn_cli.export.job import FileJob, ReadFile
 from mnfpn_cli.export.onnx_dtypes import to_float16, to_int8
 from mnfpn_cli.export.onnx_layers import name_layers
 from mnfpn_cli.export.program import open_axes, trace, trace_pass
-from mnfpn_cli.measure.memory import ran_out_of_memory
+from mnfpn_cli.measure.libraries import failure_in_words
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line
 
@@ -71,15 +71,10 @@ def _checked_opset(opset: int | None) -> int:
 def _in_dtype(model: "ModelProto", job: FileJob) -> "ModelProto":
     """Return a model in the dtype of a job, its layers named by their paths."""
     paths = name_layers(model, job.network)
-    try:
+    with failure_in_words(f"ONNX Runtime cannot convert this network to {job.dtype}"):
         if job.quantization:
             return to_int8(model, paths, job.quantization)
         return to_float16(model) if job.dtype == "float16" else model
-    except Exception as error:  # its errors have no common class
-        if ran_out_of_memory(error):
-            raise
-        reason = f"ONNX Runtime cannot convert this network to {job.dtype}: {first_line(error)}"
-        raise MnfpnError(reason) from error
 
 
 def _describe(model: "ModelProto", metadata: Mapping[str, str]) -> None:

@@ -19,8 +19,8 @@ from mnfpn_cli.export.openvino_model import (
     openvino_reason,
     quantize_model,
 )
-from mnfpn_cli.export.program import DIMENSIONS, trace
-from mnfpn_cli.measure.memory import ran_out_of_memory
+from mnfpn_cli.export.program import open_axes, trace
+from mnfpn_cli.measure.libraries import failure_in_words
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line
 
@@ -43,15 +43,11 @@ def write(job: FileJob, path: Path) -> None:
         MnfpnError: where OpenVINO cannot convert, quantise or write the network.
     """
     program = trace(job)
-    try:
+    with failure_in_words("OpenVINO cannot convert this network", openvino_reason):
         model = convert_program(program, [_open_shape(tensor, job) for tensor in job.inputs])
         if job.quantization:
             model = quantize_model(model, job.quantization)
         _name(model, job)
-    except Exception as error:  # its errors have no common class
-        if ran_out_of_memory(error):
-            raise
-        raise MnfpnError(f"OpenVINO cannot convert this network: {openvino_reason(error)}") from error
     try:
         import_openvino().save_model(model, path, compress_to_fp16=job.dtype == "float16")
     except RuntimeError as error:  # whatever the reason is; it does not say
@@ -59,13 +55,8 @@ def write(job: FileJob, path: Path) -> None:
     annotate(path, job.metadata)
 
 
-def _open_axes(tensor: Tensor, job: FileJob) -> list[DynamicAxis]:
-    """Return the axes of an input that are open: the batch of all, and the sides of images."""
-    return [axis for axis in sorted(job.dynamic) if axis == "batch" or tensor.dim() == len("nchw")]
-
-
 def _open_shape(tensor: Tensor, job: FileJob) -> tuple[int, ...]:
-    open = {DIMENSIONS[axis] for axis in _open_axes(tensor, job)}
+    open = open_axes(tensor, job.dynamic)
     return tuple(-1 if axis in open else side for axis, side in enumerate(tensor.shape))
 
 

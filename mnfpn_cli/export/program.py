@@ -16,7 +16,7 @@ from mnfpn_cli import __version__
 from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.export.axes import SIDES, DynamicAxis, in_order
 from mnfpn_cli.export.job import FileJob
-from mnfpn_cli.export.silence import loggers_silenced
+from mnfpn_cli.measure.libraries import loggers_silenced
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.text import either, first_line

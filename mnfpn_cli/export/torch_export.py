@@ -1,9 +1,6 @@
 """Write and read a program of `torch.export`: a .pt2 file that torch runs without the code of the network."""
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
@@ -18,6 +15,7 @@ from torch import Tensor, nn
 from mnfpn_cli.export.axes import AXES, DynamicAxis
 from mnfpn_cli.export.job import FileJob, ReadFile
 from mnfpn_cli.export.program import VERSION_KEY, trace
+from mnfpn_cli.measure.libraries import loggers_silenced, warnings_silenced
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.weights.header import SETTINGS_KEY
 
@@ -42,7 +40,9 @@ def write(job: FileJob, path: Path) -> None:
 def read(path: Path, job: FileJob) -> ReadFile:
     """Load the program of a file."""
     extra_files = dict.fromkeys(map(_file, job.metadata), "")
-    with _quiet(logging.getLogger("torch.export")):
+    # torch logs a traceback before it raises; torch 2.12 warns of read-only buffers.
+    unwritable = ("The given buffer is not writable", UserWarning)
+    with loggers_silenced(["torch.export"]), warnings_silenced(unwritable):
         program = torch.export.load(path, extra_files=extra_files)
     return ReadFile({key: extra_files[_file(key)] for key in job.metadata}, program.module())
 
@@ -79,15 +79,3 @@ def _convert_inputs(dtype: torch.dtype, _network: nn.Module, inputs: tuple[Any, 
 
 def _convert_outputs(_network: nn.Module, _inputs: object, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in outputs.items()}
-
-
-@contextmanager
-def _quiet(logger: logging.Logger) -> Iterator[None]:
-    """Silence the traceback that torch logs before it raises, and its warning of read-only buffers (2.12)."""
-    before, logger.disabled = logger.disabled, True
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
-            yield
-    finally:
-        logger.disabled = before

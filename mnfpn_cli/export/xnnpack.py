@@ -14,8 +14,8 @@ from torch.fx import GraphModule, Node
 
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.export.program import trace_pass
-from mnfpn_cli.export.silence import loggers_silenced, native_stderr_silenced, warnings_silenced
 from mnfpn_cli.export.xnnpack_int8 import annotate_clamped, calibrated, traced_path
+from mnfpn_cli.measure.libraries import loggers_silenced, native_stderr_silenced, warnings_silenced
 from mnfpn_cli.quantization.quantization import Quantization
 from mnfpn_cli.text import first_line
 

@@ -1,8 +1,6 @@
 """Quantise a program of `torch.export` by torchao (PT2E): ranges of activations are observed in calibration passes."""
 
-import logging
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, fx
 
+from mnfpn_cli.measure.libraries import loggers_silenced, warnings_silenced
 from mnfpn_cli.quantization.quantization import Quantization
 
 if TYPE_CHECKING:
@@ -37,20 +36,10 @@ def torchao_missing() -> str | None:
 
 
 @contextmanager
-def torchao_quiet() -> Iterator[None]:
+def torchao_silenced() -> Iterator[None]:
     """Silence what torchao logs and warns of when it is imported, and when it reads a graph of torch."""
-    loggers = [logging.getLogger(name) for name in NOISY]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            warnings.simplefilter("ignore", FutureWarning)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    with loggers_silenced(NOISY), warnings_silenced(("", DeprecationWarning), ("", FutureWarning)):
+        yield
 
 
 def quantize_for_x86(program: "ExportedProgram", quantization: Quantization) -> fx.GraphModule:
@@ -62,7 +51,7 @@ def quantize_for_x86(program: "ExportedProgram", quantization: Quantization) -> 
         program: the traced network in float32; the calibration passes have the shapes of its inputs.
         quantization: the calibration passes, and what stays in float32.
     """
-    with torchao_quiet():
+    with torchao_silenced():
         from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
         quantizer = x86.X86InductorQuantizer()
@@ -74,7 +63,7 @@ def quantize_for_x86(program: "ExportedProgram", quantization: Quantization) -> 
 
 def quantize_program(program: "ExportedProgram", quantization: Quantization, quantizer: Any) -> fx.GraphModule:
     """Return a program's graph with the layers that a quantiser of torchao marks; run the calibration passes for it."""
-    with torchao_quiet(), torch.no_grad():
+    with torchao_silenced(), torch.no_grad():
         from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
         graph_module = program.module(check_guards=False)

@@ -18,7 +18,7 @@ from torch import Tensor, fx, nn
 
 from mnfpn_cli.devices.cuda import capability
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.memory import ran_out_of_memory
+from mnfpn_cli.measure.libraries import failure_in_words
 from mnfpn_cli.quantization.pt2e import has_onednn, key_of, paths_by_scales, quantize_for_x86, torchao_missing
 from mnfpn_cli.quantization.quantization import Quantization
 from mnfpn_cli.runtimes.eager import move
@@ -101,12 +101,8 @@ def _quantized(job: Job, quantization: Quantization) -> fx.GraphModule:
     """Return the graph of the network with quantised layers."""
     from mnfpn_cli.export.program import trace_pass  # takes two seconds, which only such a run should cost
 
-    try:
+    with failure_in_words("torchao could not quantise the network", _reason):
         return quantize_for_x86(trace_pass(job.network, job.inputs), quantization)
-    except Exception as error:  # those of torch's tracer and of torchao have no common class
-        if ran_out_of_memory(error):
-            raise
-        raise MnfpnError(f"torchao could not quantise the network: {_reason(error)}") from error
 
 
 def _compiled(job: Job, paths: Mapping[bytes, str]) -> Prepared:

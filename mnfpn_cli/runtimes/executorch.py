@@ -10,11 +10,9 @@ import torch
 from torch import Tensor
 from torch.fx import Graph, Node
 
-from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.memory import ran_out_of_memory
+from mnfpn_cli.measure.libraries import failure_in_words
 from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Operator, Prepared, as_tensors
 from mnfpn_cli.settings.input import DType
-from mnfpn_cli.text import first_line
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -45,16 +43,10 @@ def prepare(job: Job) -> Prepared:
     from mnfpn_cli.export.xnnpack import load, lower  # takes two seconds, which only a run should cost
 
     inputs = tuple(tensor.contiguous() for tensor in job.inputs)
-    try:
+    with failure_in_words("ExecuTorch cannot run the network"):
         lowered = lower(job.network, inputs, job.quantization)
         program = load(lowered.content)
         program(*inputs)
-    except MnfpnError:
-        raise
-    except Exception as error:  # its errors have no common class
-        if ran_out_of_memory(error):
-            raise
-        raise MnfpnError(f"ExecuTorch cannot run the network: {first_line(error)}") from error
     return Prepared(
         partial(program, *inputs),
         inputs,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.measure.libraries import native_stderr_silenced
 from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Operator, Prepared
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line
@@ -169,8 +170,6 @@ def _interpreter(path: Path, delegates: bool) -> Any:
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
     """Turn LiteRT's exceptions into an `MnfpnError`, and silence what it logs to standard error."""
-    from mnfpn_cli.export.silence import native_stderr_silenced
-
     if find_spec("ai_edge_litert") is None:
         raise MnfpnError(f"{path}: LiteRT is not installed: pip install 'mnfpn[litert]'")
     try:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from mnfpn_cli.devices.instructions import this_processor
-from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.export.openvino_model import (
     convert_program,
     import_openvino,
@@ -24,7 +23,7 @@ from mnfpn_cli.export.openvino_model import (
     openvino_reason,
     quantize_model,
 )
-from mnfpn_cli.measure.memory import ran_out_of_memory
+from mnfpn_cli.measure.libraries import failure_in_words
 from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Operator, Prepared
 from mnfpn_cli.settings.input import DType
 
@@ -48,7 +47,7 @@ def unavailable_reason(device: torch.device, dtype: DType, train: bool) -> str |
     if train:
         return "inference only"
     if find_spec("openvino") is None:
-        return "not installed: pip install 'mnfpn[openvino]'"
+        return f"not installed: pip install 'mnfpn[openvino{'-int8' if dtype == 'int8' else ''}]'"
     if device.type != "cpu":
         return "runs on the CPU alone"
     if dtype == "int8" and find_spec("nncf") is None:
@@ -75,20 +74,14 @@ def prepare(job: Job) -> Prepared:
     Raises:
         MnfpnError: where OpenVINO cannot convert or run the network.
     """
-    try:
-        inputs = tuple(tensor.contiguous() for tensor in job.inputs)
+    inputs = tuple(tensor.contiguous() for tensor in job.inputs)
+    with failure_in_words("OpenVINO cannot run the network", openvino_reason):
         model = _model(job)
         layers, file_bytes = _layers(model), _file_bytes(model)
         channels_last = _put_channels_last(model)
         compiled = _compiled(model, job.dtype)
         run = _request(compiled, inputs, channels_last)
         run()
-    except MnfpnError:
-        raise
-    except Exception as error:  # its errors have no common class
-        if ran_out_of_memory(error):
-            raise
-        raise MnfpnError(f"OpenVINO cannot run the network: {openvino_reason(error)}") from error
     return Prepared(run, inputs, graph=partial(_executed, compiled, layers), file_bytes=file_bytes)
 
 

@@ -167,7 +167,7 @@ def unavailable_reason(name: str, origin: Origin, device: torch.device, dtype: D
     if isinstance(origin, External) and not runtime.ANY_NETWORK:
         return "networks from settings only"
     if train and dtype == "int8":
-        return "a training step needs gradients, which int8 has not"
+        return "int8 has no gradients, which a training step needs"
     return runtime.unavailable_reason(device, dtype, train)
 
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -189,32 +189,9 @@ def bench_case(
     Raises:
         UsageError: where a runtime is unknown, or options contradict each other.
     """
-    layered = ", ".join(["`by_layer`"] * by_layer + ["`roofline`"] * roofline)
-    if train and layered:
-        raise UsageError(Problem(layered, "cannot be used with `train`, since layers are timed in inference passes"))
-    if image and not postprocess:
-        raise UsageError(Problem("`image`", "requires `postprocess`: passes of the network take random images"))
-    if train and postprocess:
-        raise UsageError(Problem("`postprocess`", "cannot be used with `train`: a training step makes no boxes"))
-    if train and tflite:
-        raise UsageError(Problem("`tflite`", "cannot be used with `train`: a file has no training step"))
-    if train and "int8" in dtypes:
-        raise UsageError(Problem("`dtype` int8", "cannot be used with `train`: a training step needs gradients"))
-    if quantization.keep_float and "int8" not in dtypes:
-        raise UsageError(
-            Problem("`keep_float`", "requires `dtype` int8: no other quantises a layer", ", ".join(dtypes))
-        )
-    if quantization.calibration and set(dtypes) == {"float32"} and not tflite:
-        rule = "requires another `dtype` than float32, or `tflite`: images calibrate int8, and judge the outputs"
-        raise UsageError(Problem("`calibration`", rule))
-    chosen = choose_runtimes(runtimes)
-    noise_alone = by_layer and not roofline and "int8" in dtypes
-    if layered and not noise_alone and not set(chosen) & set(LAYERED):
-        rule = f"requires `runtime` {' or '.join(LAYERED)}, which run layer by layer"
-        raise UsageError(Problem(layered, rule, ", ".join(chosen)))
-    return BenchCase(
+    case = BenchCase(
         batches=batches,
-        runtimes=chosen,
+        runtimes=choose_runtimes(runtimes),
         all_runtimes="all" in runtimes,
         dtypes=tuple(dict.fromkeys(dtypes)),
         threads=threads,
@@ -228,6 +205,33 @@ def bench_case(
         quantization=quantization,
         sampling=sampling,
     )
+    if problems := list(_contradictions(case)):
+        raise UsageError(*problems)
+    return case
+
+
+def _contradictions(case: BenchCase) -> Iterator[Problem]:
+    """Yield the options of a case that cannot be together, and those that would have no effect."""
+    layered = ", ".join(["`by_layer`"] * case.by_layer + ["`roofline`"] * case.roofline)
+    if case.train:
+        never = {
+            layered: "since layers are timed in inference passes",
+            "`postprocess`" * case.postprocess: "since a training step makes no boxes",
+            "`tflite`" * bool(case.tflite): "since a file has no training step",
+            "`dtype` int8" * ("int8" in case.dtypes): "since a training step needs gradients",
+        }
+        yield from (Problem(where, f"cannot be used with `train`, {why}") for where, why in never.items() if where)
+    if case.image and not case.postprocess:
+        yield Problem("`image`", "requires `postprocess`: passes of the network take random images")
+    if case.quantization.keep_float and "int8" not in case.dtypes:
+        yield Problem("`keep_float`", "requires `dtype` int8: no other quantises a layer", ", ".join(case.dtypes))
+    if case.quantization.calibration and set(case.dtypes) == {"float32"} and not case.tflite:
+        rule = "requires another `dtype` than float32, or `tflite`: images calibrate int8, and judge the outputs"
+        yield Problem("`calibration`", rule)
+    noise_alone = case.by_layer and not case.roofline and "int8" in case.dtypes
+    if layered and not noise_alone and not set(case.runtimes) & set(LAYERED):
+        rule = f"requires `runtime` {' or '.join(LAYERED)}, which run layer by layer"
+        yield Problem(layered, rule, ", ".join(case.runtimes))
 
 
 def sampling(

@@ -1,5 +1,7 @@
-"""Jobs that these tests give to runtimes."""
+"""Jobs that these tests give to runtimes, and processes that Ctrl-C ends."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -31,3 +33,20 @@ def expected(settings: NetworkSettings = TINY, shape: tuple[int, int, int, int] 
     same = job(settings, shape)
     with torch.inference_mode():
         return as_tensors(same.network(*same.inputs))
+
+
+INTERRUPTED = """
+gc.collect()
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def check_interrupted(program: str) -> None:
+    """Check that Ctrl-C after a program is an exception of Python, not a crash."""
+    whole = f"import faulthandler, gc, signal\nfaulthandler.enable()\n{program}{INTERRUPTED}"
+    done = subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr

@@ -1,6 +1,5 @@
 """OpenVINO: where it runs, how it is set up, in which layout it returns maps, and what its own graph computes."""
 
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -19,7 +18,7 @@ from mnfpn_cli.settings.files import preset_names
 from mnfpn_cli.settings.input import DType, Size
 from tests.export.networks import SMALL, shortened
 from tests.needs import needs
-from tests.runtimes.jobs import CPU, job
+from tests.runtimes.jobs import CPU, check_interrupted, job
 
 needs_openvino = needs("openvino")
 
@@ -230,21 +229,13 @@ def test_what_openvino_cannot_convert_is_an_error_in_words() -> None:
 
 
 AFTER_TWO = """
-import faulthandler, gc, signal
 from mnfpn_cli.runtimes.runtime import load_runtime
 from tests.runtimes.jobs import job
 
-faulthandler.enable()
 first, second = (load_runtime("openvino").prepare(job()) for _ in range(2))
 del first
 gc.collect()
 del second
-gc.collect()
-signal.signal(signal.SIGINT, signal.default_int_handler)
-try:
-    signal.raise_signal(signal.SIGINT)
-except KeyboardInterrupt:
-    print("interrupted")
 """
 
 
@@ -252,5 +243,4 @@ except KeyboardInterrupt:
 @pytest.mark.slow
 def test_ctrl_c_after_two_networks_is_no_crash() -> None:
     """Whichever of them goes first."""
-    done = subprocess.run([sys.executable, "-c", AFTER_TWO], capture_output=True, text=True, check=False, timeout=120)
-    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
+    check_interrupted(AFTER_TWO)

@@ -20,7 +20,7 @@ from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.export.networks import SMALL, shortened
 from tests.needs import needs
-from tests.runtimes.jobs import CPU, expected, job
+from tests.runtimes.jobs import CPU, check_interrupted, expected, job
 
 needs_nncf = needs("openvino", "nncf")
 SHAPE = (2, 3, 32, 48)
@@ -206,18 +206,10 @@ def test_a_process_of_its_own_sends_nothing_and_needs_no_instructions_for_int8(l
     assert (done.returncode, done.stdout, done.stderr) == (0, "1.0\n", "")
 
 
-INTERRUPTED = """
-import faulthandler, gc, signal
+CALIBRATED = """
 from tests.runtimes.test_openvino_int8 import openvino, quantised
 
-faulthandler.enable()
 openvino.prepare(quantised())
-gc.collect()
-signal.signal(signal.SIGINT, signal.default_int_handler)
-try:
-    signal.raise_signal(signal.SIGINT)
-except KeyboardInterrupt:
-    print("interrupted")
 """
 
 
@@ -225,5 +217,4 @@ except KeyboardInterrupt:
 @pytest.mark.slow
 def test_ctrl_c_after_a_calibration_is_no_crash() -> None:
     """Nncf makes cores of its own, each with a stack for signals."""
-    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False, timeout=120)
-    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
+    check_interrupted(CALIBRATED)

@@ -87,5 +87,5 @@ def _notes(runs: Sequence[RunRecord], name: Callable[[RunRecord], str]) -> list[
         if run.graph and run.graph.fallbacks:
             names = [f"{one.name} ({one.dtype})" for one in run.graph.fallbacks]
             more = f" and {len(names) - FALLBACKS_NAMED} more" if len(names) > FALLBACKS_NAMED else ""
-            lines.append(f"Not in {run.dtype}, {name(run)}: {', '.join(names[:FALLBACKS_NAMED])}{more}.")
+            lines.append(f"Fell back ({name(run)}): {', '.join(names[:FALLBACKS_NAMED])}{more}.")
     return lines

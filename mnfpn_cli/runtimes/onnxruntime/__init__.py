@@ -13,10 +13,9 @@ from torch import Tensor
 from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.export.formats import import_onnxruntime
-from mnfpn_cli.measure.memory import ran_out_of_memory
+from mnfpn_cli.measure.libraries import failure_in_words
 from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Prepared
 from mnfpn_cli.settings.input import DType
-from mnfpn_cli.text import first_line
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -79,17 +78,11 @@ def prepare(job: Job) -> Prepared:
         MnfpnError: where the network cannot be converted, or ONNX Runtime cannot run it.
     """
     inputs = tuple(tensor.to(job.device).contiguous() for tensor in job.inputs)
-    try:
+    with failure_in_words("ONNX Runtime cannot run the network"):
         model, layers = _onnx(job)
         content = model.SerializeToString()
         run = _bound(_session(content, job.device), inputs)
         run()
-    except MnfpnError:
-        raise
-    except Exception as error:  # its errors have no common class
-        if ran_out_of_memory(error):
-            raise
-        raise MnfpnError(f"ONNX Runtime cannot run the network: {first_line(error)}") from error
 
     def graph() -> ExecutedGraph:
         return _executed(content, job.device, layers)

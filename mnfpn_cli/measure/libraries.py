@@ -1,12 +1,35 @@
-"""Silence what libraries write to the terminal uncalled for, while they are imported and called."""
+"""What libraries do uncalled for: errors without a class of their own, and words on the terminal."""
 
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
+
+from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.measure.memory import ran_out_of_memory
+from mnfpn_cli.text import first_line
+
+
+@contextmanager
+def failure_in_words(what: str, reason: Callable[[Exception], str] = first_line) -> Iterator[None]:
+    """Turn the exceptions of a library, which have no common class, into one error: what failed, and the reason.
+
+    Errors of our own, of files and of memory stay as they are: each has words of its own elsewhere.
+
+    Raises:
+        MnfpnError: where the library fails.
+    """
+    try:
+        yield
+    except (MnfpnError, OSError):
+        raise
+    except Exception as error:
+        if ran_out_of_memory(error):
+            raise
+        raise MnfpnError(f"{what}: {reason(error)}") from error
 
 
 @contextmanager
