@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mnfpn_cli.documents.sweep import MeasuredDocument, PlannedDocument
     from mnfpn_cli.space.axes import Space
     from mnfpn_cli.store.filters import RunFilter
-    from mnfpn_cli.store.rows import StoredRun
+    from mnfpn_cli.store.rows import BaselineTiming, StoredRun
     from mnfpn_cli.sweep.run import SweepOutcome
     from mnfpn_cli.sweep.state import State
     from mnfpn_cli.text import ReportProgress
@@ -45,7 +45,7 @@ Quantity = str | float
 """A quantity with a unit, as ``"5G"``, ``"64MiB"`` or ``"30ms"``; or a number of MACs, parameters, bytes or seconds."""
 
 SPACE_RULE = "must be a dictionary of choices, or the name of a JSON file"
-MEASURES = ("all", "frontier", "none")
+MEASURES = ("all", "none")
 
 
 def sweep(
@@ -83,7 +83,7 @@ def sweep(
             the name of a JSON file. Keys are those of settings, and size, batch, runtime, device, dtype, threads and
             train; a range is ``{"from": 0.5, "to": 1.0, "step": 0.25}``.
         store: an SQLite file or PostgreSQL URL for the results; without one, the space is only planned.
-        measure: ``"all"``, ``"frontier"``, ``"none"``, or the number of runs along the frontier of MACs and capacity.
+        measure: ``"all"``, ``"none"``, or a number of runs, from the fewest MACs to the most.
         resume: whether to measure the runs that earlier sweeps of the store left, instead of a space.
         dry_run: whether only to plan, and to estimate the time.
         again: whether to measure runs that the store has results of, too.
@@ -186,8 +186,9 @@ def recommend(
     device: str | None = None,
     runtimes: str | Sequence[str] | None = None,
     batch: int | None = None,
+    metric: str | None = None,
 ) -> RecommendDocument:
-    """Recommend measured runs within a budget: those with the most capacity first, and what more would cost.
+    """Recommend measured runs within a budget: those with the highest score first, and what more would cost.
 
     Args:
         store: an SQLite file or PostgreSQL URL.
@@ -199,6 +200,8 @@ def recommend(
         device: only runs of this device.
         runtimes: only runs of these runtimes.
         batch: only runs with this many images in a batch.
+        metric: the metric that the store has scores of, as ``"map"``, or ``"macs"``; without it, the one that most runs
+            have, and MACs where none has.
 
     Returns:
         The document; ``picks`` is empty where no run is within the budget.
@@ -223,11 +226,12 @@ def recommend(
     on = None if device is None else words("device", device)[0]
     from mnfpn_cli.store.filters import run_filters
 
-    return recommended(file_name("store", store), limits, texts, run_filters(on, named, images))
+    by = None if metric is None else words("metric", metric)[0]
+    return recommended(file_name("store", store), limits, texts, run_filters(on, named, images), by)
 
 
 def recommended(
-    store: str, budget: Budget, given: Mapping[str, str], filters: Sequence[RunFilter]
+    store: str, budget: Budget, given: Mapping[str, str], filters: Sequence[RunFilter], metric: str | None = None
 ) -> RecommendDocument:
     """Recommend runs of a store.
 
@@ -236,40 +240,43 @@ def recommended(
         budget: the limits.
         given: the limits as they were given, by parameter.
         filters: select the runs to choose from.
+        metric: what they are chosen by; None for the metric that most runs have.
 
     Raises:
-        UsageError: where a filter selects no run.
-        MnfpnError: where the store cannot be read, or has no measured run.
-    """
-    from mnfpn_cli.report.terminal.recommend import OBJECTIVE
-    from mnfpn_cli.space.frontier import largest_product
-    from mnfpn_cli.store.filters import choose_runs
-    from mnfpn_cli.sweep.command_lines import next_commands
-    from mnfpn_cli.sweep.recommend import recommend as choose
-    from mnfpn_cli.sweep.recommend import recommend_document
-
-    runs, drift = _measured(store)
-    found = choose(choose_runs(runs, filters, "measured runs"), budget, largest_product(runs))
-    return recommend_document(found, OBJECTIVE, given, drift, next_commands)
-
-
-def _measured(store: str) -> tuple[list[StoredRun], list[str]]:
-    """Read the measured runs of a store, and the lines about the drift of its machines.
-
-    Raises:
+        UsageError: where a filter selects no run, or no run has a score of the metric.
         MnfpnError: where the store cannot be read, or has no measured run.
     """
     from mnfpn_cli.report.terminal.sweep import moved_lines
+    from mnfpn_cli.store.filters import choose_runs
+    from mnfpn_cli.sweep.command_lines import next_commands
+    from mnfpn_cli.sweep.drift import moved_baselines
+    from mnfpn_cli.sweep.frontier import candidates
+    from mnfpn_cli.sweep.objective import choose_objective
+    from mnfpn_cli.sweep.recommend import recommend as choose
+    from mnfpn_cli.sweep.recommend import recommend_document
+
+    runs, baselines = _measured(store)
+    chosen = choose_runs(runs, filters, "measured runs")
+    objective = choose_objective(chosen, metric)
+    found = choose(candidates(chosen, baselines, objective), budget)
+    return recommend_document(found, objective, budget, given, moved_lines(moved_baselines(baselines)), next_commands)
+
+
+def _measured(store: str) -> tuple[list[StoredRun], list[BaselineTiming]]:
+    """Read the measured runs of a store, and the times of its baseline runs.
+
+    Raises:
+        MnfpnError: where the store cannot be read, or has no measured run.
+    """
     from mnfpn_cli.store.read import read_runs
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.store.sweeps import read_baselines
-    from mnfpn_cli.sweep.drift import moved_baselines
 
     with open_store(store) as opened:
         runs = read_runs(opened, status="done")
         if not runs:
             raise MnfpnError(Problem("`store`", f"no run in {opened.name} is measured yet"))
-        return runs, moved_lines(moved_baselines(read_baselines(opened)))
+        return runs, read_baselines(opened)
 
 
 def outcome_document(outcome: SweepOutcome, notes: Sequence[str] = ()) -> MeasuredDocument:
@@ -313,7 +320,7 @@ def _measure(value: str | int) -> str:
         if value in MEASURES:
             return value
         near = did_you_mean(value, MEASURES)
-        raise UsageError(Problem("`measure`", "must be all, frontier, none or a number of runs", f"'{value}'", near))
+        raise UsageError(Problem("`measure`", "must be all, none or a number of runs", f"'{value}'", near))
     return str(whole_number("measure", value, 1))
 
 

@@ -9,7 +9,7 @@ from mnfpn_cli.cli.completion import offering, runtime_words
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.options import OutputOptions, device_option, whole
 from mnfpn_cli.cli.space_options import BudgetOptions
-from mnfpn_cli.cli.store_options import StoreOption
+from mnfpn_cli.cli.store_options import MetricOption, StoreOption
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.text import as_option
 
@@ -28,13 +28,14 @@ def recommend(
             autocompletion=offering(runtime_words),
         ),
     ] = None,
+    metric: MetricOption = None,
     batch: Annotated[
         int | None, Option(help="Include only runs with N images in a batch.", metavar="N", parser=whole("--batch", 1))
     ] = None,
 ) -> None:
     """Recommend measured runs within a budget.
 
-    The runs with the most capacity come first. The result also shows what more capacity would cost.
+    The runs with the highest score come first. The result also shows what a higher score would cost.
 
     Examples:
         mnfpn recommend --store runs.db --max-latency 30ms
@@ -46,7 +47,7 @@ def recommend(
     from mnfpn_cli.store.filters import run_filters
 
     given, limits = _as_typed(budget), budget.budget()
-    document = recommended(store, limits, given, run_filters(device, runtime, batch))
+    document = recommended(store, limits, given, run_filters(device, runtime, batch), metric)
     emit(recommend_report(document), document, output)
     if not any(one.picks for one in document.recommendations):
         words = ", ".join(f"{as_option(name)} {value}" for name, value in given.items())

@@ -36,11 +36,11 @@ def sweep_flag(name: str, help: str, panel: str = OPTIONS) -> Any:
     return Option(name, help=help, rich_help_panel=panel)
 
 
-WORDS = ("all", "frontier", "none")
+WORDS = ("all", "none")
 
 
 def parse_measure(text: str) -> str:
-    """Return which runs to measure: all, frontier, none or a number.
+    """Return which runs to measure: all, none or a number.
 
     Raises:
         UsageError: if it is none of them.
@@ -50,7 +50,7 @@ def parse_measure(text: str) -> str:
             return str(whole("--measure", 1)(text))
         except UsageError:
             near = did_you_mean(text, WORDS)
-            rule = "must be all, frontier, none or a number of runs"
+            rule = "must be all, none or a number of runs"
             raise UsageError(Problem("--measure", rule, f"'{text}'", near)) from None
     return text
 
@@ -62,7 +62,7 @@ class SweepOptions:
     measure: Annotated[
         str,
         sweep_option(
-            "Measure all, frontier, none, or N runs along the frontier of MACs and capacity (default: all).",
+            "Measure all, none, or N runs from the fewest MACs to the most (default: all).",
             "RUNS",
             OPTIONS,
             parser=parse_measure,

@@ -15,6 +15,7 @@ from mnfpn_cli.documents.base import (
     Pixels,
     Positive,
     Record,
+    ScoreValue,
     Seconds,
     Word,
 )
@@ -93,17 +94,17 @@ class WeightsRecord(Record):
     )
 
 
-class CapacityRecord(Record):
-    """The capacity of a network: the size of the maps that it hands on. It is not an accuracy."""
+class ScoreRecord(Record):
+    """How good a network is by a metric, of which more is better."""
 
-    backbone_channels: Count = Field(
-        description="Sum of the channels of the maps that the pyramid or the head is built on."
+    metric: str = Field(description="Name of the metric, as map; macs for the MACs of one image.")
+    value: ScoreValue = Field(description="The score, in the unit of its metric.")
+    error: ScoreValue | None = Field(description="Standard error of an estimate, in the unit; null where it is none.")
+    kind: Literal["measured", "published", "estimated", "planned"] = Field(
+        description="Whether the score was measured by the user, published, estimated, or follows from the plan."
     )
-    channels: Count = Field(
-        description="Channels of a level; without a pyramid, channels of the map that the head takes."
-    )
-    levels: Count = Field(description="Levels of the pyramid; 1 without one.")
-    cells: Cells = Field(description="Cells of the finest of these maps, height times width.")
+    source: Message = Field(description="Where the score came from.")
+    date: str | None = Field(description="When it was stored: UTC, in ISO 8601; null where it was not.")
 
 
 class PlannedCost(Record):
@@ -114,7 +115,7 @@ class PlannedCost(Record):
     planned_memory_bytes: Bytes = Field(
         description="Weights, and the peak of activations in an inference pass of the whole batch, in bytes."
     )
-    capacity: CapacityRecord = Field(description="Capacity of the network.")
+    levels: Count = Field(description="Levels of the pyramid; 1 without one.")
 
 
 class PlannedRun(Record):

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from mnfpn_cli.documents.base import Count, Document, Message, Ratio, Record, Seconds
 from mnfpn_cli.documents.bench import RunProfile, RunRecord
-from mnfpn_cli.documents.records import EnvironmentRecord, LatencyRecord, PlannedRun, WarningRecord
+from mnfpn_cli.documents.records import EnvironmentRecord, LatencyRecord, PlannedRun, ScoreRecord, WarningRecord
 from mnfpn_cli.documents.sweep import SweepRecord
 
 
@@ -17,7 +17,18 @@ class KeyRecord(Record):
     status: Literal["pending", "done", "failed"] = Field(description="Whether the run is pending, done or failed.")
 
 
-class StoredRunRecord(PlannedRun, KeyRecord):
+class CorrectedRecord(Record):
+    """How far the machine had drifted when a run was measured, and its time without that."""
+
+    drift: Ratio | None = Field(
+        description="Time of the baseline run then over its first time; null where the baseline run did not drift."
+    )
+    corrected_s: Seconds | None = Field(
+        description="Median time of a pass over the drift, in seconds; null where the baseline run did not drift."
+    )
+
+
+class StoredRunRecord(CorrectedRecord, PlannedRun, KeyRecord):
     """A run of a store. A key is null where it was not measured."""
 
     identity: dict[str, str] = Field(
@@ -31,11 +42,8 @@ class StoredRunRecord(PlannedRun, KeyRecord):
     )
     worker: str | None = Field(description="Name of the worker that measured the run: a machine, or a GPU of one.")
     latency_s: LatencyRecord | None = Field(description="Time of a pass, in seconds.")
-    drift: Ratio | None = Field(
-        description="Time of the baseline run then over its first time; null where the baseline run did not drift."
-    )
-    corrected_s: Seconds | None = Field(
-        description="Median time of a pass over the drift, in seconds; null where the baseline run did not drift."
+    scores: dict[str, ScoreRecord] = Field(
+        description="Scores that its network has at its size in its dtype, by metric."
     )
     sweep: Count | None = Field(description="Number of the sweep that measured the run.")
     started: str | None = Field(description="When its measurement began: UTC, in ISO 8601.")
@@ -44,6 +52,11 @@ class StoredRunRecord(PlannedRun, KeyRecord):
         description="Why the run failed, or why its layers were not timed; null where neither is so."
     )
     command: str = Field(description="Command that measures the run again.")
+
+    @property
+    def seconds(self) -> float | None:
+        """The time that runs are compared by: the median over the drift; None where it was not measured."""
+        return self.corrected_s or (self.latency_s.median if self.latency_s else None)
 
 
 class ResultRecord(Record):

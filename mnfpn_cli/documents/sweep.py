@@ -51,7 +51,7 @@ class PlanRecord(Record):
 
     command: str = Field(description="Command that began the sweep.")
     measuring: MeasuringRecord = Field(description="How the runs of the sweep are measured.")
-    measure: str = Field(description="Which runs were chosen: all, frontier, none, or a number of runs.")
+    measure: str = Field(description="Which runs were chosen: all, none, or a number of runs.")
     space: SpaceCounts = Field(description="Numbers of runs in its space.")
     invalid: tuple[InvalidRuns, ...] = Field(
         description="Combinations that are not a valid network, most common reason first."
@@ -106,14 +106,13 @@ class ExpectedRecord(Record):
         return (self.runs + self.baselines) * self.each_s
 
 
-class PlannedFrontierRun(PlannedRun):
-    """A run of the planned frontier."""
+class PlannedSpaceRun(PlannedRun):
+    """A run of a planned space."""
 
     identity: dict[str, str] = Field(
         description="Settings, size, batch and dtype in which the networks of the space differ, by parameter; where "
         "none differs, settings that are not the defaults."
     )
-    capacity_share: Share = Field(description="Capacity of the run, as a share of the largest of the frontier.")
 
 
 class FailedRun(Record):
@@ -150,15 +149,15 @@ class PlannedDocument(Document):
         description="Combinations that are not a valid network, most common reason first."
     )
     over_budget: dict[str, Count] = Field(description="Runs beyond the budget, by the parameter that they exceed.")
-    measure: str = Field(description="Which runs are chosen: all, frontier, none, or a number of runs.")
+    measure: str = Field(description="Which runs are chosen: all, none, or a number of runs.")
     chosen: Count = Field(description="Runs that are chosen.")
     all_runtimes: bool = Field(description="Whether all runtimes were asked for; a missing one is then no failure.")
     expected_s: Seconds | None = Field(
         description="Least time to measure the chosen runs, in seconds; null where none is chosen."
     )
     expected: ExpectedRecord | None = Field(description="Numbers behind expected_s; null where no run is chosen.")
-    frontier: tuple[PlannedFrontierRun, ...] = Field(
-        description="Runs with the most capacity for their MACs, fewest MACs first."
+    sample: tuple[PlannedSpaceRun, ...] = Field(
+        description="Networks of the space, evenly spread from the fewest MACs to the most: at most 20."
     )
 
 

@@ -13,7 +13,7 @@ from mnfpn_cli.documents.bench import BenchDocument, NotRunRecord, RunRecord
 from mnfpn_cli.documents.compare import CompareDocument
 from mnfpn_cli.documents.detect import DetectDocument, DetectedBox
 from mnfpn_cli.documents.export import ExportDocument
-from mnfpn_cli.documents.records import CapacityRecord, PlannedCost
+from mnfpn_cli.documents.records import PlannedCost
 from mnfpn_cli.documents.report import RecommendDocument, ReportDocument, ReportedRun
 from mnfpn_cli.documents.runs import (
     ResultRecord,
@@ -26,7 +26,7 @@ from mnfpn_cli.documents.runtimes import AbilityRecord, RuntimeRecord, RuntimesD
 from mnfpn_cli.documents.settings import PresetsDocument
 from mnfpn_cli.documents.shapes import LevelMap, ObservedMaps, PlannedMaps, ShapesDocument
 from mnfpn_cli.documents.summary import SummaryDocument
-from mnfpn_cli.documents.sweep import MeasuredDocument, PlannedDocument, PlannedFrontierRun
+from mnfpn_cli.documents.sweep import MeasuredDocument, PlannedDocument, PlannedSpaceRun
 from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.report.terminal.bench import all_runs, postprocess_of
 from mnfpn_cli.settings.network import NetworkSettings
@@ -100,15 +100,13 @@ def stored_rows(runs: Sequence[StoredRunRecord]) -> tuple[list[str], list[FlatRo
 def _stored_columns() -> list[str]:
     """Return the names of the columns that every store's runs have: all but those of settings."""
     latency = [f"latency_s.{name}" for name in (*FIGURES, "samples")]
-    cost = [f"cost.{name}" for name in PlannedCost.model_fields if name != "capacity"]
-    capacity = [f"cost.capacity.{name}" for name in CapacityRecord.model_fields]
+    cost = [f"cost.{name}" for name in PlannedCost.model_fields]
     return [
         *("key", "status"),
         *("size", "batch", "runtime", "device", "dtype", "threads", "train", "machine", "worker"),
         *latency,
         *("drift", "corrected_s"),
         *cost,
-        *capacity,
         "sweep",
         *TIMES,
         *("reason", "command"),
@@ -133,8 +131,8 @@ def rows_of(document: Document) -> tuple[list[str], list[FlatRow]]:
             fields = [name for name in ResultRecord.model_fields if name not in large]
             return _in_order((flat(one, large) for one in document.results), fields)
         case PlannedDocument():
-            fields = [name for name in PlannedFrontierRun.model_fields if name != "identity"]
-            return _in_order((flat(one, ("identity",)) for one in document.frontier), fields)
+            fields = [name for name in PlannedSpaceRun.model_fields if name != "identity"]
+            return _in_order((flat(one, ("identity",)) for one in document.sample), fields)
         case DetectDocument():
             fields = ["file", *DetectedBox.model_fields]
             return _in_order(({"file": one.file, **flat(box)} for one in document.images for box in one.boxes), fields)

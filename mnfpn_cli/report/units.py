@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnfpn_cli.documents.records import TensorInput
+    from mnfpn_cli.documents.records import ScoreRecord, TensorInput
     from mnfpn_cli.settings.input import Size
-
-CAPACITY = (
-    "Capacity is in per cent of the largest here: the geometric mean of four shares, of the channels of the "
-    "backbone's tapped maps, the channels of the levels, the number of levels, and the cells of the finest level. "
-    "It does not measure accuracy: depth, kernels and training are not in it."
-)
-"""The definition of the quantity that reports and recommendations compare runs by."""
 
 MUCH_LONGER = 8
 """The factor between the ends of a range from which each has its own unit, so that the shorter keeps its digits."""
@@ -69,6 +62,13 @@ def times(ratio: float) -> str:
 def tiny(number: float) -> str:
     """Format a number whose order of magnitude matters: ``1.9e-05``, ``0``."""
     return f"{number:.1e}" if number else "0"
+
+
+def score(record: ScoreRecord) -> str:
+    """Format a score: MACs with a prefix, any other number with four digits, and the error of an estimate."""
+    if record.kind == "planned":
+        return scaled(record.value)
+    return f"{record.value:.4g}{f' ± {record.error:.2g}' if record.error else ''}"
 
 
 def share(number: float) -> str:

@@ -5,58 +5,58 @@ from collections.abc import Sequence
 
 from mnfpn_cli.documents.records import StatusCounts
 from mnfpn_cli.documents.report import FrontierRecord, PageDocument, ReportDocument, ReportedRun
-from mnfpn_cli.space.frontier import largest_product, measured_frontier
-from mnfpn_cli.space.planned import capacity_share
 from mnfpn_cli.space.runs import differing_values, name_of
 from mnfpn_cli.store.rows import BaselineTiming, StoredRun, Sweep
 from mnfpn_cli.sweep.drift import moved_baselines
+from mnfpn_cli.sweep.frontier import candidates, frontiers
+from mnfpn_cli.sweep.objective import Objective
 from mnfpn_cli.sweep.run_records import Command, run_records
 
 
 def report_document(
-    runs: Sequence[StoredRun], baselines: Sequence[BaselineTiming], command: Command, output: str | None = None
+    runs: Sequence[StoredRun],
+    baselines: Sequence[BaselineTiming],
+    objective: Objective,
+    command: Command,
+    output: str | None = None,
 ) -> ReportDocument:
     """Make the document of a report of some runs, in the order given.
 
     Args:
         runs: the runs.
         baselines: the store's baseline runs; those of sweeps that measured none of ``runs`` are ignored.
+        objective: what the frontiers are of, besides latency.
         command: returns the command line that measures a run.
         output: the file that is written in place of the tables.
     """
     own = {one.result.sweep for one in runs if one.result}
     baselines = [one for one in baselines if one.sweep in own]
-    frontiers = measured_frontier(runs)
-    reported = _reported_runs(runs, baselines, command, {run.key for best in frontiers.values() for run in best})
+    found = frontiers(candidates(runs, baselines, objective))
+    on_frontier = {one.run.key for best in found.values() for one in best}
+    reported = tuple(
+        ReportedRun(
+            **dict(record),
+            name=name_of(record.identity),
+            score=objective.scores.get(record.key),
+            on_frontier=record.key in on_frontier,
+        )
+        for record in run_records(runs, baselines, command)
+    )
     by_key = {one.key: one for one in reported}
     return ReportDocument(
         settings=None,
         model=None,
+        metric=objective.metric,
+        objective=objective.words,
+        warnings=tuple(objective.warnings),
         counts=StatusCounts(**Counter[str](one.status for one in runs)),
         frontier=tuple(
-            FrontierRecord(**group._asdict(), runs=tuple(by_key[run.key] for run in best))
-            for group, best in frontiers.items()
+            FrontierRecord(**group._asdict(), runs=tuple(by_key[one.run.key] for one in best))
+            for group, best in found.items()
         ),
         runs=reported,
         baseline_moved=tuple(moved_baselines(baselines)),
         output=output,
-    )
-
-
-def _reported_runs(
-    runs: Sequence[StoredRun], baselines: Sequence[BaselineTiming], command: Command, on_frontier: set[str]
-) -> tuple[ReportedRun, ...]:
-    """Return the records of runs; ``on_frontier``: the keys of those on a frontier."""
-    records = run_records(runs, baselines, command)
-    most = largest_product([run for run in runs if run.measured] or runs)
-    return tuple(
-        ReportedRun(
-            **dict(record),
-            name=name_of(record.identity),
-            capacity_share=capacity_share(run.figures.capacity, most),
-            on_frontier=run.key in on_frontier,
-        )
-        for run, record in zip(runs, records, strict=True)
     )
 
 

@@ -129,7 +129,7 @@ def plan_sweep(
     Args:
         space: every run that could be measured.
         budget: the limits of a run.
-        measure: which of those within the budget: all, none, those on the frontier, or a number of them along it.
+        measure: which of those within the budget: all, none, or a number of them.
         command: what starts the sweep, for its record.
         ray: the address of a cluster, which plans a large space; None for none.
         progress: is called with what is being done.

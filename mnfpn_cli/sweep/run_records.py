@@ -19,6 +19,7 @@ from mnfpn_cli.space.runs import Run, identities
 from mnfpn_cli.store.change import Removed
 from mnfpn_cli.store.rows import BaselineTiming, StoredResult, StoredRun, Sweep
 from mnfpn_cli.sweep.drift import drifts_of
+from mnfpn_cli.sweep.objective import score_records
 
 
 def newest_first(runs: Iterable[StoredRun]) -> list[StoredRun]:
@@ -75,6 +76,7 @@ def run_record(run: StoredRun, drift: float | None, identity: Mapping[str, str],
         latency_s=latency_record(latency) if latency else None,
         drift=drift,
         corrected_s=latency.median / drift if latency and drift else None,
+        scores=score_records(run),
         sweep=result.sweep if result else None,
         started=result.started if result else None,
         finished=result.finished if result else None,

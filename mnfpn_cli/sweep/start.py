@@ -16,13 +16,13 @@ from mnfpn_cli.documents.sweep import (
     InvalidRuns,
     MeasuringRecord,
     PlannedDocument,
-    PlannedFrontierRun,
+    PlannedSpaceRun,
     PlanRecord,
     SpaceCounts,
 )
 from mnfpn_cli.settings.measuring import Sampling, runtime_names
-from mnfpn_cli.space.frontier import planned_frontier, shuffled
-from mnfpn_cli.space.planned import Planned, PlannedSpace, capacity_share, planned_run
+from mnfpn_cli.space.frontier import by_macs, shuffled, spread
+from mnfpn_cli.space.planned import Planned, PlannedSpace, planned_run
 from mnfpn_cli.space.runs import Execution, Run, identifying_columns, run_key
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import StoredResult, Sweep
@@ -118,32 +118,33 @@ def space_document(chosen: Chosen, expected: ExpectedRecord | None) -> PlannedDo
         all_runtimes=all_runtimes(space),
         expected_s=expected.seconds if expected else None,
         expected=expected,
-        frontier=_frontier_runs(space.runs),
+        sample=_sample(space.runs),
     )
 
 
 MOST_COMPARED = 2000
-"""The most runs of a space that are compared with its frontier to find the settings that differ."""
+"""The most runs of a space that are compared to find the settings that differ."""
+
+SAMPLED = 20
+"""The networks of a space that its plan lists."""
 
 
-def _frontier_runs(runs: Sequence[Planned]) -> tuple[PlannedFrontierRun, ...]:
-    """Return the records of the planned frontier of a space, each named by what differs in the space."""
-    frontier = planned_frontier(runs)
-    sample = Random(0).sample(runs, min(len(runs), MOST_COMPARED))
-    columns = identifying_columns([_bare(one.run) for one in (*frontier, *sample)])
-    most = max((one.figures.capacity.product for one in frontier), default=0)
+def _sample(runs: Sequence[Planned]) -> tuple[PlannedSpaceRun, ...]:
+    """Return the records of networks from the fewest MACs to the most, each named by what differs in the space."""
+    networks = {(one.run.network, one.run.execution.batch, one.run.execution.dtype): one for one in runs}
+    listed = spread(by_macs(networks.values()), SAMPLED)
+    compared = Random(0).sample(runs, min(len(runs), MOST_COMPARED))
+    columns = identifying_columns([_bare(one.run) for one in (*listed, *compared)])
     return tuple(
-        PlannedFrontierRun(
-            **dict(planned_run(one)),
-            identity={key: words[index] for key, words in columns.items()},
-            capacity_share=capacity_share(one.figures.capacity, most),
+        PlannedSpaceRun(
+            **dict(planned_run(one)), identity={key: words[index] for key, words in columns.items()}
         )
-        for index, one in enumerate(frontier)
+        for index, one in enumerate(listed)
     )
 
 
 def _bare(run: Run) -> Run:
-    """Return the run without runtime, device and threads, on which cost and capacity do not depend."""
+    """Return the run without runtime, device and threads, on which its cost does not depend."""
     return Run(run.settings, run.size, Execution(batch=run.execution.batch, dtype=run.execution.dtype))
 
 

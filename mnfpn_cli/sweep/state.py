@@ -45,7 +45,7 @@ class State:
         not_run: runs that no worker can run.
         others: runs that another process measures.
         left_s: an estimate of the time left in seconds; None before the first run has finished.
-        best: the run with the largest capacity within the latency limit; without a limit, the fastest.
+        best: the run with the most MACs within the latency limit; without a limit, the fastest.
         drift: that of the last baseline run.
         notes: warnings.
     """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.report.figures.style import (
     INK,
+    axis,
     cloud,
     colours,
     figure,
@@ -21,33 +22,56 @@ from mnfpn_cli.report.figures.style import (
     symbols,
 )
 from mnfpn_cli.settings.measuring import PASSES
+from mnfpn_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from plotly.graph_objects import Figure, Scatter
 
-    from mnfpn_cli.documents.records import ComparableRecord, PlannedCost
-    from mnfpn_cli.documents.report import ReportDocument
+    from mnfpn_cli.documents.records import ComparableRecord
+    from mnfpn_cli.documents.report import ReportDocument, ReportedRun
     from mnfpn_cli.report.figures.style import PlottedRun
 
 
 @dataclass(frozen=True, slots=True)
-class CostAxis:
-    """A cost that latency is plotted against; ``value``: the cost of a run, in the unit of the title."""
+class PlotAxis:
+    """A quantity that latency is plotted against.
+
+    Attributes:
+        key: its name in the data of the page.
+        word: its name in a word.
+        title: the title of the axis, with the unit.
+        value: its value for a run; None where the run has none.
+        is_logarithmic: whether equal ratios are equal distances.
+    """
 
     key: str
+    word: str
     title: str
-    value: Callable[[PlannedCost], float]
+    value: Callable[[ReportedRun], float | None]
+    is_logarithmic: bool = True
 
 
-MACS = CostAxis("macs", "MACs of one image", lambda cost: cost.macs)
+MACS = PlotAxis("macs", "MACs", "MACs of one image", lambda run: run.cost.macs)
 COSTS = (
     MACS,
-    CostAxis("parameters", "Parameters", lambda cost: cost.parameters),
-    CostAxis("memory_bytes", "Weights and activations (MiB)", lambda cost: cost.planned_memory_bytes / 2**20),
+    PlotAxis("parameters", "Parameters", "Parameters", lambda run: run.cost.parameters),
+    PlotAxis(
+        "memory_bytes",
+        "Memory",
+        "Weights and activations (MiB)",
+        lambda run: run.cost.planned_memory_bytes / 2**20,
+    ),
 )
-"""The costs that a page can switch to; the first is that of the plot."""
+
+
+def plot_axes(report: ReportDocument) -> tuple[PlotAxis, ...]:
+    """Return what latency can be plotted against: first the metric of the frontier, then the costs."""
+    if report.metric == "macs":
+        return COSTS
+    name = printable(report.metric)
+    return PlotAxis("score", name, name, lambda run: run.score.value if run.score else None, False), *COSTS
 
 RING = 15
 """The diameter of the ring around a run of the frontier, in pixels."""
@@ -63,7 +87,7 @@ INSTALL = "install Chromium or Chrome (Debian: apt-get install chromium), or nam
 
 
 def frontier_picture(report: ReportDocument, format_: str) -> bytes:
-    """Return the plot against MACs, on white, as ``png`` or ``svg``.
+    """Return the plot against the metric, on white, as ``png`` or ``svg``.
 
     Raises:
         MnfpnError: where no run is measured; plotly, kaleido or a browser is missing; or the browser fails.
@@ -71,7 +95,8 @@ def frontier_picture(report: ReportDocument, format_: str) -> bytes:
     if not report.frontier:
         raise MnfpnError(Problem("`output`", "there is nothing to plot: no run of the store is measured"))
     plot = frontier_figure(report)
-    plot.update_layout(paper_bgcolor="white", plot_bgcolor="white", title={"text": "Latency against MACs", "x": 0.02})
+    title = f"Latency against {plot_text(plot_axes(report)[0].title)}"
+    plot.update_layout(paper_bgcolor="white", plot_bgcolor="white", title={"text": title, "x": 0.02})
     plot.update_layout(margin={"l": 72, "r": 24, "t": 88, "b": 64})
     try:
         import kaleido
@@ -105,15 +130,18 @@ def _browser() -> str:
 
 
 def frontier_figure(report: ReportDocument) -> Figure:
-    """Plot latency against MACs, both logarithmic. ``customdata`` are positions in `ReportDocument.runs`.
+    """Plot latency against the metric. ``customdata`` are positions in `ReportDocument.runs`.
 
     Raises:
         MnfpnError: where plotly is not installed.
     """
-    measured = plotted_runs(report)
+    along, *_ = plot_axes(report)
+    measured = [one for one in plotted_runs(report) if along.value(one.run) is not None]
+    values = _along(along, measured)
+    title = plot_text(along.title)
     plot = figure(
-        [*_clouds(measured), *_frontier_lines(report, measured), *_keys(measured)],
-        xaxis=logarithmic(MACS.title, map(_macs, measured)),
+        [*_clouds(measured, along), *_frontier_lines(report, measured, along), *_keys(measured)],
+        xaxis=logarithmic(title, values) if along.is_logarithmic else axis(title),
         yaxis=logarithmic("Latency of a pass (ms)", [one.milliseconds for one in measured]),
     )
     # Where latency grows with cost, the bottom right corner is empty.
@@ -121,11 +149,11 @@ def frontier_figure(report: ReportDocument) -> Figure:
     return plot.update_layout(legend2={**corner, "itemclick": False, "itemdoubleclick": False})
 
 
-def _macs(one: PlottedRun) -> float:
-    return MACS.value(one.run.cost)
+def _along(along: PlotAxis, runs: Sequence[PlottedRun]) -> list[float]:
+    return [along.value(one.run) or 0.0 for one in runs]
 
 
-def _clouds(measured: Sequence[PlottedRun]) -> list[Scatter]:
+def _clouds(measured: Sequence[PlottedRun], along: PlotAxis) -> list[Scatter]:
     """Return the points with error bars: a trace for each runtime on each machine."""
     size = 9 if len(measured) <= MANY else 6
     traces = list["Scatter"]()
@@ -133,18 +161,20 @@ def _clouds(measured: Sequence[PlottedRun]) -> list[Scatter]:
         for machine, symbol in symbols(measured).items():
             runs = [one for one in measured if (one.run.runtime, one.machine) == (runtime, machine)]
             if runs:
-                traces.append(cloud(runs, list(map(_macs, runs)), colour, symbol=symbol, size=size, opacity=0.85))
+                traces.append(cloud(runs, _along(along, runs), colour, symbol=symbol, size=size, opacity=0.85))
     return traces
 
 
-def _frontier_lines(report: ReportDocument, measured: Sequence[PlottedRun]) -> list[Scatter]:
+def _frontier_lines(
+    report: ReportDocument, measured: Sequence[PlottedRun], along: PlotAxis
+) -> list[Scatter]:
     """Return a line through each frontier, with a ring around each of its runs."""
     by_key = {one.run.key: one for one in measured}
     lines = []
     for index, frontier in enumerate(report.frontier):
         runs = [by_key[run.key] for run in frontier.runs]
         line = graph_objects().Scatter(
-            x=list(map(_macs, runs)),
+            x=_along(along, runs),
             y=[one.milliseconds for one in runs],
             customdata=[one.index for one in runs],
             mode="lines+markers",

@@ -44,8 +44,8 @@ class PlottedRun:
 
     @property
     def milliseconds(self) -> float:
-        """The median in milliseconds."""
-        return 1e3 * self.latency.median
+        """The median in milliseconds, corrected for drift."""
+        return 1e3 * (self.run.seconds or self.latency.median)
 
     @property
     def machine(self) -> str:
@@ -140,7 +140,7 @@ def cloud(runs: Sequence[PlottedRun], xs: Sequence[float], colour: str, **look: 
     ``customdata`` are the positions of the runs in the report.
     """
     medians = [one.milliseconds for one in runs]
-    intervals = [one.latency.ci95 or (one.latency.median, one.latency.median) for one in runs]
+    intervals = [_interval(one) for one in runs]
     runtime = plot_text(runs[0].run.runtime)
     return graph_objects().Scatter(
         x=list(xs),
@@ -149,8 +149,8 @@ def cloud(runs: Sequence[PlottedRun], xs: Sequence[float], colour: str, **look: 
         error_y={
             "type": "data",
             "symmetric": False,
-            "array": [1e3 * high - median for (_, high), median in zip(intervals, medians, strict=True)],
-            "arrayminus": [median - 1e3 * low for (low, _), median in zip(intervals, medians, strict=True)],
+            "array": [high - median for (_, high), median in zip(intervals, medians, strict=True)],
+            "arrayminus": [median - low for (low, _), median in zip(intervals, medians, strict=True)],
             "thickness": 1.2,
             "width": 3,
             "color": colour,
@@ -163,6 +163,13 @@ def cloud(runs: Sequence[PlottedRun], xs: Sequence[float], colour: str, **look: 
         hoverinfo="text",
         meta={"kind": "runs"},
     )
+
+
+def _interval(one: PlottedRun) -> tuple[float, float]:
+    """Return the 95 % interval of a run's median in milliseconds, corrected for drift as the median is."""
+    low, high = one.latency.ci95 or (one.latency.median, one.latency.median)
+    factor = one.milliseconds / one.latency.median
+    return factor * low, factor * high
 
 
 KINDS = ("stem", "stages", "laterals", "top-down", "smooth", "extra", "head", "rest")

@@ -12,22 +12,23 @@ from pydantic.alias_generators import to_camel
 from mnfpn_cli.documents.base import Record
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
-from mnfpn_cli.report.figures.frontier import COSTS, frontier_figure
+from mnfpn_cli.report.figures.frontier import frontier_figure, plot_axes
 from mnfpn_cli.report.figures.sizes import sizes_figure
 from mnfpn_cli.report.figures.style import part_colours, parts_figure, plot_text
 from mnfpn_cli.report.figures.svg import diagram_svg
 from mnfpn_cli.report.layout import network_layout
-from mnfpn_cli.report.units import scaled, seconds, seconds_range, share, size_in_bytes
+from mnfpn_cli.report.units import scaled, score, seconds, seconds_range, share, size_in_bytes
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.measuring import PASSES
-from mnfpn_cli.text import percent
+from mnfpn_cli.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from mnfpn_cli.documents.bench import RunProfile
     from mnfpn_cli.documents.records import LatencyRecord
     from mnfpn_cli.documents.report import PageDocument, ReportDocument, ReportedRun
+    from mnfpn_cli.report.figures.frontier import PlotAxis
     from mnfpn_cli.settings.network import NetworkSettings
 
 MOST_DIAGRAMS = 60
@@ -61,7 +62,7 @@ class RowData(Record):
         status, runtime, device, size, batch, passes, worker, frontier: the fields to filter by.
         title: its name in lists.
         command: the command line that measures it.
-        costs: its costs, by the keys of `COSTS`.
+        along: what its latency can be plotted against, by the keys of `plot_axes`.
         search: the text that the search box searches, in lower case.
         hover: the text at its point in plots; empty where it was not measured.
         cells: the value to sort by and the text, of each column.
@@ -77,10 +78,19 @@ class RowData(Record):
     frontier: bool
     title: str
     command: str
-    costs: dict[str, float]
+    along: dict[str, float | None]
     search: str
     hover: str
     cells: tuple[tuple[PageValue, str], ...]
+
+
+class AxisData(Record):
+    """What latency can be plotted against; ``word``: its name on a button."""
+
+    key: str
+    word: str
+    title: str
+    logarithmic: bool
 
 
 class ProfileData(Record):
@@ -109,7 +119,7 @@ class PageData(Record):
     columns: tuple[ColumnData, ...]
     sort_by: int
     filters: tuple[tuple[str, str], ...]
-    costs: dict[str, str]
+    axes: tuple[AxisData, ...]
     figures: FigureData | None
     profiles: dict[str, ProfileData]
     names: tuple[str, ...]
@@ -201,7 +211,6 @@ COLUMNS = (
         lambda one: one.cost.planned_memory_bytes,
         lambda one: size_in_bytes(one.cost.planned_memory_bytes),
     ),
-    PageColumn("Capacity", "number", lambda one: one.capacity_share, lambda one: percent(one.capacity_share)),
     PageColumn("Frontier", "", lambda one: "yes" if one.on_frontier else None),
     PageColumn("Reason", "text long", lambda one: (one.reason or None) if one.status == "failed" else None),
 )
@@ -218,7 +227,7 @@ def page_data(page: PageDocument, spell: Callable[[str], str]) -> PageData:
     Raises:
         MnfpnError: where plotly is not installed.
     """
-    columns = [column for column in COLUMNS if _is_needed(column, page)]
+    columns, axes = [column for column in _columns(page) if _is_needed(column, page)], plot_axes(page)
     names = dict[str, int]()
     profiles = {
         str(index): _profile(measured.profile, names, spell)
@@ -226,17 +235,34 @@ def page_data(page: PageDocument, spell: Callable[[str], str]) -> PageData:
         if (measured := page.measurements.get(one.key)) and measured.profile
     }
     return PageData(
-        rows=tuple(_row(one, columns, spell) for one in page.runs),
+        rows=tuple(_row(one, columns, axes, spell) for one in page.runs),
         columns=tuple(_column(column) for column in columns),
         sort_by=[column.title for column in columns].index(SORT_BY),
         filters=FILTERS,
-        costs={cost.key: cost.title for cost in COSTS},
+        axes=tuple(
+            AxisData(key=one.key, word=one.word, title=plot_text(one.title), logarithmic=one.is_logarithmic)
+            for one in axes
+        ),
         figures=_figures(page) if page.frontier else None,
         profiles=profiles,
         names=tuple(names),
         part_colours=part_colours(),
         diagrams=diagrams(page),
     )
+
+
+def _columns(page: PageDocument) -> list[PageColumn]:
+    """Return all columns: with that of the metric before the median, where it is not MACs."""
+    if page.metric == "macs":
+        return list(COLUMNS)
+    at = [column.title for column in COLUMNS].index(SORT_BY)
+    metric = PageColumn(
+        printable(page.metric),
+        "number",
+        lambda one: one.score.value if one.score else None,
+        lambda one: score(one.score) if one.score else "",
+    )
+    return [*COLUMNS[:at], metric, *COLUMNS[at:]]
 
 
 def _column(column: PageColumn) -> ColumnData:
@@ -255,7 +281,9 @@ def _figures(report: ReportDocument) -> FigureData:
     return FigureData(frontier=frontier, sizes=sizes, parts=parts)
 
 
-def _row(run: ReportedRun, columns: list[PageColumn], spell: Callable[[str], str]) -> RowData:
+def _row(
+    run: ReportedRun, columns: Sequence[PageColumn], axes: Sequence[PlotAxis], spell: Callable[[str], str]
+) -> RowData:
     values = (column.cell(run) for column in columns)
     cells = tuple((spell(value) if isinstance(value, str) else value, spell(words)) for value, words in values)
     execution = f"batch {run.batch}, {run.runtime} on {run.device}{', training' * run.train}"
@@ -270,7 +298,7 @@ def _row(run: ReportedRun, columns: list[PageColumn], spell: Callable[[str], str
         frontier=run.on_frontier,
         title=f"{run.name}, {run.size}, {execution}",
         command=run.command,
-        costs={cost.key: cost.value(run.cost) for cost in COSTS},
+        along={one.key: one.value(run) for one in axes},
         search=" ".join([*(words for _, words in cells), run.key]).lower(),
         hover="<br>".join(map(plot_text, _hover(run, run.latency_s))) if run.latency_s else "",
         cells=cells,
@@ -288,8 +316,8 @@ def _hover(run: ReportedRun, latency: LatencyRecord) -> list[str]:
         f"{seconds(latency.median)}{interval}",
         *corrected,
         f"{scaled(run.cost.macs)} MACs, {scaled(run.cost.parameters)} parameters",
-        f"{size_in_bytes(run.cost.planned_memory_bytes)}, capacity {percent(run.capacity_share)}"
-        + " · frontier" * run.on_frontier,
+        *([f"{run.score.metric} {score(run.score)}"] if run.score and run.score.kind != "planned" else []),
+        f"{size_in_bytes(run.cost.planned_memory_bytes)}{' · frontier' * run.on_frontier}",
     ]
 
 

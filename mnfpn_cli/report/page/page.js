@@ -123,18 +123,32 @@ function applyFilters() {
 
 // -- plots of runs ---------------------------------------------------------------------------------------------------
 
-const cost = () => document.querySelector("input[name=cost]:checked").value;
+// What latency is plotted against: first the metric of the frontier.
+let along = data.axes[0];
 
-// The traces of a figure with the visible runs alone; `costKey`: the cost along x, where that can be switched.
-function filtered(figure, costKey) {
+function makeAxes() {
+  $("axes").replaceChildren(...data.axes.map((axis, index) => {
+    const input = make("input", { type: "radio", name: "axis", value: axis.key, checked: index === 0 });
+    input.addEventListener("change", () => {
+      along = axis;
+      drawClouds();
+    });
+    return make("label", {}, input, make("span", { textContent: axis.word }));
+  }));
+}
+
+// The traces of a figure with the visible runs alone; `axis`: what is along x, where that can be switched.
+function filtered(figure, axis) {
   const left = new Set(visible);
   const traces = figure.data.map((trace) => {
     if (trace.meta.kind === "key") return trace;
     if (trace.meta.kind === "lines") return { ...trace, visible: left.size === rows.length };
     const matching = trace.customdata.map((index, position) => [index, position]).filter(([index]) => left.has(index));
     const pick = (values) => matching.map(([, position]) => values[position]);
-    const x = costKey ? matching.map(([index]) => rows[index].costs[costKey]) : pick(trace.x);
+    const x = axis ? matching.map(([index]) => rows[index].along[axis.key]) : pick(trace.x);
     const result = { ...trace, x, y: pick(trace.y) };
+    // A line along another axis than the frontier's would zigzag: its rings stay.
+    if (trace.meta.kind === "frontier" && axis !== data.axes[0]) result.mode = "markers";
     result.customdata = matching.map(([index]) => index);
     result.text = matching.map(([index]) => rows[index].hover);
     if (trace.error_y) result.error_y = { ...trace.error_y, array: pick(trace.error_y.array), arrayminus: pick(trace.error_y.arrayminus) };
@@ -162,16 +176,19 @@ function layoutOf(figure) {
 
 // Over less than two powers of ten plotly's own ticks would overlap.
 function fewTicks() {
-  const costs = visible.map((index) => rows[index].costs[cost()]);
-  return Math.max(...costs) < 100 * Math.min(...costs);
+  const values = visible.map((index) => rows[index].along[along.key]).filter((value) => value !== null);
+  return Math.max(...values) < 100 * Math.min(...values);
 }
 
 function drawClouds() {
   if (!data.figures) return;
   const layout = layoutOf(data.figures.frontier);
-  layout.xaxis.title.text = data.costs[cost()];
-  Object.assign(layout.xaxis, { nticks: fewTicks() ? 4 : 0, tickformat: cost() === "memory_bytes" ? ",~g" : "~s" });
-  Plotly.react("plot-frontier", filtered(data.figures.frontier, cost()), layout, SETTINGS);
+  layout.xaxis.title.text = along.title;
+  const scale = along.logarithmic
+    ? { type: "log", nticks: fewTicks() ? 4 : 0, tickformat: along.key === "memory_bytes" ? ",~g" : "~s" }
+    : { type: "linear", nticks: 0, tickformat: "" };
+  Object.assign(layout.xaxis, scale);
+  Plotly.react("plot-frontier", filtered(data.figures.frontier, along), layout, SETTINGS);
   Plotly.react("plot-sizes", filtered(data.figures.sizes), layoutOf(data.figures.sizes), SETTINGS);
 }
 
@@ -180,7 +197,7 @@ function startClouds() {
   for (const id of ["plot-frontier", "plot-sizes"]) {
     $(id).on("plotly_click", (event) => copyCommand(rows[event.points[0].customdata]));
   }
-  for (const input of document.querySelectorAll("input[name=cost]")) input.addEventListener("change", drawClouds);
+  makeAxes();
 }
 
 // -- where the time goes ----------------------------------------------------------------------------------------------

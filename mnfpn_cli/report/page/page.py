@@ -13,7 +13,7 @@ from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.report.figures.style import graph_objects
 from mnfpn_cli.report.page.content import moment, page_content
 from mnfpn_cli.report.page.data import page_data
-from mnfpn_cli.report.units import CAPACITY, count
+from mnfpn_cli.report.units import count
 from mnfpn_cli.text import all_printable, counted, percent
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def report_page(page: PageDocument, spell: Callable[[str], str], made: datetime 
         css=_file("page.css"),
         scripts=scripts,
         content=page_content(page),
-        capacity=CAPACITY,
+        objective=spell(page.objective),
         data=all_printable(page_data(page, spell).model_dump(mode="json")),
     )
 

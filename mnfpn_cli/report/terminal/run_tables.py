@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mnfpn_cli.report.terminal.bench import half_width
 from mnfpn_cli.report.terminal.tables import (
     Forms,
     Phrases,
@@ -14,7 +15,10 @@ from mnfpn_cli.report.terminal.tables import (
     table,
 )
 
+from mnfpn_cli.report.units import seconds
+
 if TYPE_CHECKING:
+    from mnfpn_cli.documents.report import PickRecord, ReportedRun
     from mnfpn_cli.report.terminal.tables import Cell, Table
 
 Columns = Mapping[str, Sequence[str]]
@@ -58,6 +62,21 @@ def numbers_of(rows: Sequence[object]) -> Columns:
 def dtype_of_all(dtypes: Sequence[str]) -> Columns:
     """The column of the dtype where all runs have one other than float32; where they differ, it is in their names."""
     return {"Dtype": list(dtypes)} if set(dtypes) not in ({"float32"}, set()) and len(set(dtypes)) == 1 else {}
+
+
+def time_columns(runs: Sequence[ReportedRun | PickRecord]) -> Columns:
+    """The medians of measured runs, corrected for drift, and their intervals."""
+    times = [(one.seconds or 0.0, one.latency_s) for one in runs]
+    return {
+        ">Median": [seconds(median) for median, _ in times],
+        ">±95 %": [half_width(latency.median, latency.ci95) if latency else "" for _, latency in times],
+    }
+
+
+def corrected_note(runs: Sequence[ReportedRun | PickRecord]) -> Report:
+    """Say that medians are corrected, where any is."""
+    said = "Medians are corrected for the drift of the machine: mnfpn runs show has both."
+    return [note(said, "dim")] if any(one.corrected_s for one in runs) else []
 
 
 def runs_report(

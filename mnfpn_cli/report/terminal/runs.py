@@ -177,17 +177,13 @@ def _stages(stages: Sequence[Mapping[str, object]]) -> str:
 
 
 def _cost(cost: PlannedCost) -> Table:
-    capacity = cost.capacity
     return pairs(
-        "Cost and capacity",
+        "Cost",
         [
             ("parameters", count(cost.parameters)),
             ("MACs of one image", f"{count(cost.macs)} ({scaled(cost.macs)})"),
             ("weights and activations", size_in_bytes(cost.planned_memory_bytes)),
-            ("channels of the tapped maps", count(capacity.backbone_channels)),
-            ("channels of a level", count(capacity.channels)),
-            ("levels", count(capacity.levels)),
-            ("cells of the finest level", count(capacity.cells)),
+            ("levels", count(cost.levels)),
         ],
     )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mnfpn_cli.documents.sweep import MeasuredDocument
 from mnfpn_cli.report.terminal.run_tables import RunNames, columns_of, runs_report
 from mnfpn_cli.report.terminal.tables import Report, note, pairs, phrases, table, warning
-from mnfpn_cli.report.units import CAPACITY, count, duration, scaled, size_in_bytes, times
+from mnfpn_cli.report.units import count, duration, scaled, size_in_bytes, times
 from mnfpn_cli.text import counted, percent
 
 if TYPE_CHECKING:
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
         MovedRecord,
         NotRunGroup,
         PlannedDocument,
-        PlannedFrontierRun,
+        PlannedSpaceRun,
         ReusedRecord,
         SweepRecord,
     )
     from mnfpn_cli.report.terminal.tables import Table
 
 MOST_ROWS = 10
-"""The most rows of a table; a table of a frontier has twice as many. JSON has all."""
+"""The most rows of a table. JSON has all."""
 
 
 def sweep_tables(document: PlannedDocument | MeasuredDocument) -> Report:
@@ -36,10 +36,10 @@ def sweep_tables(document: PlannedDocument | MeasuredDocument) -> Report:
 
 
 def space_report(document: PlannedDocument) -> Report:
-    """The runs of a space by number, the invalid combinations, and the planned frontier; nothing was measured."""
+    """The runs of a space by number, the invalid combinations, and networks of it; nothing was measured."""
     report: Report = [_counts(document), *reasons_report(document.invalid)]
-    if document.frontier:
-        report += [*planned_frontier_report(document.frontier), note(CAPACITY, "dim")]
+    if document.sample:
+        report += networks_report(document)
     return [*report, *map(warning, reused_lines(document.expected.reused if document.expected else ()))]
 
 
@@ -93,35 +93,17 @@ def reasons_report(invalid: Sequence[InvalidRuns]) -> Report:
     return [made, *more]
 
 
-def planned_frontier_report(frontier: Sequence[PlannedFrontierRun]) -> Report:
-    """The networks of a planned frontier, the cheapest first; of many, a part spread over the whole frontier.
-
-    A setting in which only other runs of the space differ stands below the table.
-    """
-    networks = list({(one.settings, one.input, one.dtype): one for one in frontier}.values())
-    listed = _spread(networks, 2 * MOST_ROWS)
-    of = f", {len(listed)} of {count(len(networks))} networks" if len(listed) < len(networks) else ""
+def networks_report(document: PlannedDocument) -> Report:
+    """Networks of a space, the fewest MACs first; a setting in which only others differ stands below the table."""
+    listed = document.sample
     figures = {
         ">MACs": [scaled(one.cost.macs) for one in listed],
         ">Parameters": [scaled(one.cost.parameters) for one in listed],
         ">Memory": [size_in_bytes(one.cost.planned_memory_bytes) for one in listed],
-        ">Levels": [str(one.cost.capacity.levels) for one in listed],
-        ">Capacity": [percent(one.capacity_share) for one in listed],
+        ">Levels": [str(one.cost.levels) for one in listed],
     }
     names = RunNames(columns_of([one.identity for one in listed]))
-    more = f"{count(len(frontier))} runs have these networks: they differ in runtime, device or threads as well."
-    return [
-        *runs_report(f"Frontier: the most capacity for the MACs{of}", names, figures, fold=True),
-        *([note(more, "dim")] if len(frontier) > len(networks) else []),
-    ]
-
-
-def _spread(items: Sequence[PlannedFrontierRun], most: int) -> Sequence[PlannedFrontierRun]:
-    """At most ``most`` items, evenly spread, with the first and the last."""
-    if len(items) <= most:
-        return items
-    step = (len(items) - 1) / (most - 1)
-    return [items[round(index * step)] for index in range(most)]
+    return runs_report("Networks, from the fewest MACs to the most", names, figures, fold=True)
 
 
 MUCH = 2

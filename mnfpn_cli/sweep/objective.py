@@ -1,0 +1,90 @@
+"""What runs are compared by besides their latency: a metric that was measured, or MACs where there is none."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mnfpn_cli.documents.records import ScoreRecord
+from mnfpn_cli.errors import Problem, UsageError
+from mnfpn_cli.store.rows import StoredRun
+from mnfpn_cli.text import counted, did_you_mean
+
+MACS = "macs"
+"""The metric of a store without scores."""
+
+BY_MACS = (
+    "The store has no scores, so the best run is the one with the most MACs. MACs rank Google's 22 published "
+    "MobileNetV2 networks nearly as their accuracy does (Spearman 0.993, Kendall 0.957); of pyramids no such figures "
+    "are known. Train the first few, and give their scores to mnfpn runs score."
+)
+"""Why MACs are the objective, and what to do about it (facts on the 22 points: benchmarks/README.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What makes one run better than another of the same latency.
+
+    Attributes:
+        metric: the name of it; `MACS` for MACs.
+        words: what it is, and why it was chosen, in sentences.
+        scores: the score of each run that has one, by the key of the run. More is better.
+        without: the number of runs that have none.
+    """
+
+    metric: str
+    words: str
+    scores: Mapping[str, ScoreRecord]
+    without: int
+
+    @property
+    def warnings(self) -> list[str]:
+        """A sentence about the runs without a score; none where all have one."""
+        if not self.without:
+            return []
+        are = "is" if self.without == 1 else "are"
+        return [f"{counted(self.without, 'measured run')} without `metric` {self.metric} {are} left out"]
+
+
+def choose_objective(runs: Sequence[StoredRun], metric: str | None) -> Objective:
+    """Return the objective for runs of a store.
+
+    Args:
+        runs: the runs to compare; those that are not measured are ignored.
+        metric: the metric that was asked for; None for the one that most runs have a score of, and MACs where none has.
+
+    Raises:
+        UsageError: where no measured run has a score of the metric.
+    """
+    timed = [one for one in runs if one.latency_s is not None]
+    known = Counter(name for one in timed for name in one.scores)
+    if metric is None and known:
+        most = max(known.values())
+        metric = min(name for name, number in known.items() if number == most)
+    if metric is None or metric == MACS:
+        return Objective(MACS, BY_MACS, {one.key: _macs(one) for one in timed}, 0)
+    if timed and metric not in known:
+        names = sorted((*known, MACS))
+        rule = f"must be a metric that a measured run has a score of ({', '.join(names)})"
+        raise UsageError(Problem("`metric`", rule, f"'{metric}'", did_you_mean(metric, names)))
+    scores = {one.key: _measured(one, metric) for one in timed if metric in one.scores}
+    others = sorted(known.keys() - {metric})
+    more = f" The store also has {', '.join(others)}: choose with `metric`." if others else ""
+    return Objective(metric, f"The best run is the one with the highest {metric}.{more}", scores, len(timed) - len(scores))
+
+
+def score_records(run: StoredRun) -> dict[str, ScoreRecord]:
+    """Return the measured scores of a run, by metric."""
+    return {metric: _measured(run, metric) for metric in sorted(run.scores)}
+
+
+def _macs(run: StoredRun) -> ScoreRecord:
+    return ScoreRecord(
+        metric=MACS, value=run.figures.macs, error=None, kind="planned", source="the plan of the network", date=None
+    )
+
+
+def _measured(run: StoredRun, metric: str) -> ScoreRecord:
+    score = run.scores[metric]
+    return ScoreRecord(
+        metric=metric, value=score.value, error=None, kind="measured", source=score.source, date=score.date
+    )
