@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mnfpn_cli.documents.base import Count, Document, Message, Ratio, Record, Seconds, Share
+from mnfpn_cli.documents.base import Count, Document, Message, Ratio, Record, Seconds
 from mnfpn_cli.documents.records import PlannedRun, StatusCounts
 from mnfpn_cli.documents.worker import SamplingRecord
 

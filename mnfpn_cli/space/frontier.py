@@ -1,4 +1,4 @@
-"""Find the frontier, the items that no other beats on both cost and worth; and choose which runs of a space to measure."""
+"""Find the frontier: what nothing else beats on both cost and worth. Choose which runs of a space to measure."""
 
 import random
 from collections.abc import Callable, Iterable, Sequence

@@ -70,9 +70,7 @@ def timed_runs(runs: Iterable[StoredRun], drifts: Mapping[str, float]) -> list[T
     ]
 
 
-def candidates(
-    runs: Sequence[StoredRun], baselines: Sequence[BaselineTiming], objective: Objective
-) -> list[Candidate]:
+def candidates(runs: Sequence[StoredRun], baselines: Sequence[BaselineTiming], objective: Objective) -> list[Candidate]:
     """Return the measured runs that have a score."""
     timed = timed_runs(runs, drifts_of(runs, baselines))
     return [Candidate(one, objective.scores[one.run.key]) for one in timed if one.run.key in objective.scores]

@@ -69,7 +69,9 @@ def choose_objective(runs: Sequence[StoredRun], metric: str | None) -> Objective
     scores = {one.key: _measured(one, metric) for one in timed if metric in one.scores}
     others = sorted(known.keys() - {metric})
     more = f" The store also has {', '.join(others)}: choose with `metric`." if others else ""
-    return Objective(metric, f"The best run is the one with the highest {metric}.{more}", scores, len(timed) - len(scores))
+    return Objective(
+        metric, f"The best run is the one with the highest {metric}.{more}", scores, len(timed) - len(scores)
+    )
 
 
 def score_records(run: StoredRun) -> dict[str, ScoreRecord]:

@@ -136,9 +136,7 @@ def _sample(runs: Sequence[Planned]) -> tuple[PlannedSpaceRun, ...]:
     compared = Random(0).sample(runs, min(len(runs), MOST_COMPARED))
     columns = identifying_columns([_bare(one.run) for one in (*listed, *compared)])
     return tuple(
-        PlannedSpaceRun(
-            **dict(planned_run(one)), identity={key: words[index] for key, words in columns.items()}
-        )
+        PlannedSpaceRun(**dict(planned_run(one)), identity={key: words[index] for key, words in columns.items()})
         for index, one in enumerate(listed)
     )
 

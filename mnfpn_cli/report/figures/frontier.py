@@ -73,6 +73,7 @@ def plot_axes(report: ReportDocument) -> tuple[PlotAxis, ...]:
     name = printable(report.metric)
     return PlotAxis("score", name, name, lambda run: run.score.value if run.score else None, False), *COSTS
 
+
 RING = 15
 """The diameter of the ring around a run of the frontier, in pixels."""
 
@@ -165,9 +166,7 @@ def _clouds(measured: Sequence[PlottedRun], along: PlotAxis) -> list[Scatter]:
     return traces
 
 
-def _frontier_lines(
-    report: ReportDocument, measured: Sequence[PlottedRun], along: PlotAxis
-) -> list[Scatter]:
+def _frontier_lines(report: ReportDocument, measured: Sequence[PlottedRun], along: PlotAxis) -> list[Scatter]:
     """Return a line through each frontier, with a ring around each of its runs."""
     by_key = {one.run.key: one for one in measured}
     lines = []

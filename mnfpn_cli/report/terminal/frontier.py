@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from mnfpn_cli.report.terminal.run_tables import (
     RunNames,
-    corrected_note,
     columns_of,
+    corrected_note,
     dtype_of_all,
     numbers_of,
     runs_report,

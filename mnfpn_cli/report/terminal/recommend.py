@@ -83,7 +83,9 @@ def _reasons(found: RecommendationRecord, document: RecommendDocument) -> Report
     if not first.within_surely:
         why = "Its 95 % interval reaches beyond the limit" if first.latency_s.ci95 else "It has no 95 % interval"
         lines.append(f"{why}: measure it for longer before you rely on it.")
-    lines.append(_step_up(first, step, document.budget) if step else f"No measured run has {_more(first)}, at any cost.")
+    lines.append(
+        _step_up(first, step, document.budget) if step else f"No measured run has {_more(first)}, at any cost."
+    )
     return [note(line) for line in lines]
 
 

@@ -14,7 +14,6 @@ from mnfpn_cli.report.terminal.tables import (
     note,
     table,
 )
-
 from mnfpn_cli.report.units import seconds
 
 if TYPE_CHECKING:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
         MovedRecord,
         NotRunGroup,
         PlannedDocument,
-        PlannedSpaceRun,
         ReusedRecord,
         SweepRecord,
     )
