@@ -1,4 +1,4 @@
-"""`mnfpn runs`: list, show, prune, merge and export the runs of a store."""
+"""`mnfpn runs`: list, show, score, prune, merge and export the runs of a store."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ FORMATS = ("csv", "json", "parquet", "markdown")
 ON_SCREEN, IN_PIPE = 50, 10_000
 """How many runs a table lists by default; JSON has all."""
 
-HELP = """List, show, prune, merge and export the runs of a store.
+HELP = """List, show, score, prune, merge and export the runs of a store.
 
 Examples:
     mnfpn runs list --store runs.db
@@ -106,6 +106,63 @@ def show(
     with open_store(store) as opened:
         document = show_document(*read_run(opened, key.lower()), read_baselines(opened), measuring)
     emit(show_report(document), document, output)
+
+
+@runs.command("score", cls=Command)
+@grouped
+def score(
+    store: StoreOption,
+    output: OutputOptions,
+    key: Annotated[str | None, Argument(help="The key of a run, or its first characters.", metavar="[KEY]")] = None,
+    values: Annotated[
+        list[str] | None, Argument(help="Scores by metric, as map=0.231.", metavar="[METRIC=VALUE]...")
+    ] = None,
+    scores: Annotated[
+        Path | None,
+        Option(help="Read scores from a CSV file: columns of runs, and one for each metric.", metavar="FILE"),
+        Reads(),
+    ] = None,
+    source: Annotated[
+        str | None, Option(help="Say where the scores come from (default: the file's name).", metavar="TEXT")
+    ] = None,
+) -> None:
+    """Give networks scores by metrics of your own.
+
+    A higher score is better. It holds for all runs of the same network, size and dtype.
+
+    Examples:
+        mnfpn runs score 3f2a map=0.231 --store runs.db
+        mnfpn runs score --scores scores.csv --store runs.db
+    """
+    from mnfpn_cli.api.scoring import score as give
+    from mnfpn_cli.cli.output import emit
+    from mnfpn_cli.report.terminal.runs import scored_report
+
+    if (scores is None) == (key is None):
+        raise UsageError(Problem("score", "must be given either KEY METRIC=VALUE, or --scores FILE"))
+    document = give(store, str(scores) if scores is not None else {str(key): _scores(values or [])}, source=source)
+    emit(scored_report(document), document, output)
+
+
+def _scores(values: Sequence[str]) -> dict[str, float]:
+    """Return scores by metric.
+
+    Raises:
+        UsageError: if there is none, or one is malformed or given twice.
+    """
+    from mnfpn_cli.store.scores import check_metric, check_score
+
+    if not values:
+        raise UsageError(Problem("METRIC=VALUE", "must be given, as map=0.231"))
+    scores = dict[str, float]()
+    for text in values:
+        metric, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(Problem("METRIC=VALUE", "must be a metric and its value, as map=0.231", f"'{text}'"))
+        if metric in scores:
+            raise UsageError(Problem("METRIC=VALUE", "must have each metric once", f"'{text}'"))
+        scores[check_metric("METRIC=VALUE", metric)] = check_score(metric, value)
+    return scores
 
 
 @runs.command("prune", cls=Command)

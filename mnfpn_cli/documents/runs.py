@@ -4,10 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mnfpn_cli.documents.base import Count, Document, Message, Ratio, Record, Seconds
+from mnfpn_cli.documents.base import Count, Document, Message, Ratio, Record, ScoreValue, Seconds
 from mnfpn_cli.documents.bench import RunProfile, RunRecord
 from mnfpn_cli.documents.records import EnvironmentRecord, LatencyRecord, PlannedRun, ScoreRecord, WarningRecord
 from mnfpn_cli.documents.sweep import SweepRecord
+from mnfpn_cli.settings.input import DType
 
 
 class KeyRecord(Record):
@@ -122,6 +123,26 @@ class RunsMergeDocument(Document):
     results: Count = Field(description="Results that were copied.")
 
 
+class GivenScoreRecord(Record):
+    """A score that was stored, and what it is of."""
+
+    name: str = Field(description="What distinguishes the network from the others that were given scores, in words.")
+    size: str = Field(description="Size of an image, height first.")
+    dtype: DType = Field(description="The element type that the network computes in.")
+    metric: str = Field(description="Name of the metric.")
+    value: ScoreValue = Field(description="The score, in the unit of its metric.")
+    source: Message = Field(description="Where the score came from.")
+    runs: Count = Field(description="Runs of the store that have it now.")
+
+
+class RunsScoreDocument(Document):
+    """The scores that were stored: the result of `mnfpn runs score`."""
+
+    command: Literal["runs score"] = Field("runs score", description="The command that made the document.")
+    store: str = Field(description="File or URL of the store, without passwords.")
+    scores: tuple[GivenScoreRecord, ...] = Field(description="The scores, in the order in which they were given.")
+
+
 class RunsPruneDocument(Document):
     """What was removed: the result of `mnfpn runs prune`."""
 
@@ -134,6 +155,11 @@ class RunsPruneDocument(Document):
 
 
 RunsDocument = Annotated[
-    RunsListDocument | RunsShowDocument | RunsExportDocument | RunsMergeDocument | RunsPruneDocument,
+    RunsListDocument
+    | RunsShowDocument
+    | RunsExportDocument
+    | RunsScoreDocument
+    | RunsMergeDocument
+    | RunsPruneDocument,
     Field(discriminator="command"),
 ]

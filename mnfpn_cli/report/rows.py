@@ -89,15 +89,20 @@ def _value(value: object) -> FlatValue:
 
 
 def stored_rows(runs: Sequence[StoredRunRecord]) -> tuple[list[str], list[FlatRow]]:
-    """Return the names of the columns of a store's runs, in their order, and a row for each run."""
-    rows = [flat(run) for run in runs]
+    """Return the names of the columns of a store's runs, in their order, and a row for each run.
+
+    A metric has one column, as ``scores.map``, with the values alone.
+    """
+    scored = ({f"scores.{metric}": one.value for metric, one in run.scores.items()} for run in runs)
+    rows = [{**flat(run, ("scores",)), **scores} for run, scores in zip(runs, scored, strict=True)]
+    metrics = sorted({f"scores.{metric}" for run in runs for metric in run.scores})
     keys = (key for row in rows for key, value in row.items() if key.startswith("settings.") and value is not None)
     settings = dict.fromkeys(keys)
-    first, second, *others = _stored_columns()
-    return [first, second, *settings, *others], rows
+    first, second, *others = stored_columns()
+    return [first, second, *settings, *metrics, *others], rows
 
 
-def _stored_columns() -> list[str]:
+def stored_columns() -> list[str]:
     """Return the names of the columns that every store's runs have: all but those of settings."""
     latency = [f"latency_s.{name}" for name in (*FIGURES, "samples")]
     cost = [f"cost.{name}" for name in PlannedCost.model_fields]

@@ -20,7 +20,7 @@ FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 """Starts of a text that a spreadsheet takes for a formula."""
 
 WHOLE = ("batch", "threads", "sweep", "cost.")
-NUMBERS = ("latency_s.", "drift", "corrected_s")
+NUMBERS = ("latency_s.", "drift", "corrected_s", "scores.")
 
 NOT_IN_MARKDOWN = (
     SAMPLES,

@@ -86,7 +86,8 @@ def _remove(connection: Connection, unwanted: Unwanted) -> Removed:
         _restore(connection, batch)
     if unwanted.superseded:
         results += _remove_superseded(connection, set(newest_results.values()))
-    connection.execute(delete(t.networks).where(t.networks.c.id.not_in(select(t.runs.c.network))))
+    for table, column in ((t.scores, t.scores.c.network), (t.networks, t.networks.c.id)):
+        connection.execute(delete(table).where(column.not_in(select(t.runs.c.network))))
     return Removed(len(removed), results, len(restored), len(chosen) - len(idle))
 
 

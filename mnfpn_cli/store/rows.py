@@ -5,6 +5,7 @@ Moments are UTC in ISO 8601, durations are in seconds, memory is in bytes.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Integer, MetaData, Row, String, Table, Text
@@ -298,12 +299,17 @@ class BaselineTiming:
     samples: tuple[float, ...]
 
 
-def run_from_row(row: Row[Any], settings: NetworkSettings, result: StoredResult | None = None) -> StoredRun:
+def run_from_row(
+    row: Row[Any],
+    settings: NetworkSettings,
+    result: StoredResult | None = None,
+    scores: Mapping[str, StoredScore] = MappingProxyType({}),
+) -> StoredRun:
     """Return the run of a row of `mnfpn_runs`."""
     execution = Execution(row.runtime, row.device, row.dtype, row.batch, row.threads, row.passes == PASSES[True])
     figures = Figures(row.parameters, row.macs, row.memory_bytes, row.levels)
     planned = Planned(Run(settings, Size(row.height, row.width), execution), figures)
-    return StoredRun(row.key, planned, row.machine, row.status, result)
+    return StoredRun(row.key, planned, row.machine, row.status, result, scores)
 
 
 def run_columns(key: str, planned: Planned, machine: str, network: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from mnfpn_cli.report.terminal.tables import (
     recorded_warning,
     table,
 )
-from mnfpn_cli.report.units import count, scaled, seconds, seconds_range, size_in_bytes
+from mnfpn_cli.report.units import count, scaled, score, seconds, seconds_range, size_in_bytes
 from mnfpn_cli.settings.overrides import non_defaults
 from mnfpn_cli.text import counted
 
@@ -24,19 +24,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mnfpn_cli.documents.bench import RunRecord
-    from mnfpn_cli.documents.records import PlannedCost, PlannedRun
+    from mnfpn_cli.documents.records import PlannedCost, PlannedRun, ScoreRecord
     from mnfpn_cli.documents.runs import (
         RequestedRecord,
         ResultRecord,
         RunsListDocument,
         RunsMergeDocument,
         RunsPruneDocument,
+        RunsScoreDocument,
         RunsShowDocument,
         StoredRunRecord,
     )
     from mnfpn_cli.documents.sweep import SweepRecord
     from mnfpn_cli.report.terminal.tables import Table
     from mnfpn_cli.settings.network import NetworkSettings
+
+MOST_SCORES = 50
+"""The most scores of a table; JSON has all."""
 
 MOST_SWEEPS = 5
 """The most sweeps of a table; JSON has all."""
@@ -84,7 +88,12 @@ def _runs_table(store: str, runs: Sequence[StoredRunRecord], total: int) -> Repo
         "Worker": [run.worker or "" for run in runs],
     }
     latencies = [run.latency_s for run in runs]
+    metrics = sorted({metric for run in runs for metric in run.scores})
     figures = {
+        **{
+            f">{metric}": [score(run.scores[metric]) if metric in run.scores else "" for run in runs]
+            for metric in metrics
+        },
         ">Median": [seconds(one.median) if one else "" for one in latencies],
         ">±95 %": [half_width(one.median, one.ci95) if one else "" for one in latencies],
         "Ended (UTC)": [_moment(run.finished or "") for run in runs],
@@ -125,6 +134,7 @@ def show_report(document: RunsShowDocument) -> Report:
         _what(run, document.requested),
         _settings(run.settings),
         _cost(run.cost),
+        *_scores(run.scores),
         *_results(document.results),
         *(_newest_table(run, newest.run) if newest and newest.run else []),
         *([environment_table(newest.environment)] if newest and newest.environment else []),
@@ -188,6 +198,15 @@ def _cost(cost: PlannedCost) -> Table:
     )
 
 
+def _scores(scores: Mapping[str, ScoreRecord]) -> list[Table]:
+    if not scores:
+        return []
+    made = table("Scores", "Metric", ">Score", "Source", "Stored (UTC)")
+    for one in scores.values():
+        made.add_row(note(one.metric), score(one), note(one.source), (one.date or "")[:19].replace("T", " "))
+    return [made]
+
+
 def _results(results: Sequence[ResultRecord]) -> list[Table]:
     if not results:
         return []
@@ -236,6 +255,16 @@ def removed_report(document: RunsPruneDocument) -> Report:
         stay = "stays" if document.busy == 1 else "stay"
         report.append(note(f"{counted(document.busy, 'run')} being measured right now {stay}."))
     return report
+
+
+def scored_report(document: RunsScoreDocument) -> Report:
+    """The scores that were stored, each with the number of runs that have it now."""
+    made = table("Scores", "Network", ">Size", "Dtype", "Metric", ">Score", ">Runs")
+    for one in document.scores[:MOST_SCORES]:
+        made.add_row(note(one.name), one.size, one.dtype, note(one.metric), f"{one.value:.4g}", count(one.runs))
+    more = len(document.scores) - MOST_SCORES
+    stored = f"Stored: {counted(len(document.scores), 'score')} in '{document.store}'."
+    return [made, *([note(f"{count(more)} more: `json` has them all", "dim")] if more > 0 else []), note(stored)]
 
 
 def merged_report(document: RunsMergeDocument) -> Report:
