@@ -22,7 +22,7 @@ from mnfpn_cli.api.arguments import (
 )
 from mnfpn_cli.api.progress import Progress, reporting
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
-from mnfpn_cli.settings.measuring import check_run_timeout
+from mnfpn_cli.settings.measuring import check_timeout
 from mnfpn_cli.space.planned import Budget, parse_bytes, parse_count, parse_duration
 from mnfpn_cli.space.read import merge_axes, read_space, space_axes
 from mnfpn_cli.sweep.parameters import check_parameters  # noqa: TID253 - imports nothing heavy
@@ -70,6 +70,8 @@ def sweep(
     warmup: int | None = None,
     baseline_every: int | None = None,
     run_timeout: float | None = None,
+    score_command: str | None = None,
+    score_timeout: float | None = None,
     ray: str | None = None,
     accelerator: str | None = None,
     progress: Progress = None,
@@ -101,6 +103,10 @@ def sweep(
         warmup: passes of warm-up; until their times are steady where it is not given.
         baseline_every: the number of runs after which the baseline run is repeated; 10 where it is not given.
         run_timeout: the time after which a run is stopped, in seconds; 900 where it is not given.
+        score_command: trains each measured network and gives its scores, as ``"python train.py --config {config}
+            --output {output}"``: it reads the settings in JSON, and writes scores of which more is better, as
+            ``{"map": 0.231}``; ``{size}``, ``{dtype}`` and ``{key}`` may be in it.
+        score_timeout: the time after which a training is stopped, in seconds; 86400 where it is not given.
         ray: the address of a Ray cluster to measure on: ``auto``, ``local`` or ``ray://host:10001``.
         accelerator: the kind of GPUs of the cluster to use, as ``H100``.
         progress: is called with what is being done and the share of it that is done; or ``"tqdm"`` or ``"rich"``.
@@ -127,6 +133,7 @@ def sweep(
     budget |= {"min_levels": min_levels, "max_latency": max_latency}
     timing = {"precision": precision, "passes": passes, "max_time": max_time, "min_time": min_time, "warmup": warmup}
     others = {"baseline_every": baseline_every, "run_timeout": run_timeout, "ray": ray, "accelerator": accelerator}
+    others |= {"score_command": score_command, "score_timeout": score_timeout}
     values = {**budget, **timing, **flags, **others, "measure": None if chosen_by == "all" else chosen_by}
     given = [one for one, value in values.items() if value is not None and value is not False]
     check_parameters(given, ["space"] * (space is not None), name)
@@ -138,8 +145,9 @@ def sweep(
     record = sampling_record(precision, passes, max_time, min_time, warmup)
     every = optional(whole_number, "baseline_every", baseline_every, 1)
     timeout_s = optional(_timeout, "run_timeout", run_timeout)
+    limit_s = optional(_timeout, "score_timeout", score_timeout)
 
-    from mnfpn_cli.documents.sweep import MeasuringRecord
+    from mnfpn_cli.documents.sweep import MeasuringRecord, ScoringRecord
     from mnfpn_cli.store.sweeps import Remeasure
     from mnfpn_cli.sweep.run import (
         Changes,
@@ -165,7 +173,11 @@ def sweep(
             rule = "cannot be used with train, since layers are timed in inference passes"
             raise UsageError(Problem("`by_layer`", rule))
         command = f"mnfpn_cli.api.sweep({_text(space)})"
-        chosen = plan_sweep(stated, limits, chosen_by, command, ray, report)
+        scoring = None
+        if score_command is not None:
+            text = words("score_command", score_command)[0]
+            scoring = ScoringRecord(command=text, **({} if limit_s is None else {"timeout_s": limit_s}))
+        chosen = plan_sweep(stated, limits, chosen_by, command, ray, report, scoring)
         measuring = changes.of(MeasuringRecord(sampling=record, by_layer=by_layer, max_latency_s=limits.latency_s))
         if name is None or dry_run:
             timed = (chosen, measuring, record.sampling(), workers, repeats)
@@ -325,7 +337,7 @@ def _measure(value: str | int) -> str:
 
 
 def _timeout(where: str, value: Any) -> float:
-    return check_run_timeout(real_number(where, value))
+    return check_timeout(f"`{where}`", real_number(where, value))
 
 
 def _space(space: Mapping[str, Any] | FileName | None) -> Space:

@@ -100,11 +100,13 @@ def show(
     from mnfpn_cli.store.read import read_run
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.store.sweeps import read_baselines
+    from mnfpn_cli.store.trainings import trainings_of
     from mnfpn_cli.sweep.command_lines import measuring
     from mnfpn_cli.sweep.run_records import show_document
 
     with open_store(store) as opened:
-        document = show_document(*read_run(opened, key.lower()), read_baselines(opened), measuring)
+        run, results = read_run(opened, key.lower())
+        document = show_document(run, results, read_baselines(opened), trainings_of(opened, run), measuring)
     emit(show_report(document), document, output)
 
 

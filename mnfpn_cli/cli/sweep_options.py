@@ -13,12 +13,12 @@ from mnfpn_cli.cli.options import (
     whole,
 )
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.settings.measuring import LAYERED, check_run_timeout
+from mnfpn_cli.settings.measuring import LAYERED, check_timeout
 from mnfpn_cli.sweep.parameters import check_parameters  # noqa: TID253 - imports nothing heavy
 from mnfpn_cli.text import did_you_mean
 
 if TYPE_CHECKING:
-    from mnfpn_cli.documents.sweep import MeasuringRecord
+    from mnfpn_cli.documents.sweep import MeasuringRecord, ScoringRecord
     from mnfpn_cli.store.sweeps import Remeasure
     from mnfpn_cli.sweep.run import Changes, Workers
 
@@ -88,6 +88,20 @@ class SweepOptions:
         float | None,
         sweep_option("Stop a run after this many seconds (default: 900).", "SECONDS", parser=number("--run-timeout")),
     ] = None
+    score_command: Annotated[
+        str | None,
+        sweep_option(
+            "Train each measured network with this command, and store its scores: 'python train.py --config {config} "
+            "--output {output}'; {size}, {dtype} and {key} may follow.",
+            "COMMAND",
+        ),
+    ] = None
+    score_timeout: Annotated[
+        float | None,
+        sweep_option(
+            "Stop a training after this many seconds (default: 86400).", "SECONDS", parser=number("--score-timeout")
+        ),
+    ] = None
     ray: Annotated[
         str | None,
         sweep_option("Measure on a Ray cluster: auto, local or ray://host:10001.", "ADDRESS"),
@@ -111,6 +125,15 @@ class SweepOptions:
 
         return Changes(self.baseline_every, self.run_timeout)
 
+    def scoring(self) -> "ScoringRecord | None":
+        """Return how networks are trained; None for not at all."""
+        from mnfpn_cli.documents.sweep import ScoringRecord
+
+        if self.score_command is None:
+            return None
+        timeout = {} if self.score_timeout is None else {"timeout_s": self.score_timeout}
+        return ScoringRecord(command=self.score_command, **timeout)
+
     def workers(self) -> "Workers":
         """Return what measures the runs."""
         from mnfpn_cli.sweep.run import Workers
@@ -130,7 +153,9 @@ class SweepOptions:
             UsageError: if not.
         """
         if self.run_timeout is not None:
-            check_run_timeout(self.run_timeout)
+            check_timeout("--run-timeout", self.run_timeout)
+        if self.score_timeout is not None:
+            check_timeout("--score-timeout", self.score_timeout)
         if store is None and (self.resume or not (self.dry_run or self.measure == "none")):
             raise UsageError("--store: must be given, for the results: an SQLite file or PostgreSQL URL")
         if self.by_layer and space.train:

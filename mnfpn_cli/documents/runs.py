@@ -80,6 +80,18 @@ class ResultRecord(Record):
     profile: RunProfile | None = Field(description="Where the time of the run goes, as in profiles of mnfpn bench.")
 
 
+class TrainingRecord(Record):
+    """A training of a network by the user's command. A key is null where it was not run."""
+
+    command: str = Field(description="Command, with placeholders.")
+    status: Literal["pending", "done", "failed"] = Field(description="Whether it is pending, gave scores, or failed.")
+    reason: Message | None = Field(description="Why it failed.")
+    worker: str | None = Field(description="Name of the machine that ran it.")
+    started: str | None = Field(description="When it began: UTC, in ISO 8601.")
+    finished: str | None = Field(description="When it ended: UTC, in ISO 8601.")
+    log: str | None = Field(description="The end of what the command printed: at most 64 KiB.")
+
+
 class RequestedRecord(Record):
     """What was requested for a run, which was measured with what it has itself."""
 
@@ -105,6 +117,7 @@ class RunsShowDocument(Document):
     run: StoredRunRecord = Field(description="The run, with its newest result.")
     requested: RequestedRecord = Field(description="What was requested for the run.")
     results: tuple[ResultRecord, ...] = Field(description="All results of the run, oldest first.")
+    trainings: tuple[TrainingRecord, ...] = Field(description="Trainings of its network, oldest first.")
 
 
 class RunsExportDocument(Document):

@@ -38,6 +38,13 @@ class MeasuringRecord(Record):
     )
 
 
+class ScoringRecord(Record):
+    """The command of the user's that trains the networks of a sweep and gives their scores."""
+
+    command: str = Field(description="Command, with placeholders as {config} and {output}.")
+    timeout_s: Seconds = Field(86400.0, description="Time after which a training is ended and has failed, in seconds.")
+
+
 class StartRecord(Record):
     """The number of a sweep in a store, when it began, and which machines it is for."""
 
@@ -51,6 +58,7 @@ class PlanRecord(Record):
 
     command: str = Field(description="Command that began the sweep.")
     measuring: MeasuringRecord = Field(description="How the runs of the sweep are measured.")
+    scoring: ScoringRecord | None = Field(None, description="How networks are trained and scored; null for not at all.")
     measure: str = Field(description="Which runs were chosen: all, none, or a number of runs.")
     space: SpaceCounts = Field(description="Numbers of runs in its space.")
     invalid: tuple[InvalidRuns, ...] = Field(
@@ -123,6 +131,22 @@ class FailedRun(Record):
     reason: Message = Field(description="Why the run failed; empty where it is not known.")
 
 
+class FailedTraining(Record):
+    """A network whose training failed."""
+
+    name: str = Field(description="What distinguishes the network from the others, in words.")
+    reason: Message = Field(description="Why it failed.")
+    last_line: str = Field(description="The last line that the command printed; empty where it printed nothing.")
+
+
+class TrainingsRecord(Record):
+    """How many networks of sweeps were trained."""
+
+    done: Count = Field(description="Networks that the command gave scores.")
+    pending: Count = Field(description="Networks that are still to be trained.")
+    failed: tuple[FailedTraining, ...] = Field(description="Networks whose training failed.")
+
+
 class MovedRecord(Record):
     """A time of the baseline run that differs from its first."""
 
@@ -151,6 +175,7 @@ class PlannedDocument(Document):
     over_budget: dict[str, Count] = Field(description="Runs beyond the budget, by the parameter that they exceed.")
     measure: str = Field(description="Which runs are chosen: all, none, or a number of runs.")
     chosen: Count = Field(description="Runs that are chosen.")
+    trainings: Count = Field(description="Networks to train for their scores; 0 without a command for that.")
     all_runtimes: bool = Field(description="Whether all runtimes were asked for; a missing one is then no failure.")
     expected_s: Seconds | None = Field(
         description="Least time to measure the chosen runs, in seconds; null where none is chosen."
@@ -176,6 +201,7 @@ class MeasuredDocument(Document):
     reused: tuple[ReusedRecord, ...] = Field(
         description="Runs with results of an earlier sweep, measured with other options, most common options first."
     )
+    trainings: TrainingsRecord | None = Field(description="What the command of the scores gave; null without one.")
     keys: tuple[str, ...] = Field(description="Keys of the runs.")
     warnings: tuple[Message, ...] = Field(
         description="Reasons to trust the figures less, and what went wrong, a sentence each."

@@ -63,6 +63,8 @@ JSON_COLUMNS: tuple[JsonColumn[Any], ...] = (MEASURED, PLAN, SAMPLES, SETTINGS)
 
 CHOICES: dict[Column[Any], tuple[str, ...]] = {
     t.runs.c.status: get_args(RunStatus),
+    t.trainings.c.status: get_args(RunStatus),
+    t.trainings.c.dtype: tuple(ITEM_BYTES),
     t.results.c.status: ("done", "failed"),
     t.runs.c.dtype: tuple(ITEM_BYTES),
     t.scores.c.dtype: tuple(ITEM_BYTES),
@@ -76,10 +78,12 @@ MOMENTS = {
     t.sweeps.c.started,
     t.baselines.c.finished,
     t.scores.c.date,
+    t.trainings.c.started,
+    t.trainings.c.finished,
 }
 """The columns that hold a moment in ISO 8601 with a time zone."""
 
-MAY_BE_ZERO = {t.runs.c.beat, t.results.c.sweep, t.sweep_runs.c.position}
+MAY_BE_ZERO = {t.runs.c.beat, t.trainings.c.beat, t.results.c.sweep, t.sweep_runs.c.position}
 """The columns of whole numbers from 0; those of the others are 1 or more."""
 
 ROW_NAMES = {
@@ -89,6 +93,7 @@ ROW_NAMES = {
     t.baselines: "baseline timing",
     t.networks: "network",
     t.scores: "score",
+    t.trainings: "training",
 }
 
 

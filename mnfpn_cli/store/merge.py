@@ -35,6 +35,7 @@ class TableRows:
     results: Sequence[StoredColumns] = ()
     baselines: Sequence[StoredColumns] = ()
     scores: Sequence[StoredColumns] = ()
+    trainings: Sequence[StoredColumns] = ()
 
 
 def merge_stores(store: Store, other: Store, progress: ReportProgress = lambda _doing, _share: None) -> int:
@@ -80,6 +81,7 @@ def insert_rows(store: Store, rows: TableRows) -> None:
         baselines = [row for row in rows.baselines if row["key"] in keys]
         store.insert_missing(connection, t.baselines, _with_sweep_ids(baselines, sweep_ids))
         store.insert_missing(connection, t.scores, rows.scores)
+        store.insert_missing(connection, t.trainings, rows.trainings)
 
     store.write(change)
 
@@ -148,10 +150,15 @@ def _rows_of_baselines(connection: Connection) -> TableRows:
 
 
 def _rows_of_scores(connection: Connection) -> TableRows:
-    """Return all scores, and the networks that they are of."""
-    networks = select(t.networks).where(t.networks.c.id.in_(select(t.scores.c.network)))
-    scores = _rows(connection, t.scores, select(t.scores))
-    return TableRows((), networks=_rows(connection, t.networks, networks), scores=scores)
+    """Return all scores, the trainings that ended, and the networks that they are of."""
+    ended = select(t.trainings).where(t.trainings.c.status != "pending")
+    of = select(t.scores.c.network).union(ended.with_only_columns(t.trainings.c.network))
+    return TableRows(
+        (),
+        networks=_rows(connection, t.networks, select(t.networks).where(t.networks.c.id.in_(of))),
+        scores=_rows(connection, t.scores, select(t.scores)),
+        trainings=[{**row, "claimed_by": None} for row in _rows(connection, t.trainings, ended)],
+    )
 
 
 def _rows(connection: Connection, table: Table, query: Any) -> list[StoredColumns]:

@@ -123,6 +123,26 @@ scores = Table(
     Column("date", String(40), nullable=False),
 )
 
+trainings = Table(
+    "mnfpn_trainings",
+    metadata,
+    Column("key", String(32), primary_key=True),
+    Column("network", ForeignKey(networks.c.id), nullable=False, index=True),
+    Column("height", Integer, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("dtype", String(40), nullable=False),
+    Column("command", Text, nullable=False),
+    Column("status", String(10), nullable=False, index=True),
+    Column("claimed_by", String(200), index=True),  # as in `runs`
+    Column("beat", Integer, nullable=False, default=0),
+    Column("reason", Text),
+    Column("log", Text),
+    Column("worker", Text),
+    Column("started", String(40)),
+    Column("finished", String(40)),
+)
+
+
 RunStatus = Literal["pending", "done", "failed"]
 """The status of a run: still to be measured, measured, or failed."""
 

@@ -2,8 +2,8 @@
 
 import math
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from secrets import token_hex
 
 from sqlalchemy import Connection
@@ -71,6 +71,11 @@ def add_scores(store: Store, scores: Sequence[NewScore]) -> None:
     Raises:
         StoreError: where the store cannot be written.
     """
+    store.write(inserting(store, scores))
+
+
+def inserting(store: Store, scores: Sequence[NewScore]) -> Callable[[Connection], None]:
+    """Return the change that inserts scores, as a part of a transaction."""
     networks = Networks(one.settings for one in scores)
     rows = [
         {
@@ -79,7 +84,7 @@ def add_scores(store: Store, scores: Sequence[NewScore]) -> None:
             "height": one.size.height,
             "width": one.size.width,
             "dtype": one.dtype,
-            **vars(one.score),
+            **asdict(one.score),
         }
         for one in scores
     ]
@@ -89,7 +94,7 @@ def add_scores(store: Store, scores: Sequence[NewScore]) -> None:
         store.insert_missing(connection, t.networks, networks.rows())
         store.insert_missing(connection, t.scores, rows)
 
-    store.write(change)
+    return change
 
 
 def runs_reached(runs: Iterable[StoredRun], scores: Iterable[NewScore]) -> list[StoredRun]:

@@ -18,6 +18,7 @@ from mnfpn_cli.documents.sweep import (
     PlannedDocument,
     PlannedSpaceRun,
     PlanRecord,
+    ScoringRecord,
     SpaceCounts,
 )
 from mnfpn_cli.settings.measuring import Sampling, runtime_names
@@ -29,6 +30,7 @@ from mnfpn_cli.store.rows import StoredResult, Sweep
 from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import REMEASURE_NONE, Remeasure, add_sweep, read_sweeps, runs_to_remeasure
 from mnfpn_cli.sweep.reuse import measured_otherwise
+from mnfpn_cli.sweep.training import has_trainings_left
 
 STARTED_S = 5.0
 """The time of a run besides its timed passes: imports, operation counts, warm-up (benchmarks/README.md)."""
@@ -60,12 +62,20 @@ class Chosen:
         space: the space that they were chosen from.
         measure: the rule that chose them.
         command: the command line that starts the sweep.
+        scoring: the command that trains its networks; None for none.
     """
 
     runs: Sequence[Planned]
     space: PlannedSpace
     measure: str
     command: str
+    scoring: ScoringRecord | None = None
+
+    @property
+    def trainings(self) -> int:
+        """The number of networks to train: each once at each size and in each dtype."""
+        runs = (one.run for one in self.runs if self.scoring)
+        return len({(one.network, one.execution.dtype) for one in runs})
 
 
 def expect(
@@ -115,6 +125,7 @@ def space_document(chosen: Chosen, expected: ExpectedRecord | None) -> PlannedDo
         over_budget=space.cut,
         measure=chosen.measure,
         chosen=len(chosen.runs),
+        trainings=chosen.trainings,
         all_runtimes=all_runtimes(space),
         expected_s=expected.seconds if expected else None,
         expected=expected,
@@ -165,6 +176,7 @@ def begin(
     plan = PlanRecord(
         command=chosen.command,
         measuring=measuring,
+        scoring=chosen.scoring,
         measure=chosen.measure,
         space=SpaceCounts(runs=len(space.runs), repeated=space.repeated, all_runtimes=all_runtimes(space)),
         invalid=invalid_runs(space.invalid),
@@ -185,9 +197,9 @@ def invalid_runs(reasons: Mapping[str, int]) -> tuple[InvalidRuns, ...]:
 
 
 def unfinished(store: Store) -> list[Sweep]:
-    """Return the sweeps that have pending runs, the oldest first.
+    """Return the sweeps that have pending runs, or networks that are not trained yet, the oldest first.
 
     Raises:
         StoreError: where the store cannot be read.
     """
-    return [sweep for sweep in read_sweeps(store) if sweep.counts.pending]
+    return [sweep for sweep in read_sweeps(store) if sweep.counts.pending or has_trainings_left(store, sweep)]

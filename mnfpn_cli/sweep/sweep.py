@@ -19,7 +19,7 @@ from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import add_baseline, now, read_sweeps
 from mnfpn_cli.sweep.drift import drift_at
 from mnfpn_cli.sweep.order import Baselines, Rates, Requirements, requirements
-from mnfpn_cli.sweep.pool import Lost, Pool, Worker
+from mnfpn_cli.sweep.pool import Ended, Lost, Pool, Worker
 from mnfpn_cli.sweep.process import Outcome, Task
 from mnfpn_cli.sweep.state import CannotRun, State
 
@@ -174,13 +174,14 @@ class Sweeper:
         self.state = replace(self.state, others=others - len(self._queue))
         return others > 0
 
-    def _finish(self, worker: Worker, outcome: Outcome | Lost) -> None:
+    def _finish(self, worker: Worker, outcome: Ended) -> None:
         """Store the outcome of a worker's measurement, or queue the run again."""
         measurement = self._running.pop(worker)
         run, is_baseline = measurement.run, measurement.is_baseline
         if isinstance(outcome, Lost):
             self._lose(worker, run, is_baseline, outcome)
             return
+        assert isinstance(outcome, Outcome)
         if outcome.status == "unavailable":
             self._mark_unavailable(worker, run, is_baseline, outcome.reason or "")
             return
@@ -220,6 +221,7 @@ class Sweeper:
             raise StoreError(*error.problems, rescued) from error
         if ours:
             measured = replace(run, status=result.status, result=result)
+            self.state = replace(self.state, last=measured)
             self.runs = {**self.runs, run.key: measured}
             self._count(measured)
 

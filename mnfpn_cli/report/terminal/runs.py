@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         RunsScoreDocument,
         RunsShowDocument,
         StoredRunRecord,
+        TrainingRecord,
     )
     from mnfpn_cli.documents.sweep import SweepRecord
     from mnfpn_cli.report.terminal.tables import Table
@@ -135,6 +136,7 @@ def show_report(document: RunsShowDocument) -> Report:
         _settings(run.settings),
         _cost(run.cost),
         *_scores(run.scores),
+        *_trainings(document.trainings),
         *_results(document.results),
         *(_newest_table(run, newest.run) if newest and newest.run else []),
         *([environment_table(newest.environment)] if newest and newest.environment else []),
@@ -205,6 +207,26 @@ def _scores(scores: Mapping[str, ScoreRecord]) -> list[Table]:
     for one in scores.values():
         made.add_row(note(one.metric), score(one), note(one.source), (one.date or "")[:19].replace("T", " "))
     return [made]
+
+
+MOST_LINES = 12
+"""The lines of the end of a log that are shown; JSON has all that the store keeps."""
+
+
+def _trainings(trainings: Sequence[TrainingRecord]) -> Report:
+    """The trainings of the network, and the end of what the newest of them printed."""
+    if not trainings:
+        return []
+    made = table("Trainings", "Finished (UTC)", "Status", "Command", "Why")
+    for one in trainings:
+        made.add_row((one.finished or "")[:19].replace("T", " "), one.status, note(one.command), note(one.reason or ""))
+    ended = [one for one in trainings if one.log]
+    lines = (ended[-1].log or "").strip().splitlines()[-MOST_LINES:] if ended else []
+    return [
+        made,
+        *([note("The end of what it printed:", "dim")] if lines else []),
+        *(note(f"  {one}") for one in lines),
+    ]
 
 
 def _results(results: Sequence[ResultRecord]) -> list[Table]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mnfpn_cli.documents.sweep import (
         ExpectedRecord,
         FailedRun,
+        FailedTraining,
         InvalidRuns,
         MovedRecord,
         NotRunGroup,
@@ -50,6 +51,7 @@ def _counts(document: PlannedDocument) -> Table:
         ("invalid", count(invalid) if invalid else ""),
         ("over budget", ", ".join(_beyond(document.over_budget))),
         ("to measure", f"{_to_measure(document)} (`measure` {document.measure})"),
+        ("to train", counted(document.trainings, "network") if document.trainings else ""),
         ("", "less those whose runtime cannot run there" if document.chosen and document.all_runtimes else ""),
         ("time", _time(expected) if expected else ""),
     ]
@@ -119,15 +121,31 @@ def swept_report(document: MeasuredDocument) -> Report:
     if document.skipped:
         left_out.append(("too slow", f"{count(document.skipped)} by `max_latency`, and not measured"))
     left_out += [("not run", _not_run(one)) for one in document.not_run]
+    trained = document.trainings
+    if trained:
+        numbers = {"trained": trained.done, "failed": len(trained.failed), "to train": trained.pending}
+        words = ", ".join(f"{count(number)} {word}" for word, number in numbers.items() if number)
+        rows.append(("networks", words or "none to train"))
     timed = f"timed {counted(document.baselines, 'time')}" if document.baselines else "not timed"
     advice = f"The frontier: {commands.report}. Which to take: {commands.recommend}."
     return [
         pairs(f"Sweep, in {document.store}", [*rows, *left_out, ("baseline run", timed)]),
         *(table_ for sweep in document.sweeps for table_ in reasons_report(sweep.invalid)),
         *_failures(document.failed, commands.list_failed),
+        *_failed_trainings(trained.failed if trained else ()),
         *(warning(line) for line in result_warnings(document.reused, document.baseline_moved)),
         *([note(advice, "dim")] if document.counts.done else []),
     ]
+
+
+def _failed_trainings(failed: Sequence[FailedTraining]) -> list[Table]:
+    """The networks whose training failed, and why."""
+    if not failed:
+        return []
+    made = table("Trainings that failed", "Network", "Why", "Last line")
+    for one in failed[:MOST_ROWS]:
+        made.add_row(note(one.name), note(one.reason), note(one.last_line))
+    return [made]
 
 
 def _left_out(sweep: SweepRecord) -> list[tuple[str, str]]:
