@@ -55,9 +55,8 @@ def main() -> None:
     estimates = [one.score(point.width_mult, point.side) for point, one in zip(points, left_out, strict=True)]
     print_ranks("estimate, left out", estimates, points)
     print()
-    print(
-        f"{'error in points, without':24} {'mean':>8} {'rms':>8} {'worst':>8} {'within 2 SE':>12} {'worst in SE':>12}"
-    )
+    title = "error in points, without"
+    print(f"{title:24} {'mean':>8} {'rms':>8} {'worst':>8} {'within 2 SE':>12} {'worst in SE':>12}")
     print_errors("the point itself", points, left_out)
     print_errors("its width", points, fits_without(points, lambda point: point.width_mult))
     print_errors("its side", points, fits_without(points, lambda point: point.side))

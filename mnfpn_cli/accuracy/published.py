@@ -55,6 +55,11 @@ class Table(BaseModel):
             metric=self.metric, value=point.score, error=None, kind="published", source=self.source, date=None
         )
 
+    @property
+    def widths(self) -> tuple[float, ...]:
+        """The widths that have scores, in the order of the points."""
+        return tuple(dict.fromkeys(point.width_mult for point in self.points))
+
     def network(self, width_mult: float) -> NetworkSettings:
         """Return the settings of the network at a width."""
         return resolve([read_preset(self.preset)]).model_copy(update={"width_mult": width_mult})
@@ -129,6 +134,15 @@ class Published(NamedTuple):
     score: ScoreRecord
 
 
+@cache
+def _all_published() -> tuple[tuple[Identity, Published], ...]:
+    return tuple(
+        (published_identity(table, point.width_mult), Published(point.side, table.record(point)))
+        for table in tables()
+        for point in table.points
+    )
+
+
 def published_scores(settings: NetworkSettings) -> tuple[Published, ...]:
     """Return the published scores of a network, in the order of the tables; none for a network that is none of theirs.
 
@@ -136,9 +150,4 @@ def published_scores(settings: NetworkSettings) -> tuple[Published, ...]:
         SettingsError: where a layer would have no channels, or too many.
     """
     wanted = identity(settings)
-    return tuple(
-        Published(point.side, table.record(point))
-        for table in tables()
-        for point in table.points
-        if published_identity(table, point.width_mult) == wanted
-    )
+    return tuple(published for known, published in _all_published() if known == wanted)
