@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.accuracy.published import Point, Table, identity, imagenet, published_identity
+from mnfpn_cli.accuracy.published import Point, ScoreTable, identity, imagenet, published_identity
 from mnfpn_cli.documents.records import ScoreRecord
 from mnfpn_cli.settings.network import NetworkSettings
 
@@ -123,5 +123,5 @@ def _within(value: float, others: Iterable[float]) -> bool:
     return min(some) <= value <= max(some)
 
 
-def _source(table: Table) -> str:
+def _source(table: ScoreTable) -> str:
     return f"from width and size, between the {len(table.points)} scores of {table.source}"

@@ -32,7 +32,7 @@ class Point(BaseModel):
     score: float
 
 
-class Table(BaseModel):
+class ScoreTable(BaseModel):
     """Published scores of one network at several widths and sizes.
 
     Attributes:
@@ -70,17 +70,17 @@ class _Content(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    tables: tuple[Table, ...]
+    tables: tuple[ScoreTable, ...]
 
 
 @cache
-def tables() -> tuple[Table, ...]:
+def tables() -> tuple[ScoreTable, ...]:
     """Return all published scores."""
     content = files("mnfpn_cli") / "accuracy" / "published.json"
     return _Content.model_validate_json(content.read_bytes()).tables
 
 
-def imagenet() -> Table:
+def imagenet() -> ScoreTable:
     """Return the scores of Google's MobileNetV2 classifiers."""
     (found,) = (table for table in tables() if table.metric == IMAGENET)
     return found
@@ -122,7 +122,7 @@ def identity(settings: NetworkSettings) -> Identity:
 
 
 @lru_cache(maxsize=4096)
-def published_identity(table: Table, width_mult: float) -> Identity:
+def published_identity(table: ScoreTable, width_mult: float) -> Identity:
     """Return what the scores of a table at a width depend on."""
     return identity(table.network(width_mult))
 
