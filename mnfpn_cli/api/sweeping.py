@@ -212,8 +212,8 @@ def recommend(
         device: only runs of this device.
         runtimes: only runs of these runtimes.
         batch: only runs with this many images in a batch.
-        metric: the metric that the store has scores of, as ``"map"``, or ``"macs"``; without it, the one that most runs
-            have, and MACs where none has.
+        metric: the metric that the store has scores of, as ``"map"``, or ``"imagenet-top1"`` for published accuracy, or
+            ``"macs"``; without it, the one that most runs have, else published accuracy where all have it, else MACs.
 
     Returns:
         The document; ``picks`` is empty where no run is within the budget.

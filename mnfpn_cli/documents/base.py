@@ -122,7 +122,7 @@ class Document(Record):
 
         Examples:
             >>> import json
-            >>> from mnfpn_cli.plan.rules import presets_document
+            >>> from mnfpn_cli.accuracy.presets import presets_document
             >>> json.loads(presets_document().to_json())["command"]
             'settings presets'
         """
@@ -139,7 +139,7 @@ class Document(Record):
             MnfpnError: where pandas is not installed.
 
         Examples:
-            >>> from mnfpn_cli.plan.rules import presets_document
+            >>> from mnfpn_cli.accuracy.presets import presets_document
             >>> presets_document().to_pandas()["settings.width_mult"].max().item()
             1.0
         """

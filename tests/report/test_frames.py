@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mnfpn_cli.accuracy.presets import presets_document
 from mnfpn_cli.bench.bench_document import bench_document
 from mnfpn_cli.bench.comparison import Comparison, compare_document
 from mnfpn_cli.documents.audit import AuditDocument
@@ -18,7 +19,6 @@ from mnfpn_cli.documents.runs import RunsPruneDocument
 from mnfpn_cli.documents.shapes import ShapesDocument
 from mnfpn_cli.documents.summary import SummaryDocument
 from mnfpn_cli.external.origin import FromSettings
-from mnfpn_cli.plan.rules import presets_document
 from mnfpn_cli.report.rows import FlatRow, rows_of
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.frontier import largest_product

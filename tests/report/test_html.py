@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mnfpn_cli.accuracy.presets import presets_document
 from mnfpn_cli.errors import spelled
-from mnfpn_cli.plan.rules import presets_document
 from mnfpn_cli.report.html import COLOURS, RULES, as_html
 from mnfpn_cli.report.terminal.frontier import STYLES, frontier_report
 from mnfpn_cli.report.terminal.plain import as_text
