@@ -32,5 +32,8 @@ StoreOption = Annotated[
 ]
 MetricOption = Annotated[
     str | None,
-    Option(help="Compare runs by this metric (default: the one that most runs have; else macs).", metavar="NAME"),
+    Option(
+        help="Compare runs by this metric; more is better (default: the one that most runs have; else macs).",
+        metavar="NAME",
+    ),
 ]
