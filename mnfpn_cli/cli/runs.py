@@ -142,7 +142,12 @@ def score(
 
     if (scores is None) == (key is None):
         raise UsageError(Problem("score", "must be given either KEY METRIC=VALUE, or --scores FILE"))
-    document = give(store, str(scores) if scores is not None else {str(key): _scores(values or [])}, source=source)
+    if scores is not None and values:
+        raise UsageError(Problem("score", "must be given either KEY METRIC=VALUE, or --scores FILE"))
+    if scores is not None:
+        document = give(store, str(scores), source=source)
+    else:
+        document = give(store, {str(key): _scores(values or [])}, source=source or "given on the command line")
     emit(scored_report(document), document, output)
 
 
@@ -293,6 +298,10 @@ def export(
     ] = None,
     status: StatusOption = None,
     sweep: SweepOption = None,
+    metric: Annotated[
+        str | None,
+        Option(help="Write only runs that have a score of this metric, and no other metric.", metavar="NAME"),
+    ] = None,
     json: Annotated[bool, json_option()] = False,
 ) -> None:
     """Write runs as rows for other programs.
@@ -300,17 +309,21 @@ def export(
     Examples:
         mnfpn runs export --store runs.db --output runs.csv
         mnfpn runs export --store runs.db --format json --status done
+        mnfpn runs export --store runs.db --metric map --output runs.csv
     """
     from mnfpn_cli.cli.output import write_bytes
     from mnfpn_cli.cli.words import as_options
     from mnfpn_cli.report.run_files import runs_bytes
+    from mnfpn_cli.store.scores import with_metric
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.sweep.command_lines import measuring
     from mnfpn_cli.sweep.run_records import runs_export_document
 
     form = _form(format, output, json=json)
     with open_store(store) as opened:
-        document = runs_export_document(*_rows(opened, status, sweep), measuring)
+        rows, times = _rows(opened, status, sweep)
+        scored = rows if metric is None else with_metric(rows, metric)
+        document = runs_export_document(scored, times, measuring)
     if output is not None:
         write_bytes(output, runs_bytes(form, document, as_options))
     if json or output is None:

@@ -33,7 +33,7 @@ StoreOption = Annotated[
 MetricOption = Annotated[
     str | None,
     Option(
-        help="Compare runs by this metric, as map, imagenet-top1 or macs (default: the one that most runs have).",
+        help="Compare runs by this metric, as map or macs; more is better (default: the one that most runs have).",
         metavar="NAME",
     ),
 ]

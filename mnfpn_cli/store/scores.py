@@ -2,8 +2,9 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from numbers import Real
 from secrets import token_hex
 
 from sqlalchemy import Connection
@@ -15,6 +16,7 @@ from mnfpn_cli.store import rows as t
 from mnfpn_cli.store.read import Networks
 from mnfpn_cli.store.rows import StoredRun, StoredScore
 from mnfpn_cli.store.store import Store
+from mnfpn_cli.text import did_you_mean
 
 RESERVED = ("macs", "imagenet-top1", "coco-map")
 """Metrics that mnfpn has itself."""
@@ -32,13 +34,13 @@ class NewScore:
     score: StoredScore
 
 
-def check_metric(where: str, name: str) -> str:
+def check_metric(where: str, name: object) -> str:
     """Return the name of a metric.
 
     Raises:
         UsageError: where it is malformed, or a metric that mnfpn has itself.
     """
-    if not METRIC.fullmatch(name):
+    if not isinstance(name, str) or not METRIC.fullmatch(name):
         raise UsageError(Problem(where, "must name a metric, with a letter first, as map or acc@1", f"'{name}'"))
     if name in RESERVED:
         raise UsageError(Problem(where, "must be another metric than mnfpn has itself", f"'{name}'"))
@@ -51,12 +53,14 @@ def check_score(where: str, value: object) -> float:
     Raises:
         UsageError: where it is not a finite number.
     """
+    is_number = isinstance(value, Real) and not isinstance(value, bool)  # numpy's numbers are real numbers too
+    is_text = isinstance(value, str) and "_" not in value  # Python takes 1_000 for a number, but no other program does
     try:
-        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+        number = float(value) if is_number or is_text else math.nan  # type: ignore[arg-type]
     except (ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise UsageError(Problem(where, "must be a finite number, of which more is better", f"'{value}'"))
+        raise UsageError(Problem(where, "must be a finite number, of which more is better", f"'{value!s:.40}'"))
     return number
 
 
@@ -97,7 +101,15 @@ def inserting(store: Store, scores: Sequence[NewScore]) -> Callable[[Connection]
     return change
 
 
-def runs_reached(runs: Iterable[StoredRun], scores: Iterable[NewScore]) -> list[StoredRun]:
-    """Return the runs that scores are of."""
-    scored = {(one.settings, one.size, one.dtype) for one in scores}
-    return [one for one in runs if (one.settings, one.size, one.execution.dtype) in scored]
+def with_metric(runs: Sequence[StoredRun], metric: str) -> list[StoredRun]:
+    """Return the runs that have a score of a metric, without their scores of other metrics.
+
+    Raises:
+        UsageError: where no run has one.
+    """
+    scored = [replace(one, scores={metric: one.scores[metric]}) for one in runs if metric in one.scores]
+    if not scored:
+        known = sorted({name for one in runs for name in one.scores})
+        rule = f"must be a metric that a run has a score of ({', '.join(known) or 'none has any'})"
+        raise UsageError(Problem("`metric`", rule, f"'{metric}'", did_you_mean(metric, known)))
+    return scored

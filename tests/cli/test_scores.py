@@ -147,20 +147,20 @@ def test_an_export_with_a_column_more_is_read(mnfpn: Mnfpn, store: str, tmp_path
 
 
 BAD = [
-    ("key,map\nffffffff,0.1\n", "line 2: must be the key of one run"),
+    ("key,map\nffffffff,0.1\n", "line 2, key: must be the key of one run"),
     ("key,map\n{0},nan\n", "line 2, map: must be a finite number"),
     ("key,map\n{0},good\n", "line 2, map: must be a finite number, of which more is better, got 'good'"),
     ("key,map\n{0},0.1\n{0},0.2\n", "line 3, map: must be the value that the same network has"),
     ("key,map\n{0}\n", "line 2: must have 2 cells"),
     ("key,macs\n{0},1\n", "must be another metric than mnfpn has itself, got 'macs'"),
-    ("key,map,map\n{0},1,2\n", "must name each column once, got 'map'"),
+    ("key,map,map\n{0},1,2\n", "must have one column for each metric and setting, got 'map', 'map'"),
     ("key\n{0}\n", "must have a column for each metric"),
     ("map\n1\n", "must have a column 'key', or columns of settings"),
     ("settings.with_mult,map\n1,2\n", "must name settings that networks of the store have, got 'settings.with_mult'"),
     ("width_mult,map\n0.6,2\n", "line 2: must name one network, size and dtype of a run"),
     ("size,map\n64x64,2\n", "which matches 3 networks"),
     ("", "must have a line of names and a line for each score"),
-    ("key,map\n{0},0.3\nffffffff,0.1\n", "line 3: must be the key of one run"),
+    ("key,map\n{0},0.3\nffffffff,0.1\n", "line 3, key: must be the key of one run"),
     ('key,map\n"{0},0.3\n', "must be comma-separated values in UTF-8"),
 ]
 
