@@ -107,6 +107,17 @@ class ScoreRecord(Record):
     date: str | None = Field(description="When it was stored: UTC, in ISO 8601; null where it was not.")
 
 
+class PredictionRecord(Record):
+    """The time of a run that was not measured, as a model of its machine predicts it."""
+
+    seconds: Seconds = Field(description="Predicted median time of a pass, in seconds.")
+    low: Seconds = Field(description="Lower end of the 90 % interval of the prediction, in seconds.")
+    high: Seconds = Field(description="Upper end of the 90 % interval of the prediction, in seconds.")
+    extrapolated: Message = Field(
+        description="Why the run is outside of what the model was fitted on; empty where it is inside."
+    )
+
+
 class PlannedCost(Record):
     """The cost of a run, by its plan."""
 

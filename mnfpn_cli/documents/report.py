@@ -5,7 +5,15 @@ from typing import Literal
 from pydantic import Field
 
 from mnfpn_cli.documents.base import Count, Document, Message, Ratio, Record
-from mnfpn_cli.documents.records import ComparableRecord, LatencyRecord, PlannedRun, ScoreRecord, StatusCounts
+from mnfpn_cli.documents.records import (
+    Bounds,
+    ComparableRecord,
+    LatencyRecord,
+    PlannedRun,
+    PredictionRecord,
+    ScoreRecord,
+    StatusCounts,
+)
 from mnfpn_cli.documents.runs import CorrectedRecord, StoredRunRecord
 from mnfpn_cli.documents.sweep import MovedRecord, SweepRecord
 from mnfpn_cli.documents.worker import Measured
@@ -21,6 +29,26 @@ class ReportedRun(StoredRunRecord):
     on_frontier: bool = Field(
         description="Whether no comparable run is as fast with a higher score, or faster with as high a score."
     )
+    prediction: PredictionRecord | None = Field(
+        None, description="Predicted time of a run that was not measured; null where none was asked for."
+    )
+
+    @property
+    def is_predicted(self) -> bool:
+        """Whether its time is a prediction."""
+        return self.latency_s is None and self.prediction is not None
+
+    @property
+    def time_s(self) -> float | None:
+        """The time that tables and plots show: measured and corrected for drift, or else predicted; None without."""
+        return self.seconds or (self.prediction.seconds if self.prediction else None)
+
+    @property
+    def time_interval(self) -> Bounds | None:
+        """The interval of that time: 95 % where it was measured, 90 % where it is predicted; None without."""
+        if self.latency_s or not self.prediction:
+            return self.interval
+        return self.prediction.low, self.prediction.high
 
 
 class FrontierRecord(ComparableRecord):
@@ -52,6 +80,10 @@ class PageDocument(ReportDocument):
     sweeps: tuple[SweepRecord, ...] = Field(description="Sweeps of the runs, newest first.")
     differences: dict[str, tuple[str, ...]] = Field(
         description="Values of each setting in which the runs differ, as they were asked for, each once, by parameter."
+    )
+    common: dict[str, str] = Field(
+        description="Settings of the one network of all runs that are not the defaults, by parameter; empty where "
+        "runs are of several networks."
     )
     measurements: dict[str, Measured] = Field(description="Measurement of each measured run, by its key.")
 

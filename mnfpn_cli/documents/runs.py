@@ -6,7 +6,14 @@ from pydantic import Field
 
 from mnfpn_cli.documents.base import Count, Document, Message, Ratio, Record, Seconds
 from mnfpn_cli.documents.bench import RunProfile, RunRecord
-from mnfpn_cli.documents.records import EnvironmentRecord, LatencyRecord, PlannedRun, ScoreRecord, WarningRecord
+from mnfpn_cli.documents.records import (
+    Bounds,
+    EnvironmentRecord,
+    LatencyRecord,
+    PlannedRun,
+    ScoreRecord,
+    WarningRecord,
+)
 from mnfpn_cli.documents.sweep import SweepRecord
 
 
@@ -57,6 +64,14 @@ class StoredRunRecord(CorrectedRecord, PlannedRun, KeyRecord):
     def seconds(self) -> float | None:
         """The time that runs are compared by: the median over the drift; None where it was not measured."""
         return self.corrected_s or (self.latency_s.median if self.latency_s else None)
+
+    @property
+    def interval(self) -> Bounds | None:
+        """The 95 % interval of that time, corrected in the same way; None with too few samples."""
+        if not self.latency_s or not self.latency_s.ci95:
+            return None
+        low, high = self.latency_s.ci95
+        return low / (self.drift or 1.0), high / (self.drift or 1.0)
 
 
 class ResultRecord(Record):

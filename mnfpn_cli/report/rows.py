@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from mnfpn_cli.documents.audit import AuditDocument, Finding, SourceLine
-from mnfpn_cli.documents.base import Document
+from mnfpn_cli.documents.base import Document, Record
 from mnfpn_cli.documents.bench import BenchDocument, NotRunRecord, RunRecord
 from mnfpn_cli.documents.compare import CompareDocument
 from mnfpn_cli.documents.detect import DetectDocument, DetectedBox
 from mnfpn_cli.documents.export import ExportDocument
-from mnfpn_cli.documents.records import PlannedCost
+from mnfpn_cli.documents.records import PlannedCost, PredictionRecord, ScoreRecord
 from mnfpn_cli.documents.report import RecommendDocument, ReportDocument, ReportedRun
 from mnfpn_cli.documents.runs import (
     ResultRecord,
@@ -113,6 +113,17 @@ def _stored_columns() -> list[str]:
     ]
 
 
+def _reported_columns() -> list[str]:
+    """Return the names of the columns that the runs of a report have besides."""
+    records: dict[str, type[Record]] = {"score": ScoreRecord, "prediction": PredictionRecord}
+    own = [name for name in ReportedRun.model_fields if name not in StoredRunRecord.model_fields]
+    return [
+        column
+        for name in own
+        for column in ([f"{name}.{key}" for key in records[name].model_fields] if name in records else [name])
+    ]
+
+
 def rows_of(document: Document) -> tuple[list[str], list[FlatRow]]:
     """Return the names of the columns of a document's rows, in their order, and its rows."""
     match document:
@@ -120,8 +131,7 @@ def rows_of(document: Document) -> tuple[list[str], list[FlatRow]]:
             return stored_rows(document.runs)
         case ReportDocument():
             columns, rows = stored_rows(document.runs)
-            own = [name for name in ReportedRun.model_fields if name not in StoredRunRecord.model_fields]
-            return [*columns, *own], rows
+            return [*columns, *_reported_columns()], rows
         case AuditDocument():
             own = [name for name in Finding.model_fields if name != "location"]
             columns = [*own, *(f"location.{name}" for name in SourceLine.model_fields)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mnfpn_cli.documents.report import NextCommands, PickRecord, RecommendationRecord, RecommendDocument, StepRecord
 from mnfpn_cli.measure.statistics import latency_record, unpaired_ratio
 from mnfpn_cli.space.planned import Budget
-from mnfpn_cli.space.runs import Run, identities, name_of
+from mnfpn_cli.space.runs import Run, identities, names_of
 from mnfpn_cli.sweep.frontier import Candidate, TimingGroup, frontiers
 from mnfpn_cli.sweep.objective import Objective
 from mnfpn_cli.sweep.run_records import executed_run
@@ -98,7 +98,8 @@ def _record(found: Recommendation, budget: Budget, commands: Commands) -> Recomm
     """Return the record of a recommendation, with each run named as among its others."""
     chosen = [*found.picks, *([found.step] if found.step else []), found.fastest]
     named = identities([one.run.planned.run for one in chosen])
-    records = [_pick_record(one, identity, budget, commands) for one, identity in zip(chosen, named, strict=True)]
+    named_picks = zip(chosen, named, names_of(named), strict=True)
+    records = [_pick_record(one, identity, name, budget, commands) for one, identity, name in named_picks]
     within = len(found.picks)
     return RecommendationRecord(
         **found.group._asdict(),
@@ -121,14 +122,16 @@ def _corrected(one: Candidate) -> list[float]:
     return [sample / one.timed.drift for sample in one.timed.latency.samples]
 
 
-def _pick_record(pick: Candidate, identity: Mapping[str, str], budget: Budget, commands: Commands) -> PickRecord:
+def _pick_record(
+    pick: Candidate, identity: Mapping[str, str], name: str, budget: Budget, commands: Commands
+) -> PickRecord:
     run, timed = pick.run.planned.run, pick.timed
     sure = budget.latency_s is None or (timed.interval is not None and timed.interval.high <= budget.latency_s)
     return PickRecord(
         **dict(executed_run(pick.run)),
         key=pick.run.key,
         identity=dict(identity),
-        name=name_of(identity),
+        name=name,
         size=str(run.size),
         latency_s=latency_record(timed.latency),
         drift=timed.drift if timed.drift != 1 else None,

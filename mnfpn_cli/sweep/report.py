@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from mnfpn_cli.documents.records import StatusCounts
 from mnfpn_cli.documents.report import FrontierRecord, PageDocument, ReportDocument, ReportedRun
-from mnfpn_cli.space.runs import differing_values, name_of
+from mnfpn_cli.space.runs import differing_values, names_of, shared_settings
 from mnfpn_cli.store.rows import BaselineTiming, StoredRun, Sweep
 from mnfpn_cli.sweep.drift import moved_baselines
 from mnfpn_cli.sweep.frontier import candidates, frontiers
@@ -33,14 +33,16 @@ def report_document(
     baselines = [one for one in baselines if one.sweep in own]
     found = frontiers(candidates(runs, baselines, objective))
     on_frontier = {one.run.key for best in found.values() for one in best}
+    records = run_records(runs, baselines, command)
+    names = names_of([record.identity for record in records])
     reported = tuple(
         ReportedRun(
             **dict(record),
-            name=name_of(record.identity),
+            name=name,
             score=objective.scores.get(record.key),
             on_frontier=record.key in on_frontier,
         )
-        for record in run_records(runs, baselines, command)
+        for record, name in zip(records, names, strict=True)
     )
     by_key = {one.key: one for one in reported}
     return ReportDocument(
@@ -71,11 +73,12 @@ def page_document(
         runs: the runs of the report.
         sweeps: their sweeps.
     """
-    differing = differing_values([run.planned.run for run in runs])
+    planned = [run.planned.run for run in runs]
     return PageDocument(
         **dict(report),
         store=store,
         sweeps=tuple(sweep.record for sweep in sweeps),
-        differences={key: tuple(dict.fromkeys(words)) for key, words in differing.items()},
+        differences={key: tuple(dict.fromkeys(words)) for key, words in differing_values(planned).items()},
+        common=shared_settings(planned),
         measurements={run.key: run.measured for run in runs if run.measured},
     )

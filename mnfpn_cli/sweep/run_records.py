@@ -64,6 +64,7 @@ def run_record(run: StoredRun, drift: float | None, identity: Mapping[str, str],
     """
     result = _newest(run)
     latency = Latency(result.samples) if result and run.measured else None
+    drift = None if drift == 1 else drift
     return StoredRunRecord(
         **dict(executed_run(run)),
         key=run.key,

@@ -287,13 +287,13 @@ def _done() -> int:
 
 
 def _recommend(mnfpn: Mnfpn) -> None:
-    """The best run under a budget, by capacity alone, and what to do with it."""
+    """The best run under a budget, by MACs where there are no scores, and what to do with it."""
     outcome = mnfpn("recommend", "--store", "runs.db", "--max-latency", "10s", "--device", "cpu")
     assert outcome.code == 0
     assert "6 of 6 measured runs are within --max-latency 10s" in outcome.out
-    assert "has the most capacity" in outcome.out
-    assert "No measured run has more capacity, at any cost." in outcome.out
-    assert "It does not measure accuracy" in outcome.out
+    assert "the first has the most MACs" in outcome.out
+    assert "No measured run has more MACs, at any cost." in outcome.out
+    assert "The store has no scores" in outcome.out
     assert "inspect  mnfpn summary --width-mult 0.75 --size 64x96" in outcome.out
     with open_store("runs.db") as store:
         fastest, *_, slowest = sorted(one.latency_s or 0 for one in read_runs(store))
@@ -302,9 +302,9 @@ def _recommend(mnfpn: Mnfpn) -> None:
     (found,) = document["recommendations"]
     best = found["picks"][0]
     assert best["latency_s"]["median"] <= (fastest + slowest) / 2
-    shares = [one["capacity_share"] for one in found["picks"]]
-    assert shares == sorted(shares, reverse=True)
-    assert found["step"] is None or found["step"]["capacity_share"] > best["capacity_share"]
+    scores = [one["score"]["value"] for one in found["picks"]]
+    assert scores == sorted(scores, reverse=True)
+    assert found["step"] is None or found["step"]["score"]["value"] > best["score"]["value"]
     nothing = mnfpn("recommend", "--store", "runs.db", "--max-latency", "1us")
     assert nothing.code == 1
     assert "none of 6 measured runs is within --max-latency 1us" in nothing.out

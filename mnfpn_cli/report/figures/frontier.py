@@ -1,4 +1,4 @@
-"""Plot latency against cost: each measured run with its interval, and the frontier; for the page, or as a file."""
+"""Plot latency against a metric: each run with its intervals, and the frontier; for the page, or as a file."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.report.figures.style import (
+    GREY,
     INK,
+    SYMBOLS,
     axis,
-    cloud,
     colours,
     figure,
     graph_objects,
@@ -19,7 +20,7 @@ from mnfpn_cli.report.figures.style import (
     logarithmic,
     plot_text,
     plotted_runs,
-    symbols,
+    points,
 )
 from mnfpn_cli.settings.measuring import PASSES
 from mnfpn_cli.text import printable
@@ -44,6 +45,7 @@ class PlotAxis:
         title: the title of the axis, with the unit.
         value: its value for a run; None where the run has none.
         is_logarithmic: whether equal ratios are equal distances.
+        error: the standard error of the value of a run; 0 where it has none.
     """
 
     key: str
@@ -51,6 +53,7 @@ class PlotAxis:
     title: str
     value: Callable[[ReportedRun], float | None]
     is_logarithmic: bool = True
+    error: Callable[[ReportedRun], float] = lambda _run: 0.0
 
 
 MACS = PlotAxis("macs", "MACs", "MACs of one image", lambda run: run.cost.macs)
@@ -71,7 +74,15 @@ def plot_axes(report: ReportDocument) -> tuple[PlotAxis, ...]:
     if report.metric == "macs":
         return COSTS
     name = printable(report.metric)
-    return PlotAxis("score", name, name, lambda run: run.score.value if run.score else None, False), *COSTS
+    return PlotAxis("score", name, name, _score, False, _score_error), *COSTS
+
+
+def _score(run: ReportedRun) -> float | None:
+    return run.score.value if run.score else None
+
+
+def _score_error(run: ReportedRun) -> float:
+    return (run.score.error if run.score else None) or 0.0
 
 
 RING = 15
@@ -133,17 +144,20 @@ def _browser() -> str:
 def frontier_figure(report: ReportDocument) -> Figure:
     """Plot latency against the metric. ``customdata`` are positions in `ReportDocument.runs`.
 
+    Runs of the frontier have the colour of their runtime, all others are grey; each runtime has a symbol, which is
+    hollow where the time is predicted.
+
     Raises:
         MnfpnError: where plotly is not installed.
     """
     along, *_ = plot_axes(report)
-    measured = [one for one in plotted_runs(report) if along.value(one.run) is not None]
-    values = _along(along, measured)
+    runs = [one for one in plotted_runs(report) if along.value(one.run) is not None]
+    values = _along(along, runs)
     title = plot_text(along.title)
     plot = figure(
-        [*_clouds(measured, along), *_frontier_lines(report, measured, along), *_keys(measured)],
+        [*_clouds(runs, along), *_frontier_lines(report, runs, along), *_keys(runs)],
         xaxis=logarithmic(title, values) if along.is_logarithmic else axis(title),
-        yaxis=logarithmic("Latency of a pass (ms)", [one.milliseconds for one in measured]),
+        yaxis=logarithmic("Latency of a pass (ms)", [one.milliseconds for one in runs]),
     )
     # Where latency grows with cost, the bottom right corner is empty.
     corner = {"x": 0.99, "xanchor": "right", "y": 0.02, "yanchor": "bottom"}
@@ -154,21 +168,46 @@ def _along(along: PlotAxis, runs: Sequence[PlottedRun]) -> list[float]:
     return [along.value(one.run) or 0.0 for one in runs]
 
 
-def _clouds(measured: Sequence[PlottedRun], along: PlotAxis) -> list[Scatter]:
-    """Return the points with error bars: a trace for each runtime on each machine."""
-    size = 9 if len(measured) <= MANY else 6
+@dataclass(frozen=True, slots=True)
+class SeriesLook:
+    """Runs of a runtime on a machine: the name in the legend, and the colour and the symbol of their points."""
+
+    name: str
+    colour: str
+    symbol: str
+
+
+def _series(runs: Sequence[PlottedRun]) -> dict[tuple[str, str], SeriesLook]:
+    """Return each series by runtime and machine; machines are named where there are several."""
+    of_runtimes, several = colours(runs), len({one.machine for one in runs}) > 1
+    pairs = sorted({(one.run.runtime, one.machine) for one in runs})
+    return {
+        (runtime, machine): SeriesLook(
+            f"{runtime}, {machine}" if several else runtime, of_runtimes[runtime], SYMBOLS[index % len(SYMBOLS)]
+        )
+        for index, (runtime, machine) in enumerate(pairs)
+    }
+
+
+def _clouds(plotted: Sequence[PlottedRun], along: PlotAxis) -> list[Scatter]:
+    """Return the points with error bars: traces for each series, those of the frontier on top."""
+    size = 9 if len(plotted) <= MANY else 6
     traces = list["Scatter"]()
-    for runtime, colour in colours(measured).items():
-        for machine, symbol in symbols(measured).items():
-            runs = [one for one in measured if (one.run.runtime, one.machine) == (runtime, machine)]
-            if runs:
-                traces.append(cloud(runs, _along(along, runs), colour, symbol=symbol, size=size, opacity=0.85))
+    for on_frontier in (False, True):
+        for (runtime, machine), one in _series(plotted).items():
+            runs = [
+                run
+                for run in plotted
+                if (run.run.runtime, run.machine, run.run.on_frontier) == (runtime, machine, on_frontier)
+            ]
+            xs, errors = _along(along, runs), [along.error(run.run) for run in runs]
+            traces += points(runs, xs, one.colour if on_frontier else GREY, one.name, errors, one.symbol, size)
     return traces
 
 
-def _frontier_lines(report: ReportDocument, measured: Sequence[PlottedRun], along: PlotAxis) -> list[Scatter]:
+def _frontier_lines(report: ReportDocument, plotted: Sequence[PlottedRun], along: PlotAxis) -> list[Scatter]:
     """Return a line through each frontier, with a ring around each of its runs."""
-    by_key = {one.run.key: one for one in measured}
+    by_key = {one.run.key: one for one in plotted}
     lines = []
     for index, frontier in enumerate(report.frontier):
         runs = [by_key[run.key] for run in frontier.runs]
@@ -198,15 +237,14 @@ def _words(one: ComparableRecord) -> tuple[str, str, str, str]:
     return one.device, one.machine, f"batch {one.batch}", PASSES[one.train]
 
 
-def _keys(measured: Sequence[PlottedRun]) -> list[Scatter]:
-    """Return the entries of the legends: the colours of runtimes, and the symbols of machines where there are several.
+def _keys(runs: Sequence[PlottedRun]) -> list[Scatter]:
+    """Return the entries of the legends: the series; and what grey and hollow points are, where there are any.
 
     They stay when a filter removes points.
     """
-    keys = [key(plot_text(name), name, color=colour) for name, colour in colours(measured).items()]
-    machines = symbols(measured)
-    if len(machines) > 1:
-        keys += [
-            key(plot_text(name), "", color=INK, symbol=symbol, legend="legend2") for name, symbol in machines.items()
-        ]
+    keys = [key(plot_text(one.name), one.name, color=one.colour, symbol=one.symbol) for one in _series(runs).values()]
+    if any(not one.run.on_frontier for one in runs):
+        keys.append(key("not on the frontier", "", color=GREY, legend="legend2"))
+    if any(one.run.is_predicted for one in runs):
+        keys.append(key("predicted, with its 90 % interval", "", color=GREY, symbol="circle-open", legend="legend2"))
     return keys

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from mnfpn_cli.documents.report import PageDocument
 
 
+PLOTLY = "plotly-basic.min.js"
+"""Plotly's bundle of points, lines and bars: the package of plotly has only that of all plots, four times as large."""
+
+
 def report_page(page: PageDocument, spell: Callable[[str], str], made: datetime | None = None) -> str:
     """Return an HTML page that needs no other file, and forbids the browser to load any.
 
@@ -37,9 +41,7 @@ def report_page(page: PageDocument, spell: Callable[[str], str], made: datetime 
     """
     graph_objects()
     template = _template("page.html", spell)
-    from plotly.offline import get_plotlyjs
-
-    scripts = [get_plotlyjs(), _file("page.js")]
+    scripts = [_file(PLOTLY), _file("page.js")]
     return template.render(
         policy=_policy(scripts),
         version=__version__,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.report.terminal.run_tables import (
     RunNames,
     columns_of,
-    corrected_note,
     dtype_of_all,
     numbers_of,
     runs_report,
     time_columns,
+    time_notes,
 )
 from mnfpn_cli.report.terminal.sweep import moved_lines
 from mnfpn_cli.report.terminal.tables import Line, Report, note, warning
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 
 HINT = "For a plot of it here: pip install 'mnfpn[report]', which brings plotext."
 SYMBOLS = (("●", "○"), ("■", "□"), ("▲", "△"), ("◆", "◇"), ("▼", "▽"), ("★", "☆"), ("◉", "◎"))
-"""The symbols of each runtime: for a run on the frontier, and for any other."""
+"""The symbols of each runtime: for a run on the frontier, and for any other, which is dim."""
+
+PREDICTED = "×"
+"""The symbol of a run that is not measured, but predicted."""
 
 COLOURS = ("blue", "orange", "green", "magenta", "cyan", "red", "gold")
 STYLES = ("bright_blue", "yellow", "green", "magenta", "cyan", "red", "bright_yellow")
@@ -40,7 +44,7 @@ PLAIN_WIDTH = 80
 
 @dataclass(frozen=True)
 class TerminalPlot:
-    """A plot of measured runs whose times can be compared; ``metric``: what their latency is plotted against."""
+    """A plot of runs whose times can be compared; ``metric``: what their latency is plotted against."""
 
     runs: Sequence[ReportedRun]
     metric: str
@@ -55,13 +59,15 @@ class TerminalPlot:
         columns = PLAIN_WIDTH if width is None else min(width, MOST_WIDTH)
         coloured = width is not None
         yield Line("")
-        yield Line(f"Latency against {metric_name(self.metric)}; filled: on the frontier", "bold")
+        yield Line(f"Latency against {printable(metric_name(self.metric))}; filled: on the frontier", "bold")
         drawn = _drawn(self.runs, columns, min(MOST_HEIGHT, max(12, columns // 4)), coloured)
         known = list(zip(SYMBOLS, STYLES, _runtimes(self.runs), strict=False))
-        marks = tuple((f"[{full}{empty}]+", style) for (full, empty), style, _ in known)
+        hollow = "".join(empty for (_, empty), _, _ in known)
+        marks = (*((f"{full}+", style) for (full, _), style, _ in known), (f"[{hollow}]+", "dim"))
         yield Line(drawn.rstrip("\n"), whole=True, ansi=coloured, marks=() if coloured else marks)
         legend = "".join(f"{full}{empty} {runtime}   " for (full, empty), _, runtime in known)
-        yield Line(f"  {legend}", marks=marks)
+        predicted = f"{PREDICTED} predicted" if any(one.is_predicted for one in self.runs) else ""
+        yield Line(f"  {legend}{predicted}".rstrip(), marks=marks)
 
 
 def _runtimes(runs: Sequence[ReportedRun]) -> list[str]:
@@ -77,24 +83,29 @@ def _drawn(runs: Sequence[ReportedRun], width: int, height: int, coloured: bool)
     figure.clear()
     figure.theme("simple")
     figure.plot_size(width, height)
-    runtimes = _runtimes(runs)
     by_macs = runs[0].score is not None and runs[0].score.kind == "planned"
     along = math.log10 if by_macs else float
-    for on_frontier in (False, True):  # the frontier last, on top
-        for index, runtime in enumerate(runtimes):
-            kind = min(index, len(SYMBOLS) - 1)
-            some = [one for one in runs if one.runtime == runtime]
-            xs = [along(_score(one)) for one in some if one.on_frontier == on_frontier]
-            ys = [math.log10(_latency(one)) for one in some if one.on_frontier == on_frontier]
-            if xs:
-                pixel = plotext.pixel(COLOURS[kind]) if coloured else plotext.pixel()
-                mark = plotext.marker(SYMBOLS[kind][not on_frontier], pixel)
-                figure.draw(figure.signal(xs, ys, marker=mark))
+    for symbol, colour, some in _symbols(runs):
+        look = plotext.pixel(colour) if colour else plotext.pixel(style="dim")
+        mark = plotext.marker(symbol, look if coloured else plotext.pixel())
+        xs, ys = [along(_score(one)) for one in some], [math.log10(_latency(one)) for one in some]
+        figure.draw(figure.signal(xs, ys, marker=mark))
     scores = [_score(one) for one in runs]
     if by_macs:
         _scale(figure.ruler("x"), scores, scaled, max(3, width // 12))
     _scale(figure.ruler("y"), [_latency(one) for one in runs], seconds, max(3, height // 3))
     return str(figure.build().string(colorless=not coloured))
+
+
+def _symbols(runs: Sequence[ReportedRun]) -> Iterator[tuple[str, str, list[ReportedRun]]]:
+    """Yield each symbol, its colour, and its runs, those of the frontier last, on top. Without a colour it is dim."""
+    runtimes, groups = _runtimes(runs), defaultdict[tuple[bool, bool, int], list["ReportedRun"]](list)
+    for one in runs:
+        kind = min(runtimes.index(one.runtime), len(SYMBOLS) - 1)
+        groups[one.on_frontier, not one.is_predicted, kind].append(one)
+    for (on_frontier, measured, kind), some in sorted(groups.items(), key=lambda group: group[0]):
+        symbol = SYMBOLS[kind][not on_frontier] if measured else PREDICTED
+        yield symbol, COLOURS[kind] if on_frontier else "", some
 
 
 def _score(run: ReportedRun) -> float:
@@ -103,8 +114,8 @@ def _score(run: ReportedRun) -> float:
 
 
 def _latency(run: ReportedRun) -> float:
-    assert run.seconds
-    return run.seconds
+    assert run.time_s
+    return run.time_s
 
 
 def _scale(ruler: object, values: Sequence[float], words: Callable[[float], str], most: int) -> None:
@@ -139,7 +150,7 @@ def frontier_report(document: ReportDocument) -> Report:
     """A table for each frontier with a plot below it, and how many runs there are."""
     report: Report = []
     for frontier in document.frontier:
-        comparable = [one for one in document.runs if one.score and one.latency_s and _is_comparable(one, frontier)]
+        comparable = [one for one in document.runs if one.score and one.time_s and _is_comparable(one, frontier)]
         report += [*_table(frontier, len(comparable), document.metric), TerminalPlot(comparable, document.metric)]
     if document.frontier:
         report.append(note(document.objective, "dim"))
@@ -181,7 +192,7 @@ def _table(frontier: FrontierRecord, measured: int, metric: str) -> Report:
         ">Parameters": [scaled(one.parameters) for one in costs],
         ">Memory": [size_in_bytes(one.planned_memory_bytes) for one in costs],
     }
-    return [*runs_report(printable(title), names, numbers, numbers_of(runs)), *corrected_note(runs)]
+    return [*runs_report(printable(title), names, numbers, numbers_of(runs)), *time_notes(runs)]
 
 
 def _counts(document: ReportDocument) -> Line:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from mnfpn_cli.report.terminal.run_tables import (
     RunNames,
     columns_of,
-    corrected_note,
     dtype_of_all,
     runs_report,
     time_columns,
+    time_notes,
 )
 from mnfpn_cli.report.terminal.tables import Line, Report, command, note, warning
 from mnfpn_cli.report.units import count, scaled, score, seconds, size_in_bytes
@@ -69,7 +69,7 @@ def _table(found: RecommendationRecord, title: str, metric: str) -> Report:
     }
     ranks = {"": [*(str(index + 1) for index in range(len(first))), *(["next"] if found.step else [])]}
     section = len(first) if found.step else None
-    return [*runs_report(printable(title), names, figures, ranks, section=section), *corrected_note(picks)]
+    return [*runs_report(printable(title), names, figures, ranks, section=section), *time_notes(picks)]
 
 
 def _reasons(found: RecommendationRecord, document: RecommendDocument) -> Report:

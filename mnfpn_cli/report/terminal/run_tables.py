@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mnfpn_cli.documents.report import ReportedRun
 from mnfpn_cli.report.terminal.bench import half_width
 from mnfpn_cli.report.terminal.tables import (
     Forms,
@@ -17,7 +18,8 @@ from mnfpn_cli.report.terminal.tables import (
 from mnfpn_cli.report.units import seconds
 
 if TYPE_CHECKING:
-    from mnfpn_cli.documents.report import PickRecord, ReportedRun
+    from mnfpn_cli.documents.report import PickRecord
+    from mnfpn_cli.documents.runs import StoredRunRecord
     from mnfpn_cli.report.terminal.tables import Cell, Table
 
 Columns = Mapping[str, Sequence[str]]
@@ -63,19 +65,39 @@ def dtype_of_all(dtypes: Sequence[str]) -> Columns:
     return {"Dtype": list(dtypes)} if set(dtypes) not in ({"float32"}, set()) and len(set(dtypes)) == 1 else {}
 
 
-def time_columns(runs: Sequence[ReportedRun | PickRecord]) -> Columns:
-    """The medians of measured runs, corrected for drift, and their intervals."""
-    times = [(one.seconds or 0.0, one.latency_s) for one in runs]
+def time_columns(runs: Sequence[StoredRunRecord | PickRecord]) -> Columns:
+    """The medians of runs, corrected for drift, and their intervals; ``≈`` is before a time that is predicted."""
     return {
-        ">Median": [seconds(median) for median, _ in times],
-        ">±95 %": [half_width(latency.median, latency.ci95) if latency else "" for _, latency in times],
+        ">Median": [f"{_predicted(one) * '≈ '}{seconds(time)}" if (time := _time(one)) else "" for one in runs],
+        ">±95 %": [
+            half_width(one.latency_s.median, one.latency_s.ci95) if one.latency_s else _predicted_width(one)
+            for one in runs
+        ],
     }
 
 
-def corrected_note(runs: Sequence[ReportedRun | PickRecord]) -> Report:
-    """Say that medians are corrected, where any is."""
-    said = "Medians are corrected for the drift of the machine: mnfpn runs show has both."
-    return [note(said, "dim")] if any(one.corrected_s for one in runs) else []
+def time_notes(runs: Sequence[StoredRunRecord | PickRecord]) -> Report:
+    """Say that medians are corrected, and that times are predicted, where any is."""
+    lines = []
+    if any(one.corrected_s for one in runs):
+        lines.append("Medians are corrected for the drift of the machine: mnfpn runs show has both.")
+    if any(map(_predicted, runs)):
+        lines.append("≈ is before times that are predicted and not measured; their intervals are of 90 %.")
+    return [note(line, "dim") for line in lines]
+
+
+def _predicted(run: StoredRunRecord | PickRecord) -> bool:
+    return isinstance(run, ReportedRun) and run.is_predicted
+
+
+def _time(run: StoredRunRecord | PickRecord) -> float | None:
+    return run.time_s if isinstance(run, ReportedRun) else run.seconds
+
+
+def _predicted_width(run: StoredRunRecord | PickRecord) -> str:
+    if not isinstance(run, ReportedRun) or not run.time_s:
+        return ""
+    return half_width(run.time_s, run.time_interval)
 
 
 def runs_report(

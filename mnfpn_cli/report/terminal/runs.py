@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 from mnfpn_cli.documents.base import KEY_DIGITS
 from mnfpn_cli.report.terminal.bench import environment_table, half_width
-from mnfpn_cli.report.terminal.run_tables import RunNames, columns_of, dtype_of_all, runs_report
+from mnfpn_cli.report.terminal.run_tables import (
+    RunNames,
+    columns_of,
+    dtype_of_all,
+    runs_report,
+    time_columns,
+    time_notes,
+)
 from mnfpn_cli.report.terminal.tables import (
     Report,
     command,
@@ -83,15 +90,11 @@ def _runs_table(store: str, runs: Sequence[StoredRunRecord], total: int) -> Repo
         "Passes": [_passes(run) if any_training else "" for run in runs],
         "Worker": [run.worker or "" for run in runs],
     }
-    latencies = [run.latency_s for run in runs]
-    figures = {
-        ">Median": [seconds(one.median) if one else "" for one in latencies],
-        ">±95 %": [half_width(one.median, one.ci95) if one else "" for one in latencies],
-        "Ended (UTC)": [_moment(run.finished or "") for run in runs],
-    }
+    figures = {**time_columns(runs), "Ended (UTC)": [_moment(run.finished or "") for run in runs]}
     keys = {"Key": [run.key[:KEY_DIGITS] for run in runs]}
     names = RunNames(columns_of([run.identity for run in runs]), execution)
-    return runs_report(f"{counted(total, 'run')} in {store}", names, figures, keys, fold=True)
+    made = runs_report(f"{counted(total, 'run')} in {store}", names, figures, keys, fold=True)
+    return [*made, *time_notes(runs)]
 
 
 def _failures(runs: Sequence[StoredRunRecord]) -> list[Table]:

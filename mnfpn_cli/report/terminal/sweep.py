@@ -174,8 +174,8 @@ def moved_lines(changes: Sequence[MovedRecord]) -> list[str]:
     )
     when = f"{worst.finished[:19].replace('T', ' ')} UTC, on {worst.worker}"
     return [
-        f"the baseline run moved: at worst it {change} ({when}). The page of mnfpn report, and mnfpn runs "
-        "export, have times corrected for it; an idle machine needs none."
+        f"the baseline run moved: at worst it {change} ({when}). mnfpn report, recommend and runs list "
+        "have times corrected for it; an idle machine needs none."
     ]
 
 
