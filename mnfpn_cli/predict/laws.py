@@ -1,0 +1,116 @@
+"""Laws of time of single layers, learned from layers that were timed.
+
+The law of a kind of layer is a floor with an overhead, fitted with coefficients of 0 or more, times a correction that
+varies smoothly with channels and cells: a Gaussian process on the logarithm of time (Rasmussen and Williams 2006,
+"Gaussian Processes for Machine Learning", chapter 2).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnfpn_cli.plan.roofline import LayerId
+from mnfpn_cli.predict.facts import LayerFacts
+
+Array = NDArray[np.float64]
+
+Timed = tuple[LayerFacts, float]
+"""A layer and its time in seconds."""
+
+SCALES = np.array([2.0, 2.0, 2.0, 1.5, 2.0])
+"""By how many doublings two layers differ before their corrections have little to do with each other."""
+SPREAD, NOISE, CLOCK_S = 0.3, 0.06, 8e-6
+"""Standard deviations: of corrections, and of measured times, relative and in seconds."""
+LEAST = 4
+"""The fewest layers that a law is learned from."""
+MOST = 800
+"""The most layers that a law is learned from: its cost grows with their cube."""
+
+
+def floor_terms(layers: Sequence[LayerFacts]) -> Array:
+    """Return the terms of each layer's time, each about a microsecond or a part of it: calls, MACs, elements, bytes."""
+    columns = [
+        (1e-5 * one.calls, 1e-11 * one.macs, 4e-10 * one.moved, 4e-10 * one.weights, 2.5e-10 * one.fresh)
+        for one in layers
+    ]
+    return np.array(columns, dtype=np.float64).reshape(len(layers), 5)
+
+
+class LayerLaw:
+    """The law of one kind of layer, or of several that are alike."""
+
+    def __init__(self, layers: Sequence[LayerFacts], seconds: Sequence[float]) -> None:
+        from scipy.linalg import solve
+        from scipy.optimize import nnls
+
+        times = np.array(seconds)
+        weights = 1 / (times + CLOCK_S)
+        self._coefficients: Array = nnls(floor_terms(layers) * weights[:, None], times * weights)[0]
+        self._points = _points(layers)
+        misses = np.log(times / self._floors(layers))
+        variances = NOISE**2 + (CLOCK_S / times) ** 2
+        self._mean = float(np.average(misses, weights=1 / variances))
+        kernel = _kernel(self._points, self._points) + np.diag(variances)
+        self._weights: Array = solve(kernel, misses - self._mean, assume_a="pos")
+
+    def seconds(self, layers: Sequence[LayerFacts]) -> Array:
+        """Return the expected time of each layer in seconds."""
+        corrections = self._mean + _kernel(_points(layers), self._points) @ self._weights
+        return self._floors(layers) * np.exp(corrections)
+
+    def _floors(self, layers: Sequence[LayerFacts]) -> Array:
+        return np.maximum(floor_terms(layers) @ self._coefficients, 1e-7)
+
+
+def _points(layers: Sequence[LayerFacts]) -> Array:
+    rows = [(one.inputs, one.outputs, one.cells, 1 + one.fresh / 2**20, one.calls) for one in layers]
+    return np.log2(np.array(rows, dtype=np.float64).reshape(len(layers), 5)) / SCALES
+
+
+def _kernel(ones: Array, others: Array) -> Array:
+    squares = (ones**2).sum(1)[:, None] + (others**2).sum(1)[None] - 2 * ones @ others.T
+    return SPREAD**2 * np.exp(-0.5 * np.maximum(squares, 0.0))
+
+
+@dataclass(frozen=True)
+class LayerLaws:
+    """The laws of kinds of layers, and of groups of kinds, for kinds that were not timed."""
+
+    kinds: Mapping[str, LayerLaw]
+    groups: Mapping[int, LayerLaw]
+    any: LayerLaw
+
+    def seconds(self, layers: Sequence[LayerFacts]) -> Array:
+        """Return the expected time of each layer in seconds."""
+        times, indices = np.zeros(len(layers)), defaultdict[str, list[int]](list)
+        for index, layer in enumerate(layers):
+            indices[layer.kind].append(index)
+        for kind, places in indices.items():
+            law = self.kinds.get(kind) or self.groups.get(layers[places[0]].group, self.any)
+            times[places] = law.seconds([layers[place] for place in places])
+        return times
+
+
+def learn_laws(timed: Iterable[tuple[Sequence[LayerFacts], Mapping[LayerId, float]]]) -> LayerLaws:
+    """Return the laws that the layers of runs follow; each run is its layers and their times in seconds."""
+    pairs = [(layer, times[layer.id]) for layers, times in timed for layer in layers if times.get(layer.id, 0.0) > 0]
+    kinds, groups = defaultdict[str, list[Timed]](list), defaultdict[int, list[Timed]](list)
+    for pair in pairs:
+        kinds[pair[0].kind].append(pair)
+        groups[pair[0].group].append(pair)
+    return LayerLaws(
+        {kind: _law(found) for kind, found in kinds.items() if len(found) >= LEAST},
+        {group: _law(found) for group, found in groups.items()},
+        _law(pairs),
+    )
+
+
+def _law(pairs: Sequence[Timed]) -> LayerLaw:
+    step = -(-len(pairs) // MOST)
+    kept = pairs[::step]
+    return LayerLaw([layer for layer, _ in kept], [seconds for _, seconds in kept])
