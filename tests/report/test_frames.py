@@ -187,7 +187,7 @@ def test_results_of_a_run_and_recommended_runs(stored: Stored) -> None:
     """The next step is among them, and named so."""
     run = next(run for run in stored.runs if run.result)
     assert run.result
-    shown = show_document(run, [run.result], stored.baselines, measuring)
+    shown = show_document(run, [run.result], stored.baselines, (), measuring)
     assert column(shown, "run.latency_s.median") == [run.latency_s]
     document = recommended(stored, 0.1)
     choices = column(document, "choice")

@@ -136,7 +136,7 @@ def show_of(stored: Stored) -> Report:
     """`mnfpn runs show`, of a run that was measured."""
     (run,) = (run for run in stored.runs if (run.latency_s or 0) > 0.72)
     results = [run.result] if run.result else []
-    return show_report(read_back(show_document(run, results, stored.baselines, measuring)))
+    return show_report(read_back(show_document(run, results, stored.baselines, (), measuring)))
 
 
 def swept_of(stored: Stored) -> Report:
