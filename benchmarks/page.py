@@ -52,7 +52,9 @@ def planned_runs(count: int) -> list[Planned]:
 
 def measured(index: int, planned: Planned, chance: random.Random) -> StoredRun:
     """A run with a made-up result, whose time is about proportional to its MACs."""
-    mean = RUNTIMES[planned.run.execution.runtime] * (0.002 + planned.figures.macs / 8e10) * chance.lognormvariate(0, 0.1)
+    mean = (
+        RUNTIMES[planned.run.execution.runtime] * (0.002 + planned.figures.macs / 8e10) * chance.lognormvariate(0, 0.1)
+    )
     samples = [mean * chance.lognormvariate(0, 0.03) for _ in range(30)]
     run = {"runtime": planned.run.execution.runtime, "device": "cpu"}
     moment = f"2026-11-21T{10 + index // 3600:02}:{index // 60 % 60:02}:{index % 60:02}.000+00:00"
