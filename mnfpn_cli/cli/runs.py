@@ -255,7 +255,7 @@ def merge(
         mnfpn runs merge other.db --store runs.db
     """
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.cli.stderr import progress_bar
+    from mnfpn_cli.cli.talk import progress_bar
     from mnfpn_cli.documents.runs import RunsMergeDocument
     from mnfpn_cli.report.terminal.runs import merged_report
     from mnfpn_cli.store.merge import merge_stores

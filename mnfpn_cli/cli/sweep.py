@@ -48,7 +48,7 @@ def sweep(
         mnfpn sweep --resume --store runs.db
     """
     from mnfpn_cli.cli.output import warn
-    from mnfpn_cli.cli.stderr import progress_bar
+    from mnfpn_cli.cli.talk import progress_bar
     from mnfpn_cli.sweep.run import SweepCallbacks, defer_sweep, expected_time, plan_sweep, resume_sweeps, run_sweep
 
     options.check(space, budget, sampling, store)

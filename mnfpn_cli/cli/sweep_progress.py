@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from mnfpn_cli.cli.stderr import progress_bar, write_error
+from mnfpn_cli.cli.stderr import write_error
+from mnfpn_cli.cli.talk import progress_bar, talk
 from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.report.units import duration, seconds
 from mnfpn_cli.space.runs import run_namer
@@ -35,7 +35,7 @@ def sweep_bar(runs: Sequence[StoredRun], printed: set[str]) -> Iterator[Callable
     from mnfpn_cli.sweep.drift import MOVED
 
     name = run_namer([one.planned.run for one in runs])
-    if not sys.stderr.isatty():
+    if not talk().shows_bars:
         yield _Lines(printed, name).show
         return
     console = Console(stderr=True)
@@ -68,6 +68,8 @@ class _Lines:
         for line in _new_warnings(state, self.printed):
             write_error(f"warning: {as_options(line)}")
         ended = state.total - state.left
+        if talk().quiet:
+            return
         if state.last and self.ended is not None and ended > self.ended:
             left = f", {duration(state.left_s)} left" if state.left_s is not None and state.left else ""
             write_error(f"{ended} of {state.total}: {_ended(state.last, self.name)}{left}")
@@ -83,7 +85,10 @@ def _ended(run: StoredRun, name: Callable[[Run], str]) -> str:
 @contextmanager
 def training_bar() -> Iterator[Callable[[TrainingState], None]]:
     """Yield a function that shows the progress of trainings: a bar, or a line for each where there is no terminal."""
-    if not sys.stderr.isatty():
+    if talk().quiet:
+        yield lambda _state: None
+        return
+    if not talk().shows_bars:
         ended = 0
 
         def show(state: TrainingState) -> None:

@@ -43,6 +43,7 @@ class LayerWork:
         operation: what it computes.
         macs: MACs.
         bytes: bytes read and written.
+        calls: the operations that run one after the other: of a convolution also its padding, norm and activation.
     """
 
     path: str
@@ -50,6 +51,7 @@ class LayerWork:
     operation: LayerOperation
     macs: int
     bytes: int
+    calls: int = 1
 
     @property
     def id(self) -> LayerId:
@@ -64,6 +66,7 @@ class ImageWork(NamedTuple):
     macs: int
     elements: int
     weights: int = 0
+    calls: int = 1
 
 
 def network_work(plan: NetworkPlan, input: NetworkInput, item_bytes: int) -> tuple[LayerWork, ...]:
@@ -81,11 +84,11 @@ def network_work(plan: NetworkPlan, input: NetworkInput, item_bytes: int) -> tup
     for (path, part), step in layer_steps(plan, input.size):
         work = step_work(step)
         macs = input.batch * work.macs
-        size = (input.batch * work.elements + work.weights) * item_bytes
+        size, operations = (input.batch * work.elements + work.weights) * item_bytes, work.calls
         before = works.get((path, part))
         if before:  # the resizes and additions of the top-down path are one layer
-            macs, size = macs + before.macs, size + before.bytes
-        works[path, part] = LayerWork(path, part, work.operation, macs, size)
+            macs, size, operations = macs + before.macs, size + before.bytes, operations + before.calls
+        works[path, part] = LayerWork(path, part, work.operation, macs, size, operations)
     if copies := works.pop(("head", "head"), None):  # of all levels: their place is behind these
         works[copies.id] = copies
     return tuple(works.values())
@@ -138,10 +141,12 @@ def step_work(step: Step) -> ImageWork:
     if isinstance(step, ConvStep):
         conv = step.conv
         elements = conv.in_channels * step.input.cells + step.makes
-        return ImageWork(_operation(conv), conv.macs(step.output), elements, conv.parameters + conv.buffers)
+        weights, calls = conv.parameters + conv.buffers, sum(map(bool, (True, conv.same, conv.norm, conv.activation)))
+        return ImageWork(_operation(conv), conv.macs(step.output), elements, weights, calls)
     if isinstance(step, NormStep):
         norm = step.norm
-        return ImageWork("move", 0, 2 * step.makes, norm.parameters + norm.buffers)
+        weights, calls = norm.parameters + norm.buffers, 1 + bool(norm.activation)
+        return ImageWork("move", 0, 2 * step.makes, weights, calls)
     if isinstance(step, LinearStep):
         linear = step.linear
         return ImageWork("dense", linear.macs, linear.in_features + linear.out_features, linear.parameters)
