@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import mnfpn_cli.api as api
+from mnfpn_cli.documents.runs import RunsExportDocument
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import StoredRun
@@ -159,6 +160,12 @@ BAD = [
     ("settings.with_mult,map\n1,2\n", "must name settings that networks of the store have, got 'settings.with_mult'"),
     ("width_mult,map\n0.6,2\n", "line 2: must name one network, size and dtype of a run"),
     ("size,map\n64x64,2\n", "which matches 3 networks"),
+    ("key,scores.map,map\n{0},1,2\n", "must have one column for each metric and setting, got 'scores.map', 'map'"),
+    ("key,width-mult,settings.width_mult,map\n{0},1,1,2\n", "must have one column for each metric and setting"),
+    ("key,map\n{0},\n", "must have a score in a column of metrics (map)"),
+    ('key,reason,map\n{0},"two\nlines",bad\n', "scores.csv, line 2, map: must be a finite number"),
+    ("key,map\n{0},1_000\n", "line 2, map: must be a finite number"),
+    ("key,imagenet-top1\n{0},71\n", "must be another metric than mnfpn has itself, got 'imagenet-top1'"),
     ("", "must have a line of names and a line for each score"),
     ("key,map\n{0},0.3\nffffffff,0.1\n", "line 3, key: must be the key of one run"),
     ('key,map\n"{0},0.3\n', "must be comma-separated values in UTF-8"),
@@ -217,3 +224,112 @@ def test_scores_are_given_from_python(store: str) -> None:
     assert [(one.metric, one.value, one.source, one.runs) for one in document.scores] == [("map", 0.5, "a notebook", 1)]
     with pytest.raises(UsageError, match="must have a score for at least one key"):
         api.score(store, {})
+
+
+def test_the_rows_of_one_network_give_one_score(mnfpn: Mnfpn, store: str, tmp_path: Path) -> None:
+    """As in an export, which has a row for each runtime."""
+    rows = [{"key": one.key, "map": 0.4} for one in runs_of(store) if one.settings.width_mult == 0.35]
+    assert len(rows) == 2
+    done = mnfpn("runs", "score", "--scores", written(tmp_path / "a.csv", rows), "--store", store, "--json")
+    assert [one["runs"] for one in json.loads(done.out)["scores"]] == [2]
+
+
+def test_an_export_that_is_read_again_keeps_sources(mnfpn: Mnfpn, store: str, tmp_path: Path) -> None:
+    """A score that it repeats is not stored again; one that was changed is."""
+    first, second = key_of(store, 0.35), key_of(store, 0.5)
+    for key in (first, second):
+        assert mnfpn("runs", "score", key, "map=0.2", "--store", store, "--source", "run 7").code == 0
+    rows = exported(mnfpn, store, tmp_path / "x.csv")
+    changed = [{**row, "scores.map": "0.3"} if row["key"] == second else row for row in rows]
+    name = written(tmp_path / "y.csv", changed)
+    done = mnfpn("runs", "score", "--scores", name, "--store", store, "--json")
+    assert [one["value"] for one in json.loads(done.out)["scores"]] == [0.3]
+    sources = {one.key: one.scores["map"].source for one in runs_of(store) if one.scores}
+    assert (sources[first], sources[second]) == ("run 7", name)
+
+
+def test_long_cells_of_an_export_are_read(mnfpn: Mnfpn, store: str, tmp_path: Path) -> None:
+    """The times of thousands of passes stand in one cell; the limit of Python's module is as before."""
+    limit = csv.field_size_limit()
+    rows = [{"key": key_of(store, 1.0), "latency_s.samples": "0.001," * 40_000, "map": "0.5"}]
+    assert mnfpn("runs", "score", "--scores", written(tmp_path / "a.csv", rows), "--store", store).code == 0
+    assert csv.field_size_limit() == limit
+
+
+def test_columns_may_be_named_as_options(mnfpn: Mnfpn, store: str, tmp_path: Path) -> None:
+    """By --width-mult, width-mult or the key."""
+    for index, column in enumerate(("--width-mult", "width-mult", "width_mult", "settings.width_mult")):
+        file = written(tmp_path / f"{index}.csv", [{column: "0.50", "size": "64", "map": index}])
+        assert mnfpn("runs", "score", "--scores", file, "--store", store).code == 0
+        assert values_of(store)[0.5, "channels-last"] == {"map": index}
+
+
+def test_the_source_is_shown(mnfpn: Mnfpn, store: str, tmp_path: Path) -> None:
+    """That of the command line, the file, or the words that were given."""
+    key = key_of(store, 1.0)
+    file = written(tmp_path / "a.csv", [{"key": key, "file": 1.0}])
+    assert mnfpn("runs", "score", key, "cli=1", "--store", store).code == 0
+    assert mnfpn("runs", "score", "--scores", file, "--store", store).code == 0
+    (run,) = (one for one in runs_of(store) if one.key == key)
+    assert {name: one.source for name, one in run.scores.items()} == {"cli": "given on the command line", "file": file}
+
+
+def test_an_export_of_one_metric(mnfpn: Mnfpn, store: str, tmp_path: Path) -> None:
+    """Only the runs that have it, and no other metric: in every form."""
+    for width, words in ((0.35, ("map=0.2", "acc=0.7")), (0.5, ("acc=0.8",))):
+        assert mnfpn("runs", "score", key_of(store, width), *words, "--store", store).code == 0
+    export = ("runs", "export", "--store", store)
+    document = RunsExportDocument.model_validate_json(mnfpn(*export, "--metric", "map").out)
+    assert [list(one.scores) for one in document.runs] == [["map"], ["map"]]
+    assert {one.scores["map"].source for one in document.runs} == {"given on the command line"}
+    (row, _) = csv.DictReader(mnfpn(*export, "--metric", "map", "--format", "csv").out.splitlines())
+    assert row["scores.map"] == "0.2"
+    assert "scores.acc" not in row
+    table = mnfpn(*export, "--metric", "acc", "--format", "markdown").out
+    assert table.splitlines()[0].count("scores.") == 1
+    assert len(table.splitlines()) == 2 + 3
+    done = mnfpn(*export, "--metric", "mpa", "--output", str(tmp_path / "x.csv"))
+    assert (done.code, done.out) == (2, "")
+    assert "--metric: must be a metric that a run has a score of (acc, map), got 'mpa'" in done.err
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_lists_and_frames_have_a_column_for_each_metric(mnfpn: Mnfpn, store: str) -> None:
+    """Of numbers; empty where a run has no score."""
+    assert mnfpn("runs", "score", key_of(store, 0.5), "map=0.231", "--store", store).code == 0
+    out = mnfpn("runs", "list", "--store", store).out
+    assert "map" in out
+    assert out.count("0.231") == 1
+    pandas = pytest.importorskip("pandas")
+    printed = mnfpn("runs", "export", "--store", store).out
+    frame = RunsExportDocument.model_validate_json(printed).to_pandas()
+    assert pandas.api.types.is_float_dtype(frame["scores.map"])
+    assert frame["scores.map"].count() == 1
+
+
+def test_parquet_has_numbers(mnfpn: Mnfpn, store: str, tmp_path: Path) -> None:
+    """Of a score that is whole as well."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    assert mnfpn("runs", "score", key_of(store, 0.5), "map=2", "--store", store).code == 0
+    file = tmp_path / "x.parquet"
+    assert mnfpn("runs", "export", "--store", store, "--output", str(file)).code == 0
+    column = parquet.read_table(file)["scores.map"]
+    assert str(column.type) == "double"
+    assert sorted(column.to_pylist(), key=str) == [2.0, None, None, None]
+
+
+def test_scores_from_python_are_checked(store: str) -> None:
+    """Two values for one network by two keys; names and values of other types."""
+    first, second = (one.key for one in runs_of(store) if one.settings.width_mult == 0.35)
+    for scores, message in (
+        ({first: {"map": 1.0}, second: {"map": 2.0}}, "must be the value that the same network has at map of"),
+        ({first: {1: 1.0}}, "must name a metric"),
+        ({first: {"map": "good"}}, "must be a finite number"),
+        ({first: {"map": True}}, "must be a finite number"),
+        ({first: {"acc": 1.0}, "ffffffff": {"map": 1.0}}, "must be the key of one run"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            api.score(store, scores)  # type: ignore[arg-type]
+    assert all(not one.scores for one in runs_of(store))
+    numpy = pytest.importorskip("numpy")
+    assert api.score(store, {first: {"map": numpy.float32(0.5)}}).scores[0].value == 0.5
