@@ -5,8 +5,6 @@ varies smoothly with channels and cells: a Gaussian process on the logarithm of 
 "Gaussian Processes for Machine Learning", chapter 2).
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,7 +43,7 @@ class LayerLaw:
     """The law of one kind of layer, or of several that are alike."""
 
     def __init__(self, layers: Sequence[LayerFacts], seconds: Sequence[float]) -> None:
-        from scipy.linalg import solve
+        from scipy.linalg import inv
         from scipy.optimize import nnls
 
         times = np.array(seconds)
@@ -54,27 +52,35 @@ class LayerLaw:
         self._points = _points(layers)
         misses = np.log(times / self._floors(layers))
         variances = NOISE**2 + (CLOCK_S / times) ** 2
-        self._mean = float(np.average(misses, weights=1 / variances))
-        kernel = _kernel(self._points, self._points) + np.diag(variances)
-        self._weights: Array = solve(kernel, misses - self._mean, assume_a="pos")
+        kernel = _kernel(self._points, self._points)
+        for _ in range(2):  # layers that do not fit those like them count less the second time
+            self._mean = float(np.average(misses, weights=1 / variances))
+            inverse = inv(kernel + np.diag(variances))
+            self._weights: Array = inverse @ (misses - self._mean)
+            left_out = np.abs(self._weights / np.diag(inverse))
+            variances = variances * np.maximum(1.0, left_out / (3 * NOISE)) ** 2
 
     def seconds(self, layers: Sequence[LayerFacts]) -> Array:
         """Return the expected time of each layer in seconds."""
         corrections = self._mean + _kernel(_points(layers), self._points) @ self._weights
-        return self._floors(layers) * np.exp(corrections)
+        times: Array = self._floors(layers) * np.exp(corrections)
+        return times
 
     def _floors(self, layers: Sequence[LayerFacts]) -> Array:
-        return np.maximum(floor_terms(layers) @ self._coefficients, 1e-7)
+        floors: Array = np.maximum(floor_terms(layers) @ self._coefficients, 1e-7)
+        return floors
 
 
 def _points(layers: Sequence[LayerFacts]) -> Array:
     rows = [(one.inputs, one.outputs, one.cells, 1 + one.fresh / 2**20, one.calls) for one in layers]
-    return np.log2(np.array(rows, dtype=np.float64).reshape(len(layers), 5)) / SCALES
+    points: Array = np.log2(np.array(rows, dtype=np.float64).reshape(len(layers), 5)) / SCALES
+    return points
 
 
 def _kernel(ones: Array, others: Array) -> Array:
     squares = (ones**2).sum(1)[:, None] + (others**2).sum(1)[None] - 2 * ones @ others.T
-    return SPREAD**2 * np.exp(-0.5 * np.maximum(squares, 0.0))
+    kernel: Array = SPREAD**2 * np.exp(-0.5 * np.maximum(squares, 0.0))
+    return kernel
 
 
 @dataclass(frozen=True)
