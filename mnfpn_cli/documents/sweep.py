@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from mnfpn_cli.documents.base import Count, Document, Message, Ratio, Record, Seconds
-from mnfpn_cli.documents.records import PlannedRun, StatusCounts
+from mnfpn_cli.documents.records import ModelRecord, PlannedRun, StatusCounts
 from mnfpn_cli.documents.worker import SamplingRecord
 
 
@@ -52,6 +52,9 @@ class PlanRecord(Record):
     command: str = Field(description="Command that began the sweep.")
     measuring: MeasuringRecord = Field(description="How the runs of the sweep are measured.")
     measure: str = Field(description="Which runs were chosen: all, none, or a number of runs.")
+    predict: bool = Field(
+        False, description="Whether runs are measured only until the others can be predicted, and `measure` at most."
+    )
     space: SpaceCounts = Field(description="Numbers of runs in its space.")
     invalid: tuple[InvalidRuns, ...] = Field(
         description="Combinations that are not a valid network, most common reason first."
@@ -177,6 +180,9 @@ class MeasuredDocument(Document):
         description="Runs with results of an earlier sweep, measured with other options, most common options first."
     )
     keys: tuple[str, ...] = Field(description="Keys of the runs.")
+    models: tuple[ModelRecord, ...] = Field(
+        (), description="Models that predict the runs that were not measured; empty where none was asked for."
+    )
     warnings: tuple[Message, ...] = Field(
         description="Reasons to trust the figures less, and what went wrong, a sentence each."
     )

@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from mnfpn_cli.documents.records import ModelRecord
 from mnfpn_cli.documents.sweep import ExpectedRecord, MeasuringRecord
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.settings.measuring import Sampling
@@ -24,6 +26,9 @@ from mnfpn_cli.sweep.start import Chosen, begin, expect, this_machine, unfinishe
 from mnfpn_cli.sweep.state import State, Swept, failures, read_swept
 from mnfpn_cli.sweep.sweep import Sweeper
 from mnfpn_cli.text import ReportProgress, counted
+
+if TYPE_CHECKING:
+    from mnfpn_cli.sweep.teaching import Teacher
 
 WORTH_A_CLUSTER = 100_000
 """The number of runs from which a cluster plans them: fewer are planned faster here."""
@@ -122,7 +127,13 @@ class SweepOutcome:
 
 
 def plan_sweep(
-    space: Space, budget: Budget, measure: str, command: str, ray: str | None, progress: ReportProgress
+    space: Space,
+    budget: Budget,
+    measure: str,
+    command: str,
+    ray: str | None,
+    progress: ReportProgress,
+    predict: bool = False,
 ) -> Chosen:
     """Plan a space, and choose the runs to measure.
 
@@ -133,6 +144,7 @@ def plan_sweep(
         command: what starts the sweep, for its record.
         ray: the address of a cluster, which plans a large space; None for none.
         progress: is called with what is being done.
+        predict: whether the sweep itself chooses among all runs, so that the others can be predicted.
 
     Raises:
         UsageError: where no run is valid.
@@ -146,7 +158,7 @@ def plan_sweep(
         planned = plan_space(space, budget, progress)
     if planned.invalid and not planned.runs and not planned.cut:
         raise UsageError("\n".join(planned.invalid))
-    return Chosen(choose(planned.runs, measure), planned, measure, command)
+    return Chosen(choose(planned.runs, "all" if predict else measure), planned, measure, command, predict)
 
 
 def expected_time(
@@ -244,7 +256,7 @@ def _check_budget(chosen: Chosen) -> None:
 
 def _elsewhere(sweep: Sweep, machine: str, workers: Workers) -> str:
     hint = " (resume it with `ray` ADDRESS)" * (sweep.machine.startswith(ON_RAY) and workers.ray is None)
-    pending = f"{counted(sweep.counts.pending, 'run')} of it left{hint}"
+    pending = f"{counted(sweep.left, 'run')} of it left{hint}"
     return f"sweep {sweep.id} is for {sweep.machine}, this is {machine}: {pending}"
 
 
@@ -270,14 +282,37 @@ def _measure(
         for number in sorted(numbers, reverse=True):
             measuring = changes.of(known[number].plan.measuring)
             with callbacks.bar(read_runs(store, number)) as report:
-                states.append(Sweeper(store, number, pool, measuring, stopped, report).run())
+                teacher = _teacher(store, known[number])
+                states.append(Sweeper(store, number, pool, measuring, stopped, report, teacher=teacher).run())
             if stopped():
                 break
     return _outcome(store, [one for one in read_sweeps(store) if one.id in numbers], states, stopped())
 
 
+def _teacher(store: Store, sweep: Sweep) -> "Teacher | None":
+    """Return what chooses the runs of a sweep whose other runs are predicted; None for any other sweep."""
+    if not sweep.plan.predict:
+        return None
+    from mnfpn_cli.sweep.predictions import check_installed
+    from mnfpn_cli.sweep.teaching import Teacher
+
+    check_installed()
+    most = None if sweep.plan.measure == "all" else int(sweep.plan.measure)
+    return Teacher(most, read_runs(store, status="done"))
+
+
+def _models(result: Swept) -> tuple[ModelRecord, ...]:
+    """Return the models that the measured runs of sweeps allow; none where no sweep predicts."""
+    if not any(one.plan.predict for one in result.sweeps):
+        return ()
+    from mnfpn_cli.sweep.predictions import models_of
+
+    return models_of(result.runs, result.baselines)
+
+
 def _outcome(store: Store, sweeps: Sequence[Sweep], states: Sequence[State], stopped: bool) -> SweepOutcome:
     result = read_swept(store, sweeps, states)
+    result = replace(result, models=_models(result))
     # If a sweep asked for all runtimes, one that cannot run here is not a failure.
     lenient = {one.id for one in sweeps if one.plan.space.all_runtimes}
     by_name = [state for state in states if state.sweep not in lenient]
@@ -288,6 +323,6 @@ def _outcome(store: Store, sweeps: Sequence[Sweep], states: Sequence[State], sto
         result,
         (*(["no run was measured"] if idle and not stopped else []), *failed),
         stopped,
-        sum(one.counts.pending for one in sweeps),
+        sum(one.left for one in sweeps),
         resuming(store.argument),
     )

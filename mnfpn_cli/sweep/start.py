@@ -60,12 +60,20 @@ class Chosen:
         space: the space that they were chosen from.
         measure: the rule that chose them.
         command: the command line that starts the sweep.
+        predict: whether only so many of the runs are measured as others can be predicted from, ``measure`` at most.
     """
 
     runs: Sequence[Planned]
     space: PlannedSpace
     measure: str
     command: str
+    predict: bool = False
+
+    @property
+    def most(self) -> int:
+        """The most runs that are measured."""
+        limited = self.predict and self.measure != "all"
+        return min(len(self.runs), int(self.measure)) if limited else len(self.runs)
 
 
 def expect(
@@ -88,6 +96,7 @@ def expect(
     keys = [run_key(one.run, machine) for one in chosen.runs]
     repeated = set(store.read(lambda connection: runs_to_remeasure(connection, keys, again))) if store else set()
     left = sum(key in repeated or key not in known or known[key].status == "pending" for key in keys)
+    left = min(left, max(0, chosen.most - (len(keys) - left)))
     baselines = 1 + -(-left // measuring.baseline_every) if left else 0
     others = [known[key] for key in keys if key in known and key not in repeated]
     reused = measured_otherwise(measuring, others, {one.id: one for one in read_sweeps(store)} if store else {})
@@ -114,7 +123,7 @@ def space_document(chosen: Chosen, expected: ExpectedRecord | None) -> PlannedDo
         invalid=invalid_runs(space.invalid),
         over_budget=space.cut,
         measure=chosen.measure,
-        chosen=len(chosen.runs),
+        chosen=chosen.most,
         all_runtimes=all_runtimes(space),
         expected_s=expected.seconds if expected else None,
         expected=expected,
@@ -166,6 +175,7 @@ def begin(
         command=chosen.command,
         measuring=measuring,
         measure=chosen.measure,
+        predict=chosen.predict,
         space=SpaceCounts(runs=len(space.runs), repeated=space.repeated, all_runtimes=all_runtimes(space)),
         invalid=invalid_runs(space.invalid),
         over_budget=space.cut,
@@ -185,9 +195,9 @@ def invalid_runs(reasons: Mapping[str, int]) -> tuple[InvalidRuns, ...]:
 
 
 def unfinished(store: Store) -> list[Sweep]:
-    """Return the sweeps that have pending runs, the oldest first.
+    """Return the sweeps that have runs to measure, the oldest first.
 
     Raises:
         StoreError: where the store cannot be read.
     """
-    return [sweep for sweep in read_sweeps(store) if sweep.counts.pending]
+    return [sweep for sweep in read_sweeps(store) if sweep.left]

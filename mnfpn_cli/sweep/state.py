@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mnfpn_cli.documents.records import StatusCounts
+from mnfpn_cli.documents.records import ModelRecord, StatusCounts
 from mnfpn_cli.documents.sweep import (
     FailedRun,
     MeasuredDocument,
@@ -65,7 +65,7 @@ class State:
     @property
     def left(self) -> int:
         """The number of runs that are still to be measured."""
-        return self.total - self.done - self.failed - self.skipped - len(self.not_run)
+        return max(0, self.total - self.done - self.failed - self.skipped - len(self.not_run))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,7 @@ class Swept:
         skipped: the number of runs that were left out as too slow for the latency limit.
         not_run: runs that no worker can run.
         reused: runs with results of an earlier sweep and other options.
+        models: the models that predict the runs that were not measured.
     """
 
     store: str
@@ -91,6 +92,7 @@ class Swept:
     skipped: int = 0
     not_run: tuple[CannotRun, ...] = ()
     reused: tuple[ReusedRecord, ...] = ()
+    models: tuple[ModelRecord, ...] = ()
 
     @property
     def counts(self) -> StatusCounts:
@@ -169,6 +171,7 @@ def swept_document(swept: Swept, commands: SweepCommands, warnings: Sequence[str
         baseline_moved=swept.moved,
         reused=swept.reused,
         keys=tuple(run.key for run in swept.runs),
+        models=swept.models,
         warnings=(*swept.notes, *warnings),
         commands=commands,
     )
