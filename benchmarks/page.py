@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from secrets import token_hex
 from statistics import median
+from typing import Any
 
 from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.documents.report import PageDocument
@@ -38,7 +39,7 @@ DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimatio
 
 def planned_runs(count: int) -> list[Planned]:
     """So many runs of a space of 4,000, as people state one."""
-    axes = {
+    axes: dict[str, list[Any]] = {
         "width_mult": [round(0.3 + 0.1 * step, 2) for step in range(10)],
         "pyramid.channels": [32, 64, 96, 128, 160, 192, 224, 256, 320, 384],
         "pyramid.smooth": ["conv", "separable"],
@@ -52,13 +53,12 @@ def planned_runs(count: int) -> list[Planned]:
 
 def measured(index: int, planned: Planned, chance: random.Random) -> StoredRun:
     """A run with a made-up result, whose time is about proportional to its MACs."""
-    mean = (
-        RUNTIMES[planned.run.execution.runtime] * (0.002 + planned.figures.macs / 8e10) * chance.lognormvariate(0, 0.1)
-    )
+    runtime = planned.run.execution.runtime
+    mean = RUNTIMES[runtime] * (0.002 + planned.figures.macs / 8e10) * chance.lognormvariate(0, 0.1)
     samples = [mean * chance.lognormvariate(0, 0.03) for _ in range(30)]
-    run = {"runtime": planned.run.execution.runtime, "device": "cpu"}
     moment = f"2026-11-21T{10 + index // 3600:02}:{index // 60 % 60:02}:{index % 60:02}.000+00:00"
-    result = StoredResult(token_hex(16), 1, "done", "here", moment, moment, None, made_up(samples, **run))
+    found = made_up(samples, runtime=runtime, device="cpu")
+    result = StoredResult(token_hex(16), 1, "done", "here", moment, moment, None, found)
     return StoredRun(run_key(planned.run, MACHINE), planned, MACHINE, "done", result)
 
 

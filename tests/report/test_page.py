@@ -87,6 +87,16 @@ def test_the_cost_can_be_switched(watched: Watched) -> None:
     expect(watched.page.locator("#plot-frontier .xtitle")).to_contain_text("MiB")
 
 
+@pytest.mark.slow
+def test_no_line_joins_the_frontier_along_another_axis(watched: Watched) -> None:
+    """It would zigzag: there are rings alone, and the line comes back with the first axis."""
+    line = watched.page.locator("#plot-frontier .scatterlayer .js-line")
+    watched.page.get_by_text("Memory", exact=True).first.click()
+    expect(line).to_have_count(0)
+    watched.page.get_by_text("MACs", exact=True).first.click()
+    expect(line).to_have_count(1)
+
+
 def first_of_the_sample(watched: Watched) -> Locator:
     """The circle of the sample's first run, with the pointer on it; circles are in the order of the runs' keys."""
     for circle in watched.page.locator(CIRCLES).all():
