@@ -147,7 +147,9 @@ def main() -> None:
         print(f"{label}  {numbers}  {' '.join(advice.overrides)}", flush=True)
     close = sum(abs(error) <= WITHIN for error in errors)
     middle = median(map(abs, errors))
-    print(f"within {WITHIN:.0%}: {close} of {len(errors)}, median error {middle:.1%}, largest {max(errors, key=abs):+.0%}")
+    print(
+        f"within {WITHIN:.0%}: {close} of {len(errors)}, median error {middle:.1%}, largest {max(errors, key=abs):+.0%}"
+    )
 
 
 if __name__ == "__main__":
