@@ -5,7 +5,7 @@ advice is given as `mnfpn bench --by-layer` does; then the network and the chang
 thread and timed by its CPU time, so that other work on the machine changes little.
 
     PYTHONPATH=. python benchmarks/advice.py
-    PYTHONPATH=. python benchmarks/advice.py --networks 5 --pairs 20
+    PYTHONPATH=. python benchmarks/advice.py --networks 5
 """
 
 import time
@@ -23,7 +23,7 @@ from mnfpn_cli.plan.roofline import LayerWork, network_work
 from mnfpn_cli.plan.rules import network_input, resolve
 from mnfpn_cli.runtimes.runtime import Job, input_tensors, load_runtime
 from mnfpn_cli.settings.files import read_preset
-from mnfpn_cli.settings.input import NetworkInput, Size, parse_size
+from mnfpn_cli.settings.input import ITEM_BYTES, NetworkInput, Size, parse_size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import parse_override
 from mnfpn_cli.settings.sources import Source
@@ -52,7 +52,7 @@ NETWORKS = (
 )
 """A preset, and what is changed of it."""
 
-SIZES = ("64x64", "32x32", "96x96"), ("256x256", "192x320", "320x320")
+SIZES = ("64x64", "32x32", "80x80"), ("224x224", "192x256", "288x288")
 """Small and large ones, in turn."""
 
 RUNTIMES = ("eager", "channels-last")
@@ -71,7 +71,7 @@ class Case:
     @property
     def works(self) -> tuple[LayerWork, ...]:
         """The work of its layers in float32."""
-        return network_work(plan_network(self.settings), self.input, 4)
+        return network_work(plan_network(self.settings), self.input, ITEM_BYTES["float32"])
 
     def changed(self, overrides: tuple[str, ...]) -> "Case":
         """The case with changed settings."""
@@ -117,3 +117,38 @@ def speed_up(before: Case, after: Case, pairs: int) -> float:
         seconds = {id(run): timer(run).seconds for run in order}
         ratios.append(seconds[id(runs[0])] / seconds[id(runs[1])])
     return median(ratios)
+
+
+@torch.inference_mode()
+def main() -> None:
+    """Profile each case, take the advice, and print the promised and the measured speed-up."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", type=int, default=len(NETWORKS))
+    parser.add_argument("--seconds", type=float, default=2.0, help="of layers timed, and of pairs, for each case")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"{'network':66}  {'runtime':13}  {'size':>7}  promised  measured  error  advice")
+    errors = []
+    for case in cases(options.networks):
+        run, _ = case.prepared()
+        run()
+        passes = max(5, min(50, int(options.seconds / 2 / HostTimer(time.thread_time)(run).seconds)))
+        times = layer_times(case, passes)
+        advice = best_advice(case.settings, case.works, case.input, ITEM_BYTES["float32"], times.without_marks)
+        label = f"{case.name:66}  {case.runtime:13}  {case.input.size!s:>7}"
+        if advice is None:
+            print(f"{label}  no change is advised", flush=True)
+            continue
+        measured = speed_up(case, case.changed(advice.overrides), passes)
+        errors.append(advice.speed_up / measured - 1)
+        numbers = f"{advice.speed_up:6.2f} ×  {measured:6.2f} ×  {errors[-1]:+5.0%}"
+        print(f"{label}  {numbers}  {' '.join(advice.overrides)}", flush=True)
+    close = sum(abs(error) <= WITHIN for error in errors)
+    middle = median(map(abs, errors))
+    print(
+        f"within {WITHIN:.0%}: {close} of {len(errors)}, median error {middle:.1%}, largest {max(errors, key=abs):+.0%}"
+    )
+
+
+if __name__ == "__main__":
+    main()

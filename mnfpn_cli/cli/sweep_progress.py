@@ -61,19 +61,19 @@ class _Lines:
 
     printed: set[str]
     name: Callable[[Run], str]
-    ended: int | None = None
+    last: StoredRun | None = None
 
     def show(self, state: State) -> None:
-        """Print what is new."""
+        """Print what is new; with `--quiet`, only warnings."""
         for line in _new_warnings(state, self.printed):
             write_error(f"warning: {as_options(line)}")
-        ended = state.total - state.left
         if talk().quiet:
             return
-        if state.last and self.ended is not None and ended > self.ended:
+        if state.last and state.last is not self.last:  # runs that are left out as too slow count, but have no line
+            ended = state.total - state.left
             left = f", {duration(state.left_s)} left" if state.left_s is not None and state.left else ""
             write_error(f"{ended} of {state.total}: {_ended(state.last, self.name)}{left}")
-        self.ended = ended
+        self.last = state.last
 
 
 def _ended(run: StoredRun, name: Callable[[Run], str]) -> str:

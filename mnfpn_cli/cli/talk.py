@@ -58,7 +58,8 @@ class _Talk:
     began: float = field(default_factory=time.perf_counter)
 
 
-_current: ContextVar[_Talk] = ContextVar("talk", default=_Talk())
+_USUAL = _Talk()
+_current: ContextVar[_Talk] = ContextVar("talk", default=_USUAL)
 
 
 def talk() -> TalkOptions:

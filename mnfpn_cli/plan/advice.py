@@ -12,7 +12,7 @@ from mnfpn_cli.errors import UsageError
 from mnfpn_cli.plan.backbone import plan_widths
 from mnfpn_cli.plan.levels import plan_levels
 from mnfpn_cli.plan.network import plan_network
-from mnfpn_cli.plan.roofline import LayerId, LayerWork, network_work
+from mnfpn_cli.plan.roofline import LayerId, LayerOperation, LayerWork, network_work
 from mnfpn_cli.plan.rules import network_input, resolve
 from mnfpn_cli.settings.detection import AnchorSettings, DefaultBoxSettings
 from mnfpn_cli.settings.input import NetworkInput
@@ -33,6 +33,9 @@ class Law(NamedTuple):
         return self.per_call * work.calls + self.per_mac * work.macs + self.per_byte * work.bytes
 
 
+LEAST_TIME = 1e-9
+"""Seconds that no clock tells from nothing."""
+
 NO_TIME = Law(0.0, 0.0, 0.0)
 
 
@@ -45,8 +48,10 @@ def fit_law(works: Sequence[LayerWork], seconds: Mapping[LayerId, float]) -> Law
         works: the layers; those without time are left out.
         seconds: the time of each layer.
     """
-    timed = [(work, seconds[work.id]) for work in works if seconds[work.id] > 0]
+    timed = [(work, seconds[work.id]) for work in works if seconds[work.id] > LEAST_TIME]
     rows = [(work.calls / time, work.macs / time, work.bytes / time) for work, time in timed]
+    if not rows:
+        return NO_TIME
     best, least = NO_TIME, float("inf")
     for kept in product((True, False), repeat=3):
         columns = [column for column, is_kept in enumerate(kept) if is_kept]
@@ -88,14 +93,19 @@ LEAST_PIVOT = 1e-9
 """Columns of length 1 that differ by less than this are the same, as MACs and bytes of a kind's only layer are."""
 
 
+LEAST_LAYERS = 4
+"""From so many layers of an operation its three rates can be told apart."""
+
+
 class TimeModel:
     """Estimates the time of a changed network from the measured times of the layers of the original one.
 
     The time of a layer is a fixed cost for each call of an operation, and time per MAC and per byte: a `Law`, fitted to
     the layers of the network with the same operation, in the runtime of the run. So what the fixed cost takes, as all
-    of the time of a small map, is only saved by fewer calls. A layer with other work takes its measured time times the
-    ratio that the law has for it. A new layer takes the time of the law. What a container takes outside its layers is
-    a fixed cost for each of these.
+    of the time of a small map, is only saved by fewer calls. A new layer takes the time of the law, and a layer with
+    other work its measured time times the ratio of the law's times. What it takes beyond the law falls with the square
+    of that ratio: it is mostly memory that is new in each pass or that no cache holds, and goes as maps get smaller.
+    What a container takes outside its layers is a fixed cost for each of these.
 
     Args:
         works: the layers of the original network.
@@ -109,11 +119,8 @@ class TimeModel:
         self._seconds = dict(seconds)
         self._works = {work.id: work for work in works}
         self.total = sum(seconds.values())
-        self._laws = {
-            operation: fit_law([work for work in works if work.operation == operation], seconds)
-            for operation in {work.operation for work in works}
-        }
         self._law_of_all = fit_law(works, seconds)
+        self._laws = {operation: self._law(operation) for operation in {work.operation for work in works}}
 
     def by_part(self, works: Sequence[LayerWork]) -> dict[str, float]:
         """Estimate the seconds of each part of a network with these layers."""
@@ -134,12 +141,24 @@ class TimeModel:
         now = {work.id: work for work in works}
         return sum(now.get(work.id) != work for work in self._works.values())
 
+    def _law(self, operation: LayerOperation) -> Law:
+        """Return the law of an operation; with few layers, that of all layers times what these take more."""
+        works = [work for work in self._works.values() if work.operation == operation]
+        if len(works) >= LEAST_LAYERS:
+            return fit_law(works, self._seconds)
+        expected = sum(self._law_of_all.seconds(work) for work in works)
+        more = sum(self._seconds[work.id] for work in works) / expected if expected else 1.0
+        return Law(*(more * part for part in self._law_of_all))
+
     def _estimate(self, work: LayerWork) -> float:
         before, law = self._works.get(work.id), self._laws.get(work.operation, self._law_of_all)
         if before is None or before.operation != work.operation:
             return law.seconds(work)
-        expected = law.seconds(before)
-        return self._seconds[work.id] * (law.seconds(work) / expected if expected else 1.0)
+        seconds, expected = self._seconds[work.id], law.seconds(before)
+        if work == before or not expected:
+            return seconds
+        ratio = law.seconds(work) / expected
+        return min(seconds, expected) * ratio + max(0.0, seconds - expected) * ratio**2
 
 
 LEAST_PART_SHARE = 0.05
