@@ -44,7 +44,7 @@ def sweep(
 
     Examples:
         mnfpn sweep --width-mult 0.5,0.75,1.0 --size 320,640 --measure none
-        mnfpn sweep --width-mult 0.5,1.0 --store runs.db --dry-run
+        mnfpn sweep --space space.json --measure 30 --predict --store runs.db
         mnfpn sweep --resume --store runs.db
     """
     from mnfpn_cli.cli.output import warn
@@ -63,7 +63,16 @@ def sweep(
     if output.output is not None:
         check_not_read("--output", output.output, stated.files)
     with progress_bar() as progress:
-        chosen = plan_sweep(stated, limits, options.measure, command, options.ray, progress, options.scoring())
+        chosen = plan_sweep(
+            stated,
+            limits,
+            options.measure,
+            command,
+            options.ray,
+            progress,
+            options.scoring(),
+            options.predict,
+        )
     measuring = options.measuring(sampling, limits.latency_s)
     if store is None or options.dry_run:
         timed = (chosen, measuring, sampling.sampling(), workers, again)

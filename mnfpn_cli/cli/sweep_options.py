@@ -14,7 +14,7 @@ from mnfpn_cli.cli.options import (
 )
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.measuring import LAYERED, check_timeout
-from mnfpn_cli.sweep.parameters import check_parameters  # noqa: TID253 - imports nothing heavy
+from mnfpn_cli.sweep.parameters import check_parameters, check_predict  # noqa: TID253 - imports nothing heavy
 from mnfpn_cli.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -69,10 +69,11 @@ class SweepOptions:
             autocompletion=words(*WORDS),
         ),
     ] = "all"
-    dry_run: Annotated[bool, sweep_flag("--dry-run", "Only show how many runs there are and how long they take.")] = (
-        False
-    )
-    resume: Annotated[bool, sweep_flag("--resume", "Measure the runs that earlier sweeps of the store left.")] = False
+    predict: Annotated[
+        bool, sweep_flag("--predict", "Measure the runs that teach most, until the others can be predicted.")
+    ] = False
+    dry_run: Annotated[bool, sweep_flag("--dry-run", "Only show how many runs there are, and their time.")] = False
+    resume: Annotated[bool, sweep_flag("--resume", "Measure what earlier sweeps of the store left.")] = False
     again: Annotated[bool, sweep_flag("--again", "Also measure runs that the store has results of.", MORE)] = False
     retry_failed: Annotated[bool, sweep_flag("--retry-failed", "Also measure runs that failed before.", MORE)] = False
     by_layer: Annotated[
@@ -116,7 +117,8 @@ class SweepOptions:
         """
         from mnfpn_cli.documents.sweep import MeasuringRecord
 
-        measuring = MeasuringRecord(sampling=sampling.record(), by_layer=self.by_layer, max_latency_s=latency_s)
+        by_layer = self.by_layer or self.predict  # the times of layers teach more than those of passes
+        measuring = MeasuringRecord(sampling=sampling.record(), by_layer=by_layer, max_latency_s=latency_s)
         return self.changes().of(measuring)
 
     def changes(self) -> "Changes":
@@ -158,6 +160,7 @@ class SweepOptions:
             check_timeout("--score-timeout", self.score_timeout)
         if store is None and (self.resume or not (self.dry_run or self.measure == "none")):
             raise UsageError("--store: must be given, for the results: an SQLite file or PostgreSQL URL")
+        check_predict(self.predict, self.measure)
         if self.by_layer and space.train:
             raise UsageError("--by-layer: cannot be used with --train, since layers are timed in inference passes")
         given = [*_given(budget), *_given(sampling), *_given(self)]

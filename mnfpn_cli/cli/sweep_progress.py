@@ -50,7 +50,7 @@ def sweep_bar(runs: Sequence[StoredRun], printed: set[str]) -> Iterator[Callable
             moved = f"machine {percent(state.drift - 1, '+.0f')}" if abs(state.drift - 1) > MOVED else ""
             completed = state.total - state.left
             status = " · ".join(filter(None, [*_status(state), moved]))
-            bars.update(task, description=best, completed=completed, status=status)
+            bars.update(task, description=best, completed=completed, total=state.total, status=status)
 
         yield update
 

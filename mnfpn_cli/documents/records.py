@@ -17,6 +17,7 @@ from mnfpn_cli.documents.base import (
     Record,
     ScoreValue,
     Seconds,
+    Share,
     Word,
 )
 from mnfpn_cli.settings.input import DType
@@ -153,6 +154,19 @@ class ComparableRecord(Record):
     device: str = Field(description="Device of the runs.")
     batch: Count = Field(description="Images in a batch.")
     train: bool = Field(description="Whether a pass is a training step, not an inference pass.")
+
+
+class ModelRecord(ComparableRecord):
+    """A model that predicts the times of one kind of run, and how well it does on runs that it was not fitted on."""
+
+    runtime: str = Field(description="What executes the runs.")
+    dtype: DType = Field(description="The element type that the runs compute in.")
+    threads: Count | None = Field(description="Threads of the CPU that were asked for; null for torch's choice.")
+    learned_from: Count = Field(description="Measured runs that the model is fitted on.")
+    median_error: Share = Field(
+        description="Median of the relative errors of these runs, each predicted by a model without it."
+    )
+    within_10: Share = Field(description="Share of these errors that are at most 10 %.")
 
 
 class StatusCounts(Record):

@@ -24,6 +24,7 @@ TABLES: Mapping[str, str] = MappingProxyType(
         "runs score": "mnfpn_cli.report.terminal.runs:scored_report",
         "runs merge": "mnfpn_cli.report.terminal.runs:merged_report",
         "runs prune": "mnfpn_cli.report.terminal.runs:removed_report",
+        "predict": "mnfpn_cli.report.terminal.predict:predict_report",
         "report": "mnfpn_cli.report.terminal.frontier:frontier_report",
         "recommend": "mnfpn_cli.report.terminal.recommend:recommend_report",
     }

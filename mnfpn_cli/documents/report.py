@@ -9,6 +9,7 @@ from mnfpn_cli.documents.records import (
     Bounds,
     ComparableRecord,
     LatencyRecord,
+    ModelRecord,
     PlannedRun,
     PredictionRecord,
     ScoreRecord,
@@ -55,6 +56,9 @@ class FrontierRecord(ComparableRecord):
     """A frontier, of runs whose times can be compared."""
 
     runs: tuple[ReportedRun, ...] = Field(description="Runs of the frontier, fastest first.")
+    predicted: tuple[ReportedRun, ...] = Field(
+        (), description="Predicted runs that no other run beats, measured or predicted, fastest first."
+    )
 
 
 class ReportDocument(Document):
@@ -69,6 +73,9 @@ class ReportDocument(Document):
         description="Measured frontier of each machine, device and batch, for inference and training separately."
     )
     runs: tuple[ReportedRun, ...] = Field(description="All runs, those of the frontiers among them.")
+    models: tuple[ModelRecord, ...] = Field(
+        (), description="Models that predicted the times of runs; empty where no prediction was asked for."
+    )
     baseline_moved: tuple[MovedRecord, ...] = Field(description="Times of the baseline run that differ from its first.")
     output: str | None = Field(description="Name of the page or picture that was written; null where none was.")
 
@@ -150,6 +157,11 @@ class RecommendDocument(Document):
     objective: Message = Field(description="What the metric is, and why it was chosen, in sentences.")
     budget: dict[str, str] = Field(description="Limits as they were given, by parameter.")
     warnings: tuple[Message, ...] = Field(description="Reasons to trust the figures less, a sentence each.")
+    predicted: Count = Field(0, description="Runs that were not measured, and whose predicted times were considered.")
+    checked: Count = Field(0, description="Runs that were measured because their predicted times were promising.")
+    models: tuple[ModelRecord, ...] = Field(
+        (), description="Models that predicted times; empty where no prediction was asked for."
+    )
     recommendations: tuple[RecommendationRecord, ...] = Field(
         description="Recommendation for each machine, device and batch, for inference and training separately."
     )

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from mnfpn_cli.documents.base import Count, Document, Message, Ratio, Record, Seconds
-from mnfpn_cli.documents.records import PlannedRun, StatusCounts
+from mnfpn_cli.documents.records import ModelRecord, PlannedRun, StatusCounts
 from mnfpn_cli.documents.worker import SamplingRecord
 
 
@@ -60,6 +60,9 @@ class PlanRecord(Record):
     measuring: MeasuringRecord = Field(description="How the runs of the sweep are measured.")
     scoring: ScoringRecord | None = Field(None, description="How networks are trained and scored; null for not at all.")
     measure: str = Field(description="Which runs were chosen: all, none, or a number of runs.")
+    predict: bool = Field(
+        False, description="Whether runs are measured only until the others can be predicted, and `measure` at most."
+    )
     space: SpaceCounts = Field(description="Numbers of runs in its space.")
     invalid: tuple[InvalidRuns, ...] = Field(
         description="Combinations that are not a valid network, most common reason first."
@@ -203,6 +206,9 @@ class MeasuredDocument(Document):
     )
     trainings: TrainingsRecord | None = Field(description="What the command of the scores gave; null without one.")
     keys: tuple[str, ...] = Field(description="Keys of the runs.")
+    models: tuple[ModelRecord, ...] = Field(
+        (), description="Models that predict the runs that were not measured; empty where none was asked for."
+    )
     warnings: tuple[Message, ...] = Field(
         description="Reasons to trust the figures less, and what went wrong, a sentence each."
     )

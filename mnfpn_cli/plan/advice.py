@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import sqrt
@@ -19,6 +19,7 @@ from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.network import ClassifierHead, LevelClassifiersHead, NetworkSettings, PyramidSettings
 from mnfpn_cli.settings.overrides import parse_override
 from mnfpn_cli.settings.sources import Source
+
 
 class Law(NamedTuple):
     """The time of a layer: seconds per call, however small the layer is, and seconds per MAC and per byte."""

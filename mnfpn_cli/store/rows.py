@@ -291,6 +291,14 @@ class Sweep:
     counts: StatusCounts
 
     @property
+    def left(self) -> int:
+        """The number of runs that are still to be measured: the pending ones, or as many as a prediction may need."""
+        pending, ended = self.counts.pending, self.counts.done + self.counts.failed
+        if not self.plan.predict or self.plan.measure == "all":
+            return pending
+        return min(pending, max(0, int(self.plan.measure) - ended))
+
+    @property
     def record(self) -> SweepRecord:
         """The sweep as documents show it."""
         return SweepRecord(

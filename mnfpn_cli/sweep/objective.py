@@ -1,7 +1,7 @@
 """What runs are compared by besides their latency: a metric that was measured, published accuracy, or MACs."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from mnfpn_cli.accuracy.accuracy import accuracy_of
@@ -56,18 +56,19 @@ class Objective:
         return [f"{counted(self.without, 'measured run')} without `metric` {self.metric} {are} left out"]
 
 
-def choose_objective(runs: Sequence[StoredRun], metric: str | None) -> Objective:
+def choose_objective(runs: Sequence[StoredRun], metric: str | None, predicted: Collection[str] = ()) -> Objective:
     """Return the objective for runs of a store.
 
     Args:
-        runs: the runs to compare; those that are not measured are ignored.
+        runs: the runs to compare; those that are neither measured nor predicted are ignored.
         metric: the metric that was asked for; None for the one that most runs have a measured score of. Where none has
             any, it is ImageNet accuracy if that is published or estimated of every run, and else MACs.
+        predicted: the keys of runs whose time is predicted.
 
     Raises:
         UsageError: where no measured run has a score of the metric.
     """
-    timed = [one for one in runs if one.latency_s is not None]
+    timed = [one for one in runs if one.latency_s is not None or one.key in predicted]
     known = Counter(name for one in timed for name in one.scores)
     if metric is None and known:
         most = max(known.values())
@@ -87,9 +88,8 @@ def choose_objective(runs: Sequence[StoredRun], metric: str | None) -> Objective
     scores = {one.key: _measured(one, metric) for one in timed if metric in one.scores}
     others = sorted(known.keys() - {metric})
     more = f" The store also has {', '.join(others)}: choose with `metric`." if others else ""
-    return Objective(
-        metric, f"The best run is the one with the highest {metric}.{more}", scores, len(timed) - len(scores)
-    )
+    without = sum(one.latency_s is not None and one.key not in scores for one in timed)
+    return Objective(metric, f"The best run is the one with the highest {metric}.{more}", scores, without)
 
 
 def published_accuracies(runs: Sequence[StoredRun]) -> dict[str, ScoreRecord]:

@@ -35,7 +35,7 @@ class Recommendation:
 
 def recommend(found: Sequence[Candidate], budget: Budget) -> list[Recommendation]:
     """Recommend runs within a budget, for each group whose times can be compared."""
-    allowed = [one for one in found if _allowed(one, budget)]
+    allowed = [one for one in found if is_allowed(one, budget)]
     every, within = frontiers(found), frontiers(allowed)
     return [
         Recommendation(
@@ -50,7 +50,8 @@ def recommend(found: Sequence[Candidate], budget: Budget) -> list[Recommendation
     ]
 
 
-def _allowed(one: Candidate, budget: Budget) -> bool:
+def is_allowed(one: Candidate, budget: Budget) -> bool:
+    """Return whether a measured run is within a budget."""
     slow = budget.latency_s is not None and one.timed.seconds > budget.latency_s
     return not slow and not budget.exceeded(one.run.figures)
 

@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from mnfpn_cli.documents.records import ModelRecord
 from mnfpn_cli.documents.sweep import ExpectedRecord, MeasuringRecord, ScoringRecord
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.settings.measuring import Sampling
@@ -26,6 +28,9 @@ from mnfpn_cli.sweep.state import State, Swept, failures, read_swept, training_f
 from mnfpn_cli.sweep.sweep import Sweeper
 from mnfpn_cli.sweep.training import Trainer, TrainingState, retry_trainings
 from mnfpn_cli.text import ReportProgress, counted
+
+if TYPE_CHECKING:
+    from mnfpn_cli.sweep.teaching import Teacher
 
 WORTH_A_CLUSTER = 100_000
 """The number of runs from which a cluster plans them: fewer are planned faster here."""
@@ -138,6 +143,7 @@ def plan_sweep(
     ray: str | None,
     progress: ReportProgress,
     scoring: ScoringRecord | None = None,
+    predict: bool = False,
 ) -> Chosen:
     """Plan a space, and choose the runs to measure.
 
@@ -149,6 +155,7 @@ def plan_sweep(
         ray: the address of a cluster, which plans a large space; None for none.
         progress: is called with what is being done.
         scoring: the command that trains the networks of the chosen runs; None for none.
+        predict: whether the sweep itself chooses among all runs, so that the others can be predicted.
 
     Raises:
         UsageError: where no run is valid, or the command cannot train these networks.
@@ -162,11 +169,11 @@ def plan_sweep(
         planned = plan_space(space, budget, progress)
     if planned.invalid and not planned.runs and not planned.cut:
         raise UsageError("\n".join(planned.invalid))
-    chosen = choose(planned.runs, measure)
+    chosen = choose(planned.runs, "all" if predict else measure)
     if scoring:
         sizes, dtypes = {one.run.size for one in chosen}, {one.run.execution.dtype for one in chosen}
         check_command("`score_command`", scoring.command, sizes, dtypes)
-    return Chosen(chosen, planned, measure, command, scoring)
+    return Chosen(chosen, planned, measure, command, scoring, predict)
 
 
 def expected_time(
@@ -267,7 +274,7 @@ def _check_budget(chosen: Chosen) -> None:
 
 def _elsewhere(sweep: Sweep, machine: str, workers: Workers) -> str:
     hint = " (resume it with `ray` ADDRESS)" * (sweep.machine.startswith(ON_RAY) and workers.ray is None)
-    pending = f"{counted(sweep.counts.pending, 'run')} of it left{hint}"
+    pending = f"{counted(sweep.left, 'run')} of it left{hint}"
     return f"sweep {sweep.id} is for {sweep.machine}, this is {machine}: {pending}"
 
 
@@ -298,7 +305,8 @@ def _measure(
         for number in sorted(numbers, reverse=True):
             measuring = changes.of(known[number].plan.measuring)
             with callbacks.bar(read_runs(store, number)) as report:
-                states.append(Sweeper(store, number, pool, measuring, stopped, report).run())
+                teacher = _teacher(store, known[number])
+                states.append(Sweeper(store, number, pool, measuring, stopped, report, teacher=teacher).run())
             if stopped():
                 break
         for number in sorted(numbers, reverse=True):
@@ -308,8 +316,30 @@ def _measure(
     return _outcome(store, [one for one in read_sweeps(store) if one.id in numbers], states, stopped())
 
 
+def _teacher(store: Store, sweep: Sweep) -> "Teacher | None":
+    """Return what chooses the runs of a sweep whose other runs are predicted; None for any other sweep."""
+    if not sweep.plan.predict:
+        return None
+    from mnfpn_cli.sweep.predictions import check_installed
+    from mnfpn_cli.sweep.teaching import Teacher
+
+    check_installed()
+    most = None if sweep.plan.measure == "all" else int(sweep.plan.measure)
+    return Teacher(most, read_runs(store, status="done"))
+
+
+def _models(result: Swept) -> tuple[ModelRecord, ...]:
+    """Return the models that the measured runs of sweeps allow; none where no sweep predicts."""
+    if not any(one.plan.predict for one in result.sweeps):
+        return ()
+    from mnfpn_cli.sweep.predictions import models_of
+
+    return models_of(result.runs, result.baselines)
+
+
 def _outcome(store: Store, sweeps: Sequence[Sweep], states: Sequence[State], stopped: bool) -> SweepOutcome:
     result = read_swept(store, sweeps, states)
+    result = replace(result, models=_models(result))
     # If a sweep asked for all runtimes, one that cannot run here is not a failure.
     lenient = {one.id for one in sweeps if one.plan.space.all_runtimes}
     by_name = [state for state in states if state.sweep not in lenient]
@@ -320,7 +350,7 @@ def _outcome(store: Store, sweeps: Sequence[Sweep], states: Sequence[State], sto
         result,
         (*(["no run was measured"] if idle and not stopped else []), *failed),
         stopped,
-        sum(one.counts.pending for one in sweeps),
+        sum(one.left for one in sweeps),
         result.trainings.pending if result.trainings else 0,
         resuming(store.argument),
     )

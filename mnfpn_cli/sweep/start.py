@@ -63,6 +63,7 @@ class Chosen:
         measure: the rule that chose them.
         command: the command line that starts the sweep.
         scoring: the command that trains its networks; None for none.
+        predict: whether only so many of the runs are measured as others can be predicted from, ``measure`` at most.
     """
 
     runs: Sequence[Planned]
@@ -70,12 +71,19 @@ class Chosen:
     measure: str
     command: str
     scoring: ScoringRecord | None = None
+    predict: bool = False
 
     @property
     def trainings(self) -> int:
         """The number of networks to train: each once at each size and in each dtype."""
         runs = (one.run for one in self.runs if self.scoring)
         return len({(one.network, one.execution.dtype) for one in runs})
+
+    @property
+    def most(self) -> int:
+        """The most runs that are measured."""
+        limited = self.predict and self.measure != "all"
+        return min(len(self.runs), int(self.measure)) if limited else len(self.runs)
 
 
 def expect(
@@ -98,6 +106,7 @@ def expect(
     keys = [run_key(one.run, machine) for one in chosen.runs]
     repeated = set(store.read(lambda connection: runs_to_remeasure(connection, keys, again))) if store else set()
     left = sum(key in repeated or key not in known or known[key].status == "pending" for key in keys)
+    left = min(left, max(0, chosen.most - (len(keys) - left)))
     baselines = 1 + -(-left // measuring.baseline_every) if left else 0
     others = [known[key] for key in keys if key in known and key not in repeated]
     reused = measured_otherwise(measuring, others, {one.id: one for one in read_sweeps(store)} if store else {})
@@ -124,7 +133,7 @@ def space_document(chosen: Chosen, expected: ExpectedRecord | None) -> PlannedDo
         invalid=invalid_runs(space.invalid),
         over_budget=space.cut,
         measure=chosen.measure,
-        chosen=len(chosen.runs),
+        chosen=chosen.most,
         trainings=chosen.trainings,
         all_runtimes=all_runtimes(space),
         expected_s=expected.seconds if expected else None,
@@ -178,6 +187,7 @@ def begin(
         measuring=measuring,
         scoring=chosen.scoring,
         measure=chosen.measure,
+        predict=chosen.predict,
         space=SpaceCounts(runs=len(space.runs), repeated=space.repeated, all_runtimes=all_runtimes(space)),
         invalid=invalid_runs(space.invalid),
         over_budget=space.cut,
@@ -197,9 +207,9 @@ def invalid_runs(reasons: Mapping[str, int]) -> tuple[InvalidRuns, ...]:
 
 
 def unfinished(store: Store) -> list[Sweep]:
-    """Return the sweeps that have pending runs, or networks that are not trained yet, the oldest first.
+    """Return the sweeps that have runs to measure, or networks to train, the oldest first.
 
     Raises:
         StoreError: where the store cannot be read.
     """
-    return [sweep for sweep in read_sweeps(store) if sweep.counts.pending or has_trainings_left(store, sweep)]
+    return [sweep for sweep in read_sweeps(store) if sweep.left or has_trainings_left(store, sweep)]

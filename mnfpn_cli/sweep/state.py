@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mnfpn_cli.documents.records import StatusCounts
+from mnfpn_cli.documents.records import ModelRecord, StatusCounts
 from mnfpn_cli.documents.sweep import (
     FailedRun,
     MeasuredDocument,
@@ -69,7 +69,7 @@ class State:
     @property
     def left(self) -> int:
         """The number of runs that are still to be measured."""
-        return self.total - self.done - self.failed - self.skipped - len(self.not_run)
+        return max(0, self.total - self.done - self.failed - self.skipped - len(self.not_run))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,7 @@ class Swept:
         not_run: runs that no worker can run.
         reused: runs with results of an earlier sweep and other options.
         trainings: what the command of the scores gave; None without one.
+        models: the models that predict the runs that were not measured.
     """
 
     store: str
@@ -97,6 +98,7 @@ class Swept:
     not_run: tuple[CannotRun, ...] = ()
     reused: tuple[ReusedRecord, ...] = ()
     trainings: TrainingsRecord | None = None
+    models: tuple[ModelRecord, ...] = ()
 
     @property
     def counts(self) -> StatusCounts:
@@ -177,6 +179,7 @@ def swept_document(swept: Swept, commands: SweepCommands, warnings: Sequence[str
         reused=swept.reused,
         trainings=swept.trainings,
         keys=tuple(run.key for run in swept.runs),
+        models=swept.models,
         warnings=(*swept.notes, *warnings),
         commands=commands,
     )

@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mnfpn_cli.report.terminal.models import model_lines
 from mnfpn_cli.report.terminal.run_tables import (
     RunNames,
     columns_of,
@@ -150,11 +151,16 @@ def frontier_report(document: ReportDocument) -> Report:
     report: Report = []
     for frontier in document.frontier:
         comparable = [one for one in document.runs if one.score and one.time_s and _is_comparable(one, frontier)]
-        report += [*_table(frontier, len(comparable), document.metric), TerminalPlot(comparable, document.metric)]
+        measured = sum(not one.is_predicted for one in comparable)
+        report += [
+            *_table(frontier, measured, document.metric),
+            *_predicted(frontier.predicted, document.metric),
+            TerminalPlot(comparable, document.metric),
+        ]
     if document.frontier:
         report.append(note(document.objective, "dim"))
     warnings = (*document.warnings, *moved_lines(document.baseline_moved))
-    return [*report, _counts(document), *map(warning, warnings)]
+    return [*report, _counts(document), *model_lines(document.models), *map(warning, warnings)]
 
 
 def metric_name(metric: str) -> str:
@@ -174,6 +180,27 @@ def _table(frontier: FrontierRecord, measured: int, metric: str) -> Report:
     batch = f", batch {frontier.batch}" if frontier.batch > 1 else ""
     where = f"{frontier.device} of {frontier.machine}{batch}{', training steps' * frontier.train}"
     title = f"Frontier on {where}: {count(len(runs))} of {counted(measured, 'run')}"
+    return _runs_table(title, runs, metric)
+
+
+MOST_PREDICTED = 10
+"""The most predicted runs of a table, those with the highest score; JSON has all."""
+
+
+def _predicted(runs: Sequence[ReportedRun], metric: str) -> Report:
+    """A row for each predicted run that no run beats."""
+    if not runs:
+        return []
+    number = f"{counted(len(runs), 'run')}"
+    title = f"Predicted to be on the frontier: {number}, not measured"
+    left = len(runs) - MOST_PREDICTED
+    lines = [f"{count(left)} more of these, with lower scores: `json` has all."] if left > 0 else []
+    lines.append("mnfpn recommend `predict` measures those that are promising within a budget.")
+    return [*_runs_table(title, runs[-MOST_PREDICTED:], metric), *(note(line, "dim") for line in lines)]
+
+
+def _runs_table(title: str, runs: Sequence[ReportedRun], metric: str) -> Report:
+    """A row for each run."""
     names = RunNames(
         columns_of([one.identity for one in runs]),
         {

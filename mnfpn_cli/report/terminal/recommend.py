@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mnfpn_cli.report.terminal.models import model_lines, predicted_note
 from mnfpn_cli.report.terminal.run_tables import (
     RunNames,
     columns_of,
@@ -36,7 +37,9 @@ def recommend_report(document: RecommendDocument) -> Report:
             continue
         report += [*_table(found, f"Within {budget} on {where}", document.metric), *_reasons(found, document)]
         report += [command(f"{what:8} {line}", "bold") for what, line in found.picks[0].commands]
-    return [*report, *(warning(line) for line in document.warnings), note(document.objective, "dim")]
+    considered = [predicted_note(document.predicted, document.checked)] if document.predicted else []
+    about = [*considered, *model_lines(document.models), *(warning(line) for line in document.warnings)]
+    return [*report, *about, note(document.objective, "dim")]
 
 
 def _none_within(found: RecommendationRecord, where: str, budget: str) -> Line:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.documents.sweep import MeasuredDocument
+from mnfpn_cli.report.terminal.models import model_lines
 from mnfpn_cli.report.terminal.run_tables import RunNames, columns_of, runs_report
 from mnfpn_cli.report.terminal.tables import Report, note, pairs, phrases, table, warning
 from mnfpn_cli.report.units import count, duration, scaled, size_in_bytes, times
@@ -107,6 +108,8 @@ def networks_report(document: PlannedDocument) -> Report:
     return runs_report("Networks, from the fewest MACs to the most", names, figures, fold=True)
 
 
+NO_MODEL = "too few runs are measured to predict the others: mnfpn predict says how many more are needed"
+
 MUCH = 2
 """The drift from which a factor is printed, not per cent."""
 
@@ -114,9 +117,12 @@ MUCH = 2
 def swept_report(document: MeasuredDocument) -> Report:
     """The runs by status, those left out or failed and why, the warnings, and what to type next."""
     commands = document.commands
+    predicting = any(sweep.predict for sweep in document.sweeps)
     left = document.counts.pending - document.skipped - sum(one.runs for one in document.not_run)  # these have own rows
     counts = {**dict(document.counts), "pending": max(0, left)}
     rows = [(status, count(number)) for status, number in counts.items() if number or status == "done"]
+    if predicting:
+        rows = [("not measured" if status == "pending" else status, number) for status, number in rows]
     left_out = [part for sweep in document.sweeps for part in _left_out(sweep)]
     if document.skipped:
         left_out.append(("too slow", f"{count(document.skipped)} by `max_latency`, and not measured"))
@@ -131,6 +137,8 @@ def swept_report(document: MeasuredDocument) -> Report:
     return [
         pairs(f"Sweep, in {document.store}", [*rows, *left_out, ("baseline run", timed)]),
         *(table_ for sweep in document.sweeps for table_ in reasons_report(sweep.invalid)),
+        *model_lines(document.models),
+        *([warning(NO_MODEL)] if predicting and not document.models else []),
         *_failures(document.failed, commands.list_failed),
         *_failed_trainings(trained.failed if trained else ()),
         *(warning(line) for line in result_warnings(document.reused, document.baseline_moved)),
