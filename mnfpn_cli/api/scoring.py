@@ -207,14 +207,14 @@ def _columns(name: str, header: Sequence[str], keys: Sequence[str]) -> ScoreColu
     Raises:
         UsageError: where a column is given twice, or there is none of runs or none of metrics.
     """
-    from mnfpn_cli.report.rows import stored_columns
+    from mnfpn_cli.report.rows import reported_columns, stored_columns
 
     settings = {one: key for one in header if (key := _setting(one)) in keys}
     unknown = [one for one in header if one.startswith(SETTING_COLUMN) and one not in settings]
     if unknown:
         near = did_you_mean(unknown[0], [f"{SETTING_COLUMN}{key}" for key in keys])
         raise UsageError(Problem(name, "must name settings that networks of the store have", f"'{unknown[0]}'", near))
-    others = {*stored_columns(), *settings, "name", "score", "on_frontier"}
+    others = {*stored_columns(), *reported_columns(), *settings}
     metrics = {one: one.removeprefix(SCORE_COLUMN) for one in header if one.strip() and one not in others}
     meanings = Counter(settings.get(one) or metrics.get(one) or one for one in header if one.strip())
     twice = [one for one in header if meanings[settings.get(one) or metrics.get(one) or one] > 1]

@@ -19,6 +19,7 @@ from mnfpn_cli.documents.runs import (
     ResultRecord,
     RunsExportDocument,
     RunsListDocument,
+    RunsScoreDocument,
     RunsShowDocument,
     StoredRunRecord,
 )
@@ -118,7 +119,7 @@ def stored_columns() -> list[str]:
     ]
 
 
-def _reported_columns() -> list[str]:
+def reported_columns() -> list[str]:
     """Return the names of the columns that the runs of a report have besides."""
     records: dict[str, type[Record]] = {"score": ScoreRecord, "prediction": PredictionRecord}
     own = [name for name in ReportedRun.model_fields if name not in StoredRunRecord.model_fields]
@@ -136,7 +137,7 @@ def rows_of(document: Document) -> tuple[list[str], list[FlatRow]]:
             return stored_rows(document.runs)
         case ReportDocument():
             columns, rows = stored_rows(document.runs)
-            return [*columns, *_reported_columns()], rows
+            return [*columns, *reported_columns()], rows
         case AuditDocument():
             own = [name for name in Finding.model_fields if name != "location"]
             columns = [*own, *(f"location.{name}" for name in SourceLine.model_fields)]
@@ -174,6 +175,8 @@ def _rows(document: Document) -> Iterator[FlatRow]:
         case ExportDocument():
             for check in document.checks:
                 yield from ({**_columns_of("input", check.input), **flat(output)} for output in check.outputs)
+        case RunsScoreDocument():
+            yield from map(flat, document.scores)
         case PresetsDocument():
             yield from map(flat, document.presets)
         case MeasuredDocument():

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 import mnfpn_cli.api as api
-from mnfpn_cli.documents.runs import RunsExportDocument
+from mnfpn_cli.documents.base import to_json
+from mnfpn_cli.documents.report import ReportDocument
+from mnfpn_cli.documents.runs import RunsExportDocument, RunsScoreDocument
 from mnfpn_cli.errors import UsageError
+from mnfpn_cli.report.rows import rows_of
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import StoredRun
 from mnfpn_cli.store.store import open_store
@@ -248,6 +251,19 @@ def test_an_export_that_is_read_again_keeps_sources(mnfpn: Mnfpn, store: str, tm
     assert (sources[first], sources[second]) == ("run 7", name)
 
 
+def test_a_frame_of_a_report_is_read(mnfpn: Mnfpn, store: str, tmp_path: Path) -> None:
+    """What a report says of each run is no metric: its score, a prediction, whether it is on the frontier."""
+    pytest.importorskip("pandas")
+    assert mnfpn("runs", "score", key_of(store, 0.35), "map=0.2", "--store", store).code == 0
+    frame = ReportDocument.model_validate_json(mnfpn("report", "--store", store, "--json").out).to_pandas()
+    assert "score.value" in frame
+    frame["acc"] = 0.5
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    done = mnfpn("runs", "score", "--scores", str(tmp_path / "x.csv"), "--store", store, "--json")
+    assert (done.code, done.err) == (0, "")
+    assert {one["metric"] for one in json.loads(done.out)["scores"]} == {"acc"}
+
+
 def test_long_cells_of_an_export_are_read(mnfpn: Mnfpn, store: str, tmp_path: Path) -> None:
     """The times of thousands of passes stand in one cell; the limit of Python's module is as before."""
     limit = csv.field_size_limit()
@@ -292,6 +308,16 @@ def test_an_export_of_one_metric(mnfpn: Mnfpn, store: str, tmp_path: Path) -> No
     assert (done.code, done.out) == (2, "")
     assert "--metric: must be a metric that a run has a score of (acc, map), got 'mpa'" in done.err
     assert not (tmp_path / "x.csv").exists()
+
+
+def test_the_document_is_read_back_and_has_a_row_for_each_score(mnfpn: Mnfpn, store: str) -> None:
+    """With what the score is of, and the number of its runs."""
+    printed = mnfpn("runs", "score", key_of(store, 0.35), "map=0.2", "acc=0.7", "--store", store, "--json").out
+    document = RunsScoreDocument.model_validate_json(printed)
+    assert to_json(document) == printed
+    columns, rows = rows_of(document)
+    assert columns == ["name", "size", "dtype", "metric", "value", "source", "runs"]
+    assert [(row["metric"], row["value"], row["runs"]) for row in rows] == [("map", 0.2, 2), ("acc", 0.7, 2)]
 
 
 def test_lists_and_frames_have_a_column_for_each_metric(mnfpn: Mnfpn, store: str) -> None:
