@@ -1,5 +1,6 @@
 """What a plan says about each layer of a run that its time may depend on."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from mnfpn_cli.plan.network import plan_network
@@ -55,6 +56,8 @@ class LayerFacts(NamedTuple):
     mapped: int
 
 
+# Models are fitted and runs chosen over and over while a sweep goes on: a run takes a millisecond the first time.
+@lru_cache(maxsize=4096)
 def run_facts(run: Run) -> tuple[LayerFacts, ...]:
     """Return the facts of each layer of a run, in the order in which they run; each id occurs once."""
     plan, execution = plan_network(run.settings), run.execution

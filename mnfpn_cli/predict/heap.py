@@ -1,6 +1,6 @@
 """The memory that the C library takes from the system in each pass: what is written there first is slow.
 
-A tensor that PyTorch makes on a CPU comes from ``malloc``. That of glibc (``sysmalloc``, ``_int_free`` and ``systrim`` in
+A tensor that PyTorch makes on a CPU comes from ``malloc``. That of glibc (``sysmalloc``, ``_int_free``, ``systrim`` in
 its source; mallopt(3) has the terms) takes the smallest free block that fits, else extends the top of its heap. Blocks
 above the mmap threshold that fit nowhere are mapped, and unmapped when they are freed. When the free top is larger than
 the trim threshold, it goes back to the system. Both thresholds grow with the mapped blocks that are freed. The system
@@ -23,8 +23,8 @@ OVERHEAD = 80
 KEPT = 20_000
 """Bytes that the first pass allocates for each convolution and keeps: a primitive of oneDNN with its code.
 
-They lie between maps, and keep free memory below them from going back. Of 28 networks in new processes, 82 % took within
-15 % of the memory that was foretold, and of 22 of them 68 % without these blocks.
+They lie between maps, and keep free memory below them from going back. Of 28 networks in new processes, 82 % took
+within 15 % of the memory that was foretold; of the first 22, 68 % without these blocks.
 """
 WARM_PASSES = 3
 """After so many passes, each pass takes as much memory as the one before it."""

@@ -5,9 +5,8 @@ varies smoothly with channels and cells: a Gaussian process on the logarithm of 
 "Gaussian Processes for Machine Learning", chapter 2).
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +25,7 @@ SPREAD, NOISE, CLOCK_S = 0.3, 0.06, 8e-6
 """Standard deviations: of corrections, and of measured times, relative and in seconds."""
 LEAST = 4
 """The fewest layers that a law is learned from."""
-MOST = 800
+MOST = 300
 """The most layers that a law is learned from: its cost grows with their cube."""
 
 
@@ -83,36 +82,40 @@ def _kernel(ones: Array, others: Array) -> Array:
     return kernel
 
 
-@dataclass(frozen=True)
 class LayerLaws:
-    """The laws of kinds of layers, and of groups of kinds, for kinds that were not timed."""
+    """The laws of kinds of layers; a kind that was hardly timed has that of its operation, or of all layers."""
 
-    kinds: Mapping[str, LayerLaw]
-    groups: Mapping[int, LayerLaw]
-    any: LayerLaw
+    def __init__(self, timed: Sequence[Timed]) -> None:
+        self._timed, self._laws = timed, dict[str, LayerLaw]()
+        self._counts = Counter(layer.kind for layer, _ in timed)
+        self._groups = {layer.group for layer, _ in timed}
 
     def seconds(self, layers: Sequence[LayerFacts]) -> Array:
         """Return the expected time of each layer in seconds."""
         times, indices = np.zeros(len(layers)), defaultdict[str, list[int]](list)
         for index, layer in enumerate(layers):
             indices[layer.kind].append(index)
-        for kind, places in indices.items():
-            law = self.kinds.get(kind) or self.groups.get(layers[places[0]].group, self.any)
-            times[places] = law.seconds([layers[place] for place in places])
+        for places in indices.values():
+            times[places] = self._law(layers[places[0]]).seconds([layers[place] for place in places])
         return times
+
+    def _law(self, like: LayerFacts) -> LayerLaw:
+        """Return the law of layers like this one; it is learned when it is first asked for."""
+        if self._counts[like.kind] >= LEAST:
+            name, chosen = like.kind, [one for one in self._timed if one[0].kind == like.kind]
+        elif like.group in self._groups:
+            name, chosen = f"group {like.group}", [one for one in self._timed if one[0].group == like.group]
+        else:
+            name, chosen = "all", list(self._timed)
+        if name not in self._laws:
+            self._laws[name] = _law(chosen)
+        return self._laws[name]
 
 
 def learn_laws(timed: Iterable[tuple[Sequence[LayerFacts], Mapping[LayerId, float]]]) -> LayerLaws:
     """Return the laws that the layers of runs follow; each run is its layers and their times in seconds."""
-    pairs = [(layer, times[layer.id]) for layers, times in timed for layer in layers if times.get(layer.id, 0.0) > 0]
-    kinds, groups = defaultdict[str, list[Timed]](list), defaultdict[int, list[Timed]](list)
-    for pair in pairs:
-        kinds[pair[0].kind].append(pair)
-        groups[pair[0].group].append(pair)
     return LayerLaws(
-        {kind: _law(found) for kind, found in kinds.items() if len(found) >= LEAST},
-        {group: _law(found) for group, found in groups.items()},
-        _law(pairs),
+        [(layer, times[layer.id]) for layers, times in timed for layer in layers if times.get(layer.id, 0.0) > 0]
     )
 
 

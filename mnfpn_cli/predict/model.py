@@ -23,10 +23,12 @@ from mnfpn_cli.text import counted
 
 LEAST_SAMPLES = 10
 """The fewest runs that a model is fitted on."""
-FOLDS = 10
-"""Cross-validation leaves out a tenth of the runs at a time."""
+FOLDS = 6
+"""Cross-validation leaves out a sixth of the runs at a time."""
 CONFIDENCE = 0.9
 """The share of runs whose times lie within their intervals."""
+NORMAL = 1.645 / 0.6745
+"""That share of a normal distribution lies within so many times the median distance from its middle."""
 STEADY = 0.03
 """The relative noise of a measured time, for which there is no cause to be learned."""
 OUTLIER = 0.06
@@ -118,7 +120,8 @@ def _fitted(shares: Array, prior: Array, spread: Array) -> tuple[Array, Array]:
         errors = np.abs(shares @ coefficients - 1)
         weights = np.sqrt(1 / np.maximum(1.0, errors / OUTLIER))
     noise = max(STEADY**2, float(np.average((shares @ coefficients - 1) ** 2, weights=weights**2)))
-    return coefficients, noise * np.linalg.inv(rows.T @ rows)
+    covariance: Array = noise * np.linalg.inv(rows.T @ rows)
+    return coefficients, covariance
 
 
 class _Range(NamedTuple):
@@ -231,7 +234,7 @@ class _Errors(NamedTuple):
 
 
 def _cross_validated(facts: Sequence[Facts], samples: Sequence[Sample], seed: int) -> _Errors:
-    """Fit models without a tenth of the samples each, and compare what they foretell with what was measured."""
+    """Fit models without a sixth of the samples each, and compare what they foretell with what was measured."""
     order = np.random.default_rng(seed).permutation(len(samples))
     errors, deviations = np.zeros(len(samples)), np.zeros(len(samples))
     for fold in range(FOLDS):
@@ -244,6 +247,11 @@ def _cross_validated(facts: Sequence[Facts], samples: Sequence[Sample], seed: in
 
 
 def _quantile(values: Array) -> float:
-    """Return what at least a share of `CONFIDENCE` of new values will be below."""
+    """Return what about a share of `CONFIDENCE` of new values will be below.
+
+    The largest of thirty values or fewer are a matter of luck. Where they are small beside the median, what a normal
+    distribution with this median would have is taken instead.
+    """
     rank = math.ceil((len(values) + 1) * CONFIDENCE)
-    return float(np.sort(values)[min(rank, len(values)) - 1])
+    of_ranks = float(np.sort(values)[min(rank, len(values)) - 1])
+    return max(of_ranks, NORMAL * float(np.median(values)))
