@@ -18,11 +18,9 @@ from tests.sweep.recorded import made_up, recorded
 
 
 def layer_seconds(run: Run) -> dict[tuple[str, str], float]:
-    """The time of each layer on the planted machine: 20 µs a call, 20 GMAC/s, 2.5 G elements/s; eager is half as fast."""
+    """The time of each layer: 20 µs a call, 20 GMAC/s, 2.5 G elements/s; eager is half as fast."""
     slower = 2.0 if run.execution.runtime == "eager" else 1.0
-    return {
-        one.id: slower * (20e-6 * one.calls + one.macs / 20e9 + one.moved / 2.5e9) for one in run_facts(run)
-    }
+    return {one.id: slower * (20e-6 * one.calls + one.macs / 20e9 + one.moved / 2.5e9) for one in run_facts(run)}
 
 
 def seconds_of(run: Run) -> float:
