@@ -35,7 +35,7 @@ def _kind(model: ModelRecord) -> str:
 
 def predicted_note(number: int, checked: int) -> Line:
     """Say how many runs were considered by their predicted times, and how many of them were measured."""
-    then = f"; {counted(checked, 'promising one')} {'was' if checked == 1 else 'were'} measured" if checked else ""
-    return note(
-        f"{counted(number, 'run')} more {'was' if number == 1 else 'were'} considered by predicted times{then}."
-    )
+    promising = "promising run" if checked == 1 else "promising runs"
+    then = f"; {checked:,} {promising} {'was' if checked == 1 else 'were'} measured" if checked else ""
+    more = "run was" if number == 1 else "runs were"
+    return note(f"{number:,} more {more} considered by predicted times{then}.")
