@@ -8,6 +8,7 @@ thread and timed by its CPU time, so that other work on the machine changes litt
     PYTHONPATH=. python benchmarks/advice.py --networks 5
 """
 
+import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import torch
 from mnfpn_cli.devices.timers import HostMarks, HostTimer
 from mnfpn_cli.measure.layer_times import LayerTimes, time_layers
 from mnfpn_cli.network.network import build_network
+from mnfpn_cli.plan.advice import best_advice
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, network_work
 from mnfpn_cli.plan.rules import network_input, resolve

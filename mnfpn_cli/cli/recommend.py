@@ -43,8 +43,9 @@ def recommend(
     """
     from mnfpn_cli.api.recommending import recommended, recommended_of_space
     from mnfpn_cli.cli.output import emit, warn
-    from mnfpn_cli.cli.talk import progress_bar, write_error
     from mnfpn_cli.cli.sweep_progress import sweep_bar
+    from mnfpn_cli.cli.stderr import write_error
+    from mnfpn_cli.cli.talk import progress_bar
     from mnfpn_cli.report.terminal.recommend import recommend_report
     from mnfpn_cli.store.filters import run_filters
     from mnfpn_cli.sweep.answer import Question

@@ -117,7 +117,7 @@ def _fitted(shares: Array, prior: Array, spread: Array) -> tuple[Array, Array]:
     for _ in range(6):
         rows = np.vstack([shares * weights[:, None], held])
         coefficients: Array = lsq_linear(rows, np.concatenate([weights, held @ prior]), (lowest, np.inf)).x
-        errors = np.abs(shares @ coefficients - 1)
+        errors: Array = np.abs(shares @ coefficients - 1)
         weights = np.sqrt(1 / np.maximum(1.0, errors / OUTLIER))
     noise = max(STEADY**2, float(np.average((shares @ coefficients - 1) ** 2, weights=weights**2)))
     covariance: Array = noise * np.linalg.inv(rows.T @ rows)
