@@ -43,9 +43,9 @@ def recommend(
     """
     from mnfpn_cli.api.recommending import recommended, recommended_of_space
     from mnfpn_cli.cli.output import emit, warn
-    from mnfpn_cli.cli.sweep_progress import sweep_bar
     from mnfpn_cli.cli.stderr import write_error
-    from mnfpn_cli.cli.talk import progress_bar
+    from mnfpn_cli.cli.sweep_progress import sweep_bar
+    from mnfpn_cli.cli.talk import progress_bar, talk
     from mnfpn_cli.report.terminal.recommend import recommend_report
     from mnfpn_cli.store.filters import run_filters
     from mnfpn_cli.sweep.answer import Question
@@ -53,11 +53,11 @@ def recommend(
 
     given, limits = _as_typed(budget), budget.budget()
     of_space = [one.name for one in fields(space) if getattr(space, one.name) != one.default]
-    printed = set[str]()
+    printed, say = set[str](), write_error if not talk().quiet else lambda _line: None
     callbacks = SweepCallbacks(lambda runs: sweep_bar(runs, printed), stopping, warn)
     if store is not None and not set(of_space) - set(FILTERS):
         question = Question(limits, run_filters(*_filters(space)), metric)
-        document = recommended(store, question, given, predict, callbacks, write_error)
+        document = recommended(store, question, given, predict, callbacks, say)
     elif not set(of_space) - set(FILTERS):
         names = ", ".join(map(as_option, ("width_mult", "size")))
         raise UsageError(Problem("recommend", f"must have --store STORE, or networks to choose from ({names}, ...)"))
@@ -67,7 +67,7 @@ def recommend(
             check_not_read("--output", output.output, stated.files)
         command = command_line("mnfpn recommend", space, budget)
         question = Question(limits, (), metric)
-        document = recommended_of_space(store, stated, question, given, command, progress_bar, callbacks, write_error)
+        document = recommended_of_space(store, stated, question, given, command, progress_bar, callbacks, say)
     emit(recommend_report(document), document, output)
     if not any(one.picks for one in document.recommendations):
         words = ", ".join(f"{as_option(name)} {value}" for name, value in given.items())
