@@ -69,7 +69,8 @@ def column(watched: Watched, title: str) -> list[str]:
 def test_every_measured_run_is_a_point_of_both_plots(watched: Watched) -> None:
     """Each has an error bar; those on the frontier have a ring."""
     assert watched.count("#plot-frontier .errorbar") == 7
-    assert watched.count("#plot-sizes .errorbar") == 7
+    watched.page.locator("#plot-sizes").scroll_into_view_if_needed()
+    expect(watched.page.locator("#plot-sizes .errorbar")).to_have_count(7)
     assert watched.count("#plot-frontier .scatterlayer .js-line") == 1
     rings = "document.getElementById('plot-frontier').data.find((one) => one.meta.kind === 'frontier').x.length"
     assert watched.number(rings) == len(FRONTIER)
@@ -180,6 +181,7 @@ def test_filters_work_on_the_table_and_on_the_plots(watched: Watched) -> None:
     expect(watched.page.locator(rows)).to_have_count(9)
     watched.page.get_by_label("frontier only").check()
     expect(watched.page.locator(rows)).to_have_count(len(FRONTIER))
+    watched.page.locator("#plot-sizes").scroll_into_view_if_needed()
     expect(watched.page.locator("#plot-sizes .errorbar")).to_have_count(len(FRONTIER))
 
 

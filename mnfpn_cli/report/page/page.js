@@ -224,15 +224,35 @@ function drawClouds() {
     : { type: "linear", nticks: 0, tickformat: "" };
   Object.assign(layout.xaxis, scale);
   Plotly.react("plot-frontier", filtered(data.figures.frontier, along.values, along.errors), layout, SETTINGS);
+  if (sizesSeen) drawSizes();
+}
+
+// The plot by size is drawn when it comes into view: of thousands of runs, plots take most of the time to load the page.
+let sizesSeen = false;
+
+function drawSizes() {
   Plotly.react("plot-sizes", filtered(data.figures.sizes, data.places), layoutOf(data.figures.sizes), SETTINGS);
+}
+
+function showSizes() {
+  if (sizesSeen) return;
+  sizesSeen = true;
+  drawSizes();
+  copyOnClick("plot-sizes");
+}
+
+function copyOnClick(id) {
+  $(id).on("plotly_click", (event) => copyCommand(rows[event.points[0].customdata]));
 }
 
 function startClouds() {
   if (!data.figures) return;
-  for (const id of ["plot-frontier", "plot-sizes"]) {
-    $(id).on("plotly_click", (event) => copyCommand(rows[event.points[0].customdata]));
-  }
+  copyOnClick("plot-frontier");
   makeAxes();
+  new IntersectionObserver((entries) => {
+    if (entries.some((entry) => entry.isIntersecting)) showSizes();
+  }).observe($("plot-sizes"));
+  addEventListener("beforeprint", showSizes);
 }
 
 // -- where the time goes ----------------------------------------------------------------------------------------------
