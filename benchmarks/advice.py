@@ -126,7 +126,7 @@ def main() -> None:
     """Profile each case, take the advice, and print the promised and the measured speed-up."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", type=int, default=len(NETWORKS))
-    parser.add_argument("--seconds", type=float, default=2.0, help="of layers timed, and of pairs, for each case")
+    parser.add_argument("--seconds", type=float, default=1.2, help="of layers timed, and of pairs, for each case")
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{'network':66}  {'runtime':13}  {'size':>7}  promised  measured  error  advice")
@@ -134,7 +134,7 @@ def main() -> None:
     for case in cases(options.networks):
         run, _ = case.prepared()
         run()
-        passes = max(5, min(50, int(options.seconds / 2 / HostTimer(time.thread_time)(run).seconds)))
+        passes = max(5, min(40, int(options.seconds / 2 / HostTimer(time.thread_time)(run).seconds)))
         times = layer_times(case, passes)
         advice = best_advice(case.settings, case.works, case.input, ITEM_BYTES["float32"], times.without_marks)
         label = f"{case.name:66}  {case.runtime:13}  {case.input.size!s:>7}"

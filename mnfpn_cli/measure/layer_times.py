@@ -104,8 +104,8 @@ def time_layers(
         marked.append(sum(stretches))
         for row, seconds in _by_id([("", REST), *owners], stretches).items():
             rows[row].append(seconds)
-    visits = Counter([("", REST), *owners])
-    times = tuple(LayerTime(*row, median(seconds), visits[row]) for row, seconds in rows.items())
+    counts = Counter([("", REST), *owners])
+    times = tuple(LayerTime(*row, median(seconds), counts[row]) for row, seconds in rows.items())
     return LayerTimes(times, median(marked), median(undisturbed))
 
 

@@ -94,7 +94,7 @@ LEAST_PIVOT = 1e-9
 
 
 LEAST_LAYERS = 4
-"""From so many layers of an operation its three rates can be told apart."""
+"""From so many layers of an operation its three rates can be distinguished."""
 
 
 class TimeModel:
@@ -104,7 +104,7 @@ class TimeModel:
     the layers of the network with the same operation, in the runtime of the run. So what the fixed cost takes, as all
     of the time of a small map, is only saved by fewer calls. A new layer takes the time of the law, and a layer with
     other work its measured time times the ratio of the law's times. What it takes beyond the law falls with the square
-    of that ratio: it is mostly memory that is new in each pass or that no cache holds, and goes as maps get smaller.
+    of that ratio: layers were measured to lose most of it where their maps got half as large.
     What a container takes outside its layers is a fixed cost for each of these.
 
     Args:

@@ -114,7 +114,7 @@ def test_half_the_channels_of_small_maps_save_little() -> None:
 
 
 def test_what_a_layer_takes_beyond_the_law_goes_faster_than_its_work() -> None:
-    """As for memory that is new in each pass."""
+    """As measured; with the square of the ratio."""
     before, after = works_of(NetworkSettings()), works_of(preset("mobilenetv2-fpn", "width_mult=0.5"))
     layer = ("stages.1.1.expand", "stages.1")
     usual = {work.id: planted(work) for work in before}
