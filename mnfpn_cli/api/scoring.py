@@ -235,4 +235,4 @@ def _columns(name: str, header: Sequence[str], keys: Sequence[str]) -> ScoreColu
 
 def _setting(column: str) -> str:
     """Return the dotted key that a column may name, as an export or an option writes it."""
-    return column.removeprefix("--").removeprefix(SETTING_COLUMN).replace("-", "_")
+    return column.lstrip("-").removeprefix(SETTING_COLUMN).replace("-", "_")
