@@ -126,7 +126,7 @@ def _by_key(scores: Mapping[str, Mapping[str, float]], runs: ScoredRuns) -> Iter
 
 
 def _of_file(name: str, runs: ScoredRuns) -> Iterator[GivenScore]:
-    """Yield the scores of a CSV file: each row's cells in the columns of metrics.
+    """Yield the scores of a CSV file: the values of each row in the columns of metrics.
 
     Raises:
         UsageError: where the file is no such table, has no score, or a row names no network of the store or several.
@@ -144,7 +144,9 @@ def _of_file(name: str, runs: ScoredRuns) -> Iterator[GivenScore]:
     for number, cells in rows:
         where = f"{name}, line {number}"
         if len(cells) != len(header):
-            raise UsageError(Problem(where, f"must have {len(header)} cells as the line of names", str(len(cells))))
+            raise UsageError(
+                Problem(where, f"must have {len(header)} values, as the line of names has", str(len(cells)))
+            )
         row = {column: cell.strip() for column, cell in zip(header, cells, strict=True)}
         scored = [column for column in columns.metrics if row[column]]
         if not scored:
@@ -178,7 +180,7 @@ def _read_csv(name: str) -> list[tuple[int, list[str]]]:
 
     content = read_file(name, KIND, MAX_BYTES)
     rows, first = list[tuple[int, list[str]]](), 1
-    limit = csv.field_size_limit(MAX_BYTES)  # an export has the times of all passes in one cell
+    limit = csv.field_size_limit(MAX_BYTES)  # an export has the times of all passes in one value
     try:
         reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
         for cells in reader:
@@ -232,5 +234,5 @@ def _columns(name: str, header: Sequence[str], keys: Sequence[str]) -> ScoreColu
 
 
 def _setting(column: str) -> str:
-    """Return the dotted key that a column may name, as an export or an option does: ``--width-mult``."""
-    return column.removeprefix("--").removeprefix(SETTING_COLUMN).replace("-", "_")
+    """Return the dotted key that a column may name, as an export or an option writes it."""
+    return column.lstrip("-").removeprefix(SETTING_COLUMN).replace("-", "_")

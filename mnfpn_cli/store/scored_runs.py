@@ -17,11 +17,11 @@ from mnfpn_cli.text import counted
 SIZE, DTYPE = "size", "dtype"
 """What says which network a score is of, besides its settings."""
 
-ScoredNetwork = tuple[int, Size, str]
+SharedScores = tuple[int, Size, str]
 """What a score is of: the identity of the settings, which runs of one network share, the size, and the dtype."""
 
 
-def scored_network(run: StoredRun) -> ScoredNetwork:
+def scored_network(run: StoredRun) -> SharedScores:
     """Return what the scores of a run are of."""
     return id(run.settings), run.size, run.execution.dtype
 
@@ -58,12 +58,12 @@ class ScoredRuns:
         self.store = store
         self._runs = sorted(runs, key=lambda one: one.key)
         self._keys = [one.key for one in self._runs]
-        self._groups = dict[ScoredNetwork, list[StoredRun]]()
+        self._groups = dict[SharedScores, list[StoredRun]]()
         for one in runs:
             self._groups.setdefault(scored_network(one), []).append(one)
         # Once for each network: thousands of rows are compared with it.
         self._settings = {id(one.settings): flatten(one.settings) for one in runs}
-        self._indices = dict[tuple[str, ...], dict[tuple[str, ...], list[ScoredNetwork]]]()
+        self._indices = dict[tuple[str, ...], dict[tuple[str, ...], list[SharedScores]]]()
 
     @property
     def setting_keys(self) -> list[str]:
@@ -86,19 +86,19 @@ class ScoredRuns:
             raise UsageError(Problem(where, rule, f"'{key}'", what))
         return self._groups[scored_network(matching[0])]
 
-    def by_settings(self, where: str, cells: Mapping[str, str]) -> Sequence[StoredRun]:
-        """Return the runs of the one network, size and dtype that cells name.
+    def by_settings(self, where: str, texts: Mapping[str, str]) -> Sequence[StoredRun]:
+        """Return the runs of the one network, size and dtype that texts of settings name.
 
-        A cell without text leaves its setting open; where several networks are left, it stands for no value.
+        An empty text leaves its setting open; where several networks are left, it stands for no value.
 
         Raises:
             UsageError: where they name none, or several.
         """
-        given = {key: text for key, text in cells.items() if text}
+        given = {key: text for key, text in texts.items() if text}
         index = self._index(tuple(given))
         found = index.get(tuple(_canonical(key, text) for key, text in given.items()), [])
         if len(found) > 1:
-            blank = [key for key, text in cells.items() if not text and key not in (SIZE, DTYPE)]
+            blank = [key for key, text in texts.items() if not text and key not in (SIZE, DTYPE)]
             found = [of for of in found if all(self._settings[of[0]].get(key) is None for key in blank)] or found
         if len(found) != 1:
             named = ", ".join(f"{key} {text}" for key, text in given.items())
@@ -107,7 +107,7 @@ class ScoredRuns:
             raise UsageError(Problem(where, rule, f"'{named}'", what))
         return self._groups[found[0]]
 
-    def _index(self, keys: tuple[str, ...]) -> Mapping[tuple[str, ...], list[ScoredNetwork]]:
+    def _index(self, keys: tuple[str, ...]) -> Mapping[tuple[str, ...], list[SharedScores]]:
         """Return what scores are of, by the values of these settings."""
         if keys not in self._indices:
             index = self._indices[keys] = {}
@@ -118,7 +118,7 @@ class ScoredRuns:
 
 
 def _canonical(key: str, text: str) -> str:
-    """Return a cell as `_comparable` returns the value that it stands for; ``320`` is the size ``320x320``."""
+    """Return a text as `_comparable` returns the value that it stands for; ``320`` is the size ``320x320``."""
     if key == SIZE:
         return text if "x" in text else f"{text}x{text}"
     return _comparable(parse_value(text.lower() if text in ("True", "False") else text))
@@ -138,7 +138,7 @@ def unique_scores(given: Iterable[GivenScore]) -> list[GivenScore]:
     Raises:
         UsageError: where a network gets two values by one metric.
     """
-    known = dict[tuple[ScoredNetwork, str], GivenScore]()
+    known = dict[tuple[SharedScores, str], GivenScore]()
     for one in given:
         first = known.setdefault((scored_network(one.runs[0]), one.metric), one)
         if first.value != one.value:

@@ -155,7 +155,7 @@ BAD = [
     ("key,map\n{0},nan\n", "line 2, map: must be a finite number"),
     ("key,map\n{0},good\n", "line 2, map: must be a finite number, of which more is better, got 'good'"),
     ("key,map\n{0},0.1\n{0},0.2\n", "line 3, map: must be the value that the same network has"),
-    ("key,map\n{0}\n", "line 2: must have 2 cells"),
+    ("key,map\n{0}\n", "line 2: must have 2 values"),
     ("key,macs\n{0},1\n", "must be another metric than mnfpn has itself, got 'macs'"),
     ("key,map,map\n{0},1,2\n", "must have one column for each metric and setting, got 'map', 'map'"),
     ("key\n{0}\n", "must have a column for each metric"),
