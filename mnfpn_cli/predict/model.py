@@ -120,7 +120,7 @@ def _fitted(shares: Array, prior: Array, spread: Array) -> tuple[Array, Array]:
         errors = np.abs(shares @ coefficients - 1)
         weights = np.sqrt(1 / np.maximum(1.0, errors / OUTLIER))
     noise = max(STEADY**2, float(np.average((shares @ coefficients - 1) ** 2, weights=weights**2)))
-    covariance: Array = noise * np.linalg.inv(rows.T @ rows)
+    covariance: Array = np.array(noise * np.linalg.inv(rows.T @ rows), dtype=np.float64)
     return coefficients, covariance
 
 
