@@ -178,9 +178,9 @@ class StatusCounts(Record):
 
 
 Bounds = tuple[Seconds, Seconds]
-Sample = Annotated[Seconds, Field(ge=1e-12, le=1e9)]
+SampleTime = Annotated[Seconds, Field(ge=1e-12, le=1e9)]
 """The time of a pass, in seconds. The bounds keep every statistic of samples finite."""
-Samples = Annotated[tuple[Sample, ...], Field(min_length=1)]
+Samples = Annotated[tuple[SampleTime, ...], Field(min_length=1)]
 Ended = Literal["precision", "noise", "max_time", "passes", "min_time", "interrupted", "failed"]
 """What ended a measurement."""
 
@@ -188,7 +188,7 @@ Ended = Literal["precision", "noise", "max_time", "passes", "min_time", "interru
 class LatencyRecord(Record):
     """The time of a pass: samples and their statistics. A statistic is null where there are too few samples for it."""
 
-    median: Sample = Field(description="Median of the samples, in seconds.")
+    median: SampleTime = Field(description="Median of the samples, in seconds.")
     ci95: Bounds | None = Field(description="95 % confidence interval of the median, in seconds.")
     quartiles: Bounds = Field(description="First and third quartile, in seconds.")
     iqr: Seconds = Field(description="Interquartile range, in seconds.")

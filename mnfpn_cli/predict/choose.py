@@ -9,20 +9,25 @@ from mnfpn_cli.predict.laws import Array, floor_terms
 from mnfpn_cli.predict.model import LatencyModel, Sample
 from mnfpn_cli.space.planned import Planned
 
-MOST_CANDIDATES = 2_000
-"""Of more candidates, so many are looked at, evenly spread: each takes about a millisecond."""
+MOST_LOOKED_AT = 2_000
+"""Of more runs, so many are looked at, evenly spread: each takes about two milliseconds."""
 GOOD_MEDIAN, GOOD_ERROR, GOOD_SHARE = 0.03, 0.10, 0.95
 """A model is good enough where its median error is below the first, and that share of errors is within the second."""
 
 
-def next_runs(candidates: Sequence[Planned], samples: Sequence[Sample], count: int) -> list[Planned]:
-    """Return at most ``count`` of the candidates to measure next: each the least like those before it and the samples.
+def next_runs(runs: Sequence[Planned], samples: Sequence[Sample], count: int) -> list[Planned]:
+    """Return the runs to measure next: each is the one least like those before it and the samples.
 
     Runs are alike where the logarithms of their terms are. The choice depends on nothing but its arguments.
+
+    Args:
+        runs: those to choose from.
+        samples: what was measured already.
+        count: how many to choose at most.
     """
     measured = {sample.planned.run for sample in samples}
-    left = [planned for planned in candidates if planned.run not in measured]
-    left = left[:: -(-len(left) // MOST_CANDIDATES)] if left else []
+    left = [planned for planned in runs if planned.run not in measured]
+    left = left[:: -(-len(left) // MOST_LOOKED_AT)] if left else []
     if not left or count <= 0:
         return []
     points = np.array([_point(planned) for planned in [*left, *(sample.planned for sample in samples)]])

@@ -117,10 +117,11 @@ def _fitted(shares: Array, prior: Array, spread: Array) -> tuple[Array, Array]:
     for _ in range(6):
         rows = np.vstack([shares * weights[:, None], held])
         coefficients: Array = lsq_linear(rows, np.concatenate([weights, held @ prior]), (lowest, np.inf)).x
-        errors: Array = np.abs(shares @ coefficients - 1)
+        errors = np.abs(shares @ coefficients - 1)
         weights = np.sqrt(1 / np.maximum(1.0, errors / OUTLIER))
     noise = max(STEADY**2, float(np.average((shares @ coefficients - 1) ** 2, weights=weights**2)))
-    return coefficients, np.asarray(noise * np.linalg.inv(rows.T @ rows), dtype=np.float64)
+    covariance: Array = np.array(noise * np.linalg.inv(rows.T @ rows), dtype=np.float64)
+    return coefficients, covariance
 
 
 class _Range(NamedTuple):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mnfpn_cli.predict.choose import MOST_CANDIDATES, next_runs
+from mnfpn_cli.predict.choose import MOST_LOOKED_AT, next_runs
 from mnfpn_cli.predict.model import LatencyModel
 from mnfpn_cli.space.planned import Planned
 from tests.predict.machines import measured, networks
@@ -49,8 +49,8 @@ def test_chosen_runs_leave_fewer_networks_to_extrapolate() -> None:
 
 @pytest.mark.slow
 def test_a_large_space_is_looked_at_evenly() -> None:
-    """Of more candidates than are looked at, the chosen ones come from all parts."""
-    runs = networks(MOST_CANDIDATES + 500)
+    """Of more runs than are looked at, the chosen ones come from all parts."""
+    runs = networks(MOST_LOOKED_AT + 500)
     chosen = next_runs(runs, [], 20)
     places = [runs.index(one) for one in chosen]
     assert min(places) < len(runs) / 4
