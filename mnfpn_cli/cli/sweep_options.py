@@ -70,12 +70,12 @@ class SweepOptions:
         ),
     ] = "all"
     predict: Annotated[
-        bool, sweep_flag("--predict", "Measure the runs that teach most, until the others can be predicted.")
+        bool, sweep_flag("--predict", "Measure only until the other runs can be predicted.")
     ] = False
     dry_run: Annotated[bool, sweep_flag("--dry-run", "Only show how many runs there are and how long they take.")] = (
         False
     )
-    resume: Annotated[bool, sweep_flag("--resume", "Measure the runs that earlier sweeps of the store left.")] = False
+    resume: Annotated[bool, sweep_flag("--resume", "Measure what earlier sweeps of the store left.")] = False
     again: Annotated[bool, sweep_flag("--again", "Also measure runs that the store has results of.", MORE)] = False
     retry_failed: Annotated[bool, sweep_flag("--retry-failed", "Also measure runs that failed before.", MORE)] = False
     by_layer: Annotated[
