@@ -1,19 +1,13 @@
 """Which runs to measure next, so that they teach a model most, and when it has learned enough."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnfpn_cli.predict.facts import GROUPS, run_facts
-from mnfpn_cli.predict.laws import floor_terms
-
-if TYPE_CHECKING:
-    from mnfpn_cli.predict.laws import Array
-    from mnfpn_cli.predict.model import LatencyModel, Sample
-    from mnfpn_cli.space.planned import Planned
+from mnfpn_cli.predict.laws import Array, floor_terms
+from mnfpn_cli.predict.model import LatencyModel, Sample
+from mnfpn_cli.space.planned import Planned
 
 MOST_CANDIDATES = 2_000
 """Of more candidates, so many are looked at, evenly spread: each takes about a millisecond."""

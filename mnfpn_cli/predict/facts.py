@@ -1,10 +1,12 @@
 """What a plan says about each layer of a run that its time may depend on."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerId, LayerOperation, layer_steps, step_work
 from mnfpn_cli.plan.steps import AddStep, ConvStep, LinearStep, MaxPoolStep, NormStep, PoolStep, ResizeStep, Step
+from mnfpn_cli.predict.heap import fresh_bytes, mapped_bytes
 from mnfpn_cli.settings.input import ITEM_BYTES
 from mnfpn_cli.space.runs import Run
 
@@ -16,14 +18,6 @@ ON_HEAP = NORMS_APART | {"fused"}
 
 Other runtimes plan the memory of a pass once.
 """
-
-MAPPED, TRIMMED = 32 * 2**20, 64 * 2**20
-"""A map above the first is mapped and unmapped in each pass; free memory above the second goes back to the system.
-
-They are what glibc's mmap and trim thresholds grow to (mallopt(3)). Memory from the system is zeroed page by page when
-it is first written: on the machine of `benchmarks/README.md` that took 0.27 ms a MiB, and a fifth of some passes.
-"""
-
 
 GROUPS: tuple[LayerOperation, ...] = ("depthwise", "pointwise", "conv", "dense", "move")
 """The operations of layers; the kinds of each are alike."""
@@ -43,7 +37,9 @@ class LayerFacts(NamedTuple):
         inputs: channels of the map that it reads.
         outputs: channels of the map that it writes.
         cells: cells of the map that it writes, of all images of a batch.
-        fresh: bytes that the system gives for its maps in each pass.
+        fresh: bytes of its maps that come from the system in each pass (`mnfpn_cli/predict/heap.py`), in a process
+            that measures this run alone.
+        mapped: the same in a process that has measured others and kept their memory: those of the largest maps.
     """
 
     id: LayerId
@@ -57,15 +53,23 @@ class LayerFacts(NamedTuple):
     outputs: int
     cells: int
     fresh: int
+    mapped: int
 
 
+# Models are fitted and runs chosen over and over while a sweep goes on: a run takes a millisecond the first time.
+@lru_cache(maxsize=4096)
 def run_facts(run: Run) -> tuple[LayerFacts, ...]:
     """Return the facts of each layer of a run, in the order in which they run; each id occurs once."""
     plan, execution = plan_network(run.settings), run.execution
     batch, element_bytes = execution.batch, execution.batch * ITEM_BYTES[execution.dtype]
     upsample = plan.pyramid.upsample if plan.pyramid else ""
     facts = dict[LayerId, LayerFacts]()
-    for id, step in layer_steps(plan, run.size):
+    on_heap, fused = execution.runtime in ON_HEAP, execution.runtime not in NORMS_APART
+    steps = list(layer_steps(plan, run.size))
+    fresh = [0] * len(steps)
+    if on_heap:
+        fresh = fresh_bytes([step for _, step in steps], element_bytes, fused)
+    for (id, step), new in zip(steps, fresh, strict=True):
         work, (inputs, outputs, cells) = step_work(step), _channels(step)
         one = LayerFacts(
             id=id,
@@ -78,7 +82,8 @@ def run_facts(run: Run) -> tuple[LayerFacts, ...]:
             inputs=inputs,
             outputs=outputs,
             cells=batch * cells,
-            fresh=_mapped(step, execution.runtime, element_bytes),
+            fresh=new,
+            mapped=mapped_bytes(step, element_bytes, fused) if on_heap else 0,
         )
         facts[id] = _joined(facts[id], one) if id in facts else one
     return tuple(facts.values())
@@ -92,6 +97,7 @@ def _joined(one: LayerFacts, other: LayerFacts) -> LayerFacts:
         weights=one.weights + other.weights,
         cells=one.cells + other.cells,
         fresh=one.fresh + other.fresh,
+        mapped=one.mapped + other.mapped,
     )
 
 
@@ -137,14 +143,3 @@ def _channels(step: Step) -> tuple[int, int, int]:
             return step.channels, step.channels, step.output.cells
         case _:
             return 1, 1, step.makes
-
-
-def _mapped(step: Step, runtime: str, element_bytes: int) -> int:
-    """Return the bytes of a step's maps that its runtime gets from the system in each pass."""
-    if runtime not in ON_HEAP:
-        return 0
-    map_bytes = step.makes * element_bytes
-    if not (runtime in NORMS_APART and isinstance(step, ConvStep) and step.conv.norm):
-        return map_bytes if map_bytes > MAPPED else 0
-    read = step.conv.in_channels * step.input.cells * element_bytes
-    return 2 * map_bytes if map_bytes > MAPPED or 2 * map_bytes + read > TRIMMED else 0

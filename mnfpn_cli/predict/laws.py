@@ -5,11 +5,8 @@ varies smoothly with channels and cells: a Gaussian process on the logarithm of 
 "Gaussian Processes for Machine Learning", chapter 2).
 """
 
-from __future__ import annotations
-
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +25,7 @@ SPREAD, NOISE, CLOCK_S = 0.3, 0.06, 8e-6
 """Standard deviations: of corrections, and of measured times, relative and in seconds."""
 LEAST = 4
 """The fewest layers that a law is learned from."""
-MOST = 800
+MOST = 300
 """The most layers that a law is learned from: its cost grows with their cube."""
 
 
@@ -45,7 +42,7 @@ class LayerLaw:
     """The law of one kind of layer, or of several that are alike."""
 
     def __init__(self, layers: Sequence[LayerFacts], seconds: Sequence[float]) -> None:
-        from scipy.linalg import solve
+        from scipy.linalg import inv
         from scipy.optimize import nnls
 
         times = np.array(seconds)
@@ -54,59 +51,71 @@ class LayerLaw:
         self._points = _points(layers)
         misses = np.log(times / self._floors(layers))
         variances = NOISE**2 + (CLOCK_S / times) ** 2
-        self._mean = float(np.average(misses, weights=1 / variances))
-        kernel = _kernel(self._points, self._points) + np.diag(variances)
-        self._weights: Array = solve(kernel, misses - self._mean, assume_a="pos")
+        kernel = _kernel(self._points, self._points)
+        for _ in range(2):  # layers that do not fit those like them count less the second time
+            self._mean = float(np.average(misses, weights=1 / variances))
+            inverse = inv(kernel + np.diag(variances))
+            self._weights: Array = inverse @ (misses - self._mean)
+            left_out = np.abs(self._weights / np.diag(inverse))
+            variances = variances * np.maximum(1.0, left_out / (3 * NOISE)) ** 2
 
     def seconds(self, layers: Sequence[LayerFacts]) -> Array:
         """Return the expected time of each layer in seconds."""
         corrections = self._mean + _kernel(_points(layers), self._points) @ self._weights
-        return self._floors(layers) * np.exp(corrections)
+        times: Array = self._floors(layers) * np.exp(corrections)
+        return times
 
     def _floors(self, layers: Sequence[LayerFacts]) -> Array:
-        return np.maximum(floor_terms(layers) @ self._coefficients, 1e-7)
+        floors: Array = np.maximum(floor_terms(layers) @ self._coefficients, 1e-7)
+        return floors
 
 
 def _points(layers: Sequence[LayerFacts]) -> Array:
     rows = [(one.inputs, one.outputs, one.cells, 1 + one.fresh / 2**20, one.calls) for one in layers]
-    return np.log2(np.array(rows, dtype=np.float64).reshape(len(layers), 5)) / SCALES
+    points: Array = np.log2(np.array(rows, dtype=np.float64).reshape(len(layers), 5)) / SCALES
+    return points
 
 
 def _kernel(ones: Array, others: Array) -> Array:
     squares = (ones**2).sum(1)[:, None] + (others**2).sum(1)[None] - 2 * ones @ others.T
-    return SPREAD**2 * np.exp(-0.5 * np.maximum(squares, 0.0))
+    kernel: Array = SPREAD**2 * np.exp(-0.5 * np.maximum(squares, 0.0))
+    return kernel
 
 
-@dataclass(frozen=True)
 class LayerLaws:
-    """The laws of kinds of layers, and of groups of kinds, for kinds that were not timed."""
+    """The laws of kinds of layers; a kind that was hardly timed has that of its operation, or of all layers."""
 
-    kinds: Mapping[str, LayerLaw]
-    groups: Mapping[int, LayerLaw]
-    any: LayerLaw
+    def __init__(self, timed: Sequence[Timed]) -> None:
+        self._timed, self._laws = timed, dict[str, LayerLaw]()
+        self._counts = Counter(layer.kind for layer, _ in timed)
+        self._groups = {layer.group for layer, _ in timed}
 
     def seconds(self, layers: Sequence[LayerFacts]) -> Array:
         """Return the expected time of each layer in seconds."""
         times, indices = np.zeros(len(layers)), defaultdict[str, list[int]](list)
         for index, layer in enumerate(layers):
             indices[layer.kind].append(index)
-        for kind, places in indices.items():
-            law = self.kinds.get(kind) or self.groups.get(layers[places[0]].group, self.any)
-            times[places] = law.seconds([layers[place] for place in places])
+        for places in indices.values():
+            times[places] = self._law(layers[places[0]]).seconds([layers[place] for place in places])
         return times
+
+    def _law(self, like: LayerFacts) -> LayerLaw:
+        """Return the law of layers like this one; it is learned when it is first asked for."""
+        if self._counts[like.kind] >= LEAST:
+            name, chosen = like.kind, [one for one in self._timed if one[0].kind == like.kind]
+        elif like.group in self._groups:
+            name, chosen = f"group {like.group}", [one for one in self._timed if one[0].group == like.group]
+        else:
+            name, chosen = "all", list(self._timed)
+        if name not in self._laws:
+            self._laws[name] = _law(chosen)
+        return self._laws[name]
 
 
 def learn_laws(timed: Iterable[tuple[Sequence[LayerFacts], Mapping[LayerId, float]]]) -> LayerLaws:
     """Return the laws that the layers of runs follow; each run is its layers and their times in seconds."""
-    pairs = [(layer, times[layer.id]) for layers, times in timed for layer in layers if times.get(layer.id, 0.0) > 0]
-    kinds, groups = defaultdict[str, list[Timed]](list), defaultdict[int, list[Timed]](list)
-    for pair in pairs:
-        kinds[pair[0].kind].append(pair)
-        groups[pair[0].group].append(pair)
     return LayerLaws(
-        {kind: _law(found) for kind, found in kinds.items() if len(found) >= LEAST},
-        {group: _law(found) for group, found in groups.items()},
-        _law(pairs),
+        [(layer, times[layer.id]) for layers, times in timed for layer in layers if times.get(layer.id, 0.0) > 0]
     )
 
 

@@ -1,18 +1,16 @@
 """A model of one machine: the time of a run from its plan, fitted on runs that were measured, with its error.
 
-The time of a pass is a sum of terms with one coefficient each. Where layers were timed, the terms are the times that the
-laws of layers expect of each group of layers; elsewhere they are the group's calls, MACs, elements and weights. The
-coefficients minimise relative errors, are held near what is plausible, and give way to runs that do not fit. Intervals
-are as wide as the errors of runs that the fit did not see (Barber et al. 2021, "Predictive inference with the
+The time of a pass is a sum of terms with one coefficient each. Where layers were timed, the terms are the times that
+the laws of layers expect of each group of layers; elsewhere they are the group's calls, MACs, elements and weights. The
+coefficients minimise relative errors, are held near what is plausible, and give less weight to runs that do not fit.
+Intervals are as wide as the errors of runs that a fit did not see (Barber et al. 2021, "Predictive inference with the
 jackknife+").
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -20,17 +18,17 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.plan.roofline import LayerId
 from mnfpn_cli.predict.facts import GROUPS, LayerFacts, run_facts
 from mnfpn_cli.predict.laws import Array, LayerLaws, floor_terms, learn_laws
+from mnfpn_cli.space.planned import Planned
 from mnfpn_cli.text import counted
-
-if TYPE_CHECKING:
-    from mnfpn_cli.space.planned import Planned
 
 LEAST_SAMPLES = 10
 """The fewest runs that a model is fitted on."""
-FOLDS = 10
-"""Cross-validation leaves out a tenth of the runs at a time."""
+FOLDS = 6
+"""Cross-validation leaves out a sixth of the runs at a time."""
 CONFIDENCE = 0.9
 """The share of runs whose times lie within their intervals."""
+NORMAL = 1.645 / 0.6745
+"""That share of a normal distribution lies within so many times the median distance from its middle."""
 STEADY = 0.03
 """The relative noise of a measured time, for which there is no cause to be learned."""
 OUTLIER = 0.06
@@ -87,7 +85,9 @@ class _Fit:
         terms = self._terms(facts)
         seconds = np.maximum(terms @ self._coefficients, 1e-3 * terms.max(axis=1))
         shares = terms / seconds[:, None]
-        return seconds, np.sqrt(STEADY**2 + np.einsum("ij,jk,ik->i", shares, self._covariance, shares))
+        variances: Array = STEADY**2 + np.einsum("ij,jk,ik->i", shares, self._covariance, shares)
+        deviations: Array = np.sqrt(variances)
+        return seconds, deviations
 
 
 def _terms(layers: Facts, laws: LayerLaws | None) -> Array:
@@ -120,7 +120,8 @@ def _fitted(shares: Array, prior: Array, spread: Array) -> tuple[Array, Array]:
         errors = np.abs(shares @ coefficients - 1)
         weights = np.sqrt(1 / np.maximum(1.0, errors / OUTLIER))
     noise = max(STEADY**2, float(np.average((shares @ coefficients - 1) ** 2, weights=weights**2)))
-    return coefficients, noise * np.linalg.inv(rows.T @ rows)
+    covariance: Array = noise * np.linalg.inv(rows.T @ rows)
+    return coefficients, covariance
 
 
 class _Range(NamedTuple):
@@ -171,6 +172,7 @@ class LatencyModel:
     _fit: _Fit
     _factor: float
     _range: _Range
+    _old_process: bool
 
     @classmethod
     def fit(cls, samples: Sequence[Sample], seed: int = 0) -> Self:
@@ -188,15 +190,24 @@ class LatencyModel:
             few = f"{counted(len(samples), 'measured run')} cannot foretell others: {missing} more are needed"
             raise MnfpnError(few if missing > 1 else f"{few[: -len('are needed')]}is needed")
         facts = [run_facts(sample.planned.run) for sample in samples]
-        errors, deviations = _cross_validated(facts, samples, seed)
+        kept = [_in_old_process(layers) for layers in facts]
+        tried = [_cross_validated(facts, samples, seed)]
+        if kept != facts:
+            tried.append(_cross_validated(kept, samples, seed))
+        old = tried[-1].miss < tried[0].miss
+        if old:
+            facts = kept
+        errors, deviations = tried[old]
         factor = _quantile(np.abs(np.log1p(errors)) / deviations)
-        return cls(tuple(map(float, errors)), _Fit(facts, samples), factor, _range(facts))
+        return cls(tuple(map(float, errors)), _Fit(facts, samples), factor, _range(facts), old)
 
     def predict(self, planned: Sequence[Planned]) -> list[Prediction]:
         """Foretell the times of runs, in their order."""
         if not planned:
             return []
         facts = [run_facts(one.run) for one in planned]
+        if self._old_process:
+            facts = [_in_old_process(layers) for layers in facts]
         predictions = list[Prediction]()
         for layers, seconds, deviation in zip(facts, *self._fit.expected(facts), strict=True):
             width = math.exp(min(self._factor * deviation, 5.0))
@@ -205,8 +216,25 @@ class LatencyModel:
         return predictions
 
 
-def _cross_validated(facts: Sequence[Facts], samples: Sequence[Sample], seed: int) -> tuple[Array, Array]:
-    """Return the relative error of each sample from a fit without it, and the deviation that the fit expected."""
+def _in_old_process(layers: Facts) -> Facts:
+    """Return the facts of a run in a process that has measured others and kept their memory."""
+    return tuple(layer._replace(fresh=layer.mapped) for layer in layers)
+
+
+class _Errors(NamedTuple):
+    """The relative error of each sample from a fit without it, and the relative deviation that the fit expected."""
+
+    errors: Array
+    deviations: Array
+
+    @property
+    def miss(self) -> float:
+        """The mean size of the errors; one that is out of all bounds counts no more than others."""
+        return float(np.minimum(np.abs(np.log1p(self.errors)), 0.3).mean())
+
+
+def _cross_validated(facts: Sequence[Facts], samples: Sequence[Sample], seed: int) -> _Errors:
+    """Fit models without a sixth of the samples each, and compare what they foretell with what was measured."""
     order = np.random.default_rng(seed).permutation(len(samples))
     errors, deviations = np.zeros(len(samples)), np.zeros(len(samples))
     for fold in range(FOLDS):
@@ -215,10 +243,15 @@ def _cross_validated(facts: Sequence[Facts], samples: Sequence[Sample], seed: in
         fit = _Fit([facts[index] for index in kept], [samples[index] for index in kept])
         seconds, deviations[left_out] = fit.expected([facts[index] for index in left_out])
         errors[left_out] = seconds / [samples[index].seconds for index in left_out] - 1
-    return errors, deviations
+    return _Errors(errors, deviations)
 
 
 def _quantile(values: Array) -> float:
-    """Return what at least a share of `CONFIDENCE` of new values will be below."""
+    """Return what about a share of `CONFIDENCE` of new values will be below.
+
+    The largest of thirty values or fewer are a matter of luck. Where they are small beside the median, what a normal
+    distribution with this median would have is taken instead.
+    """
     rank = math.ceil((len(values) + 1) * CONFIDENCE)
-    return float(np.sort(values)[min(rank, len(values)) - 1])
+    of_ranks = float(np.sort(values)[min(rank, len(values)) - 1])
+    return max(of_ranks, NORMAL * float(np.median(values)))
