@@ -1,6 +1,7 @@
 """Check the rules between settings, and resolve sources into settings, sizes and inputs that follow them."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from mnfpn_cli.documents.settings import Preset, PresetsDocument
@@ -27,6 +28,8 @@ class Outline(NamedTuple):
     levels: ChosenLevels
 
 
+# To resolve settings and to plan their network both need it, one right after the other.
+@lru_cache(maxsize=4)
 def plan_outline(settings: NetworkSettings) -> Outline:
     """Return scaled channels and levels, and check every rule between settings.
 

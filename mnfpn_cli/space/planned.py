@@ -4,18 +4,19 @@ import gc
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from mnfpn_cli.documents.records import PlannedCost, PlannedRun
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.plan.cost import walked_activation_bytes, walked_cost
-from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.cost import Cost, walked_activation_bytes, walked_cost
+from mnfpn_cli.plan.network import NetworkPlan, plan_network
 from mnfpn_cli.plan.shapes import image_input
-from mnfpn_cli.plan.steps import walk
-from mnfpn_cli.settings.input import Size
+from mnfpn_cli.plan.steps import walk_once
+from mnfpn_cli.settings.input import DType, Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.axes import Invalid, Space
 from mnfpn_cli.space.runs import Execution, Run
@@ -174,28 +175,35 @@ def _plan_space(space: Space, budget: Budget, progress: ReportProgress) -> Plann
             done += network.runs
         else:
             done += len(executions)
-            if network in seen:
+            known = len(seen)
+            seen.add(network)  # to ask before adding would hash the settings twice
+            if len(seen) == known:
                 planned.repeated += len(executions)
                 continue
-            seen.add(network)
             planned.add(plan_runs(*network, executions), budget)
         if done % 100 < len(executions):
             progress("planning", done / space.count)
     return planned
 
 
-def plan_runs(settings: NetworkSettings, size: Size, executions: Iterable[Execution]) -> Iterator[Planned]:
+def plan_runs(settings: NetworkSettings, size: Size, executions: Sequence[Execution]) -> Iterator[Planned]:
     """Yield the planned run of a network at a size for each execution."""
-    walked = walk(plan_network(settings), size)
-    cost = walked_cost(walked)
-    total, activations = cost.total, dict[str, int]()
-    levels = len(walked.plan.pyramid.names) if walked.plan.pyramid else 1
+    plan = plan_network(settings)
+    dtypes = dict.fromkeys(execution.dtype for execution in executions)
+    total, activations = _cost(plan, size, tuple(dtypes))
+    levels = len(plan.pyramid.names) if plan.pyramid else 1
     for execution in executions:
         dtype = execution.dtype
-        if dtype not in activations:
-            activations[dtype] = walked_activation_bytes(walked, dtype)
-        memory = cost.state_bytes(dtype) + execution.batch * activations[dtype]
+        memory = total.state_bytes(dtype) + execution.batch * activations[dtype]
         yield Planned(Run(settings, size, execution), Figures(total.parameters, total.macs, memory, levels))
+
+
+# Networks that follow each other in a space often have one plan: several multipliers round to the same channels.
+@lru_cache(maxsize=4)
+def _cost(plan: NetworkPlan, size: Size, dtypes: tuple[DType, ...]) -> tuple[Cost, dict[DType, int]]:
+    """Return the cost of a network on an image, and the bytes of its activations in each dtype."""
+    walked = walk_once(plan, size)
+    return walked_cost(walked).total, {dtype: walked_activation_bytes(walked, dtype) for dtype in dtypes}
 
 
 def planned_run(planned: Planned) -> PlannedRun:

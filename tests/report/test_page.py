@@ -69,7 +69,8 @@ def column(watched: Watched, title: str) -> list[str]:
 def test_every_measured_run_is_a_point_of_both_plots(watched: Watched) -> None:
     """Each has an error bar; those on the frontier have a ring."""
     assert watched.count("#plot-frontier .errorbar") == 7
-    assert watched.count("#plot-sizes .errorbar") == 7
+    watched.page.locator("#plot-sizes").scroll_into_view_if_needed()
+    expect(watched.page.locator("#plot-sizes .errorbar")).to_have_count(7)
     assert watched.count("#plot-frontier .scatterlayer .js-line") == 1
     rings = "document.getElementById('plot-frontier').data.find((one) => one.meta.kind === 'frontier').x.length"
     assert watched.number(rings) == len(FRONTIER)
@@ -85,6 +86,16 @@ def test_the_cost_can_be_switched(watched: Watched) -> None:
     assert watched.number(first) < macs
     watched.page.keyboard.press("ArrowRight")
     expect(watched.page.locator("#plot-frontier .xtitle")).to_contain_text("MiB")
+
+
+@pytest.mark.slow
+def test_no_line_joins_the_frontier_along_another_axis(watched: Watched) -> None:
+    """It would zigzag: there are rings alone, and the line comes back with the first axis."""
+    line = watched.page.locator("#plot-frontier .scatterlayer .js-line")
+    watched.page.get_by_text("Memory", exact=True).first.click()
+    expect(line).to_have_count(0)
+    watched.page.get_by_text("MACs", exact=True).first.click()
+    expect(line).to_have_count(1)
 
 
 def first_of_the_sample(watched: Watched) -> Locator:
@@ -170,6 +181,7 @@ def test_filters_work_on_the_table_and_on_the_plots(watched: Watched) -> None:
     expect(watched.page.locator(rows)).to_have_count(9)
     watched.page.get_by_label("frontier only").check()
     expect(watched.page.locator(rows)).to_have_count(len(FRONTIER))
+    watched.page.locator("#plot-sizes").scroll_into_view_if_needed()
     expect(watched.page.locator("#plot-sizes .errorbar")).to_have_count(len(FRONTIER))
 
 

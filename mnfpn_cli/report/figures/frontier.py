@@ -88,8 +88,8 @@ def _score_error(run: ReportedRun) -> float:
 RING = 15
 """The diameter of the ring around a run of the frontier, in pixels."""
 
-MANY = 500
-"""Runs from which on points are drawn smaller."""
+POINT, SMALL_POINT, MANY = 9, 6, 500
+"""The diameter of a point in pixels, and that of runs not on the frontier, where there are many."""
 
 WIDTH, HEIGHT, SCALE = 1000, 620, 2
 """The size of a picture in pixels, and the pixels of a PNG for each of these."""
@@ -108,8 +108,10 @@ def frontier_picture(report: ReportDocument, format_: str) -> bytes:
         raise MnfpnError(Problem("`output`", "there is nothing to plot: no run of the store is measured"))
     plot = frontier_figure(report)
     title = f"Latency against {plot_text(plot_axes(report)[0].title)}"
-    plot.update_layout(paper_bgcolor="white", plot_bgcolor="white", title={"text": title, "x": 0.02})
-    plot.update_layout(margin={"l": 72, "r": 24, "t": 88, "b": 64})
+    plot.update_layout(
+        paper_bgcolor="white", plot_bgcolor="white", title={"text": title, "x": 0.02, "y": 0.98, "yanchor": "top"}
+    )
+    plot.update_layout(margin={"l": 72, "r": 24, "t": 92, "b": 64})
     try:
         import kaleido
     except ImportError:
@@ -155,7 +157,12 @@ def frontier_figure(report: ReportDocument) -> Figure:
     values = _along(along, runs)
     title = plot_text(along.title)
     plot = figure(
-        [*_clouds(runs, along), *_frontier_lines(report, runs, along), *_keys(runs)],
+        [
+            *_clouds(runs, along, on_frontier=False),
+            *_frontier_lines(report, runs, along),
+            *_clouds(runs, along, on_frontier=True),
+            *_keys(runs),
+        ],
         xaxis=logarithmic(title, values) if along.is_logarithmic else axis(title),
         yaxis=logarithmic("Latency of a pass (ms)", [one.milliseconds for one in runs]),
     )
@@ -189,19 +196,18 @@ def _series(runs: Sequence[PlottedRun]) -> dict[tuple[str, str], SeriesLook]:
     }
 
 
-def _clouds(plotted: Sequence[PlottedRun], along: PlotAxis) -> list[Scatter]:
-    """Return the points with error bars: traces for each series, those of the frontier on top."""
-    size = 9 if len(plotted) <= MANY else 6
+def _clouds(plotted: Sequence[PlottedRun], along: PlotAxis, *, on_frontier: bool) -> list[Scatter]:
+    """Return the points of each series with their intervals: those on the frontier, or all others."""
+    size = POINT if on_frontier or len(plotted) <= MANY else SMALL_POINT
     traces = list["Scatter"]()
-    for on_frontier in (False, True):
-        for (runtime, machine), one in _series(plotted).items():
-            runs = [
-                run
-                for run in plotted
-                if (run.run.runtime, run.machine, run.run.on_frontier) == (runtime, machine, on_frontier)
-            ]
-            xs, errors = _along(along, runs), [along.error(run.run) for run in runs]
-            traces += points(runs, xs, one.colour if on_frontier else GREY, one.name, errors, one.symbol, size)
+    for (runtime, machine), look in _series(plotted).items():
+        runs = [
+            one
+            for one in plotted
+            if (one.run.runtime, one.machine, one.run.on_frontier) == (runtime, machine, on_frontier)
+        ]
+        xs, errors = _along(along, runs), [along.error(one.run) for one in runs]
+        traces += points(runs, xs, look.colour if on_frontier else GREY, look.name, errors, look.symbol, size)
     return traces
 
 

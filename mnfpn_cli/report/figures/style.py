@@ -5,6 +5,7 @@ Plotly has no types: to the type checker its figures and traces are `Any`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -56,8 +57,8 @@ class PlottedRun:
 
     @property
     def machine(self) -> str:
-        """The device and the worker that measured the run, or the machine that its time is predicted for."""
-        return f"{self.run.device} on {self.run.worker or self.run.machine}"
+        """The device and the kind of machine: times of one are comparable."""
+        return f"{self.run.device} on {self.run.machine}"
 
 
 def plotted_runs(report: ReportDocument) -> list[PlottedRun]:
@@ -110,14 +111,20 @@ def axis(title: str, **more: Any) -> PlotLayout:
     return {"title": {"text": title, "standoff": 12}, "tickcolor": GRID, "automargin": True, **lines, **more}
 
 
+LEAST_TICKS, MOST_TICKS = 4, 10
+TICK_DECADES = 0.31
+"""From 0.3 powers of ten a tick, plotly's logarithmic axes have ticks at 1, 2 and 5 alone."""
+
+
 def logarithmic(title: str, values: Iterable[float]) -> PlotLayout:
     """Return the layout of a logarithmic axis, large numbers with decimal prefixes.
 
-    ``values``: the values along it. Over less than two powers of ten it has few ticks: plotly's would overlap.
+    ``values``: the values along it. It has ticks at 1, 2 and 5, as nine in each power of ten would overlap.
     """
     along = list(values)
-    few = {"nticks": 4} if along and max(along) < 100 * min(along) else {}
-    return axis(title, type="log", tickformat="~s" if max(along, default=0) >= 1e5 else ",~g", **few)
+    decades = math.log10(max(along) / min(along)) if along else 0.0
+    ticks = min(MOST_TICKS, max(LEAST_TICKS, int(decades / TICK_DECADES)))
+    return axis(title, type="log", tickformat="~s" if max(along, default=0) >= 1e5 else ",~g", nticks=ticks)
 
 
 def key(name: str, group: str, **look: str) -> Scatter:

@@ -208,10 +208,11 @@ function layoutOf(figure) {
   return layout;
 }
 
-// Over less than two powers of ten plotly's own ticks would overlap.
-function fewTicks() {
+// As many ticks that a logarithmic axis has them at 1, 2 and 5: nine in each power of ten would overlap (style.py).
+function ticks() {
   const values = visible.map((index) => along.values[index]).filter((value) => value !== null);
-  return Math.max(...values) < 100 * Math.min(...values);
+  const decades = values.length ? Math.log10(Math.max(...values) / Math.min(...values)) : 0;
+  return Math.min(10, Math.max(4, Math.floor(decades / 0.31)));
 }
 
 function drawClouds() {
@@ -219,19 +220,39 @@ function drawClouds() {
   const layout = layoutOf(data.figures.frontier);
   layout.xaxis.title.text = along.title;
   const scale = along.logarithmic
-    ? { type: "log", nticks: fewTicks() ? 4 : 0, tickformat: along.key === "memory_bytes" ? ",~g" : "~s" }
+    ? { type: "log", nticks: ticks(), tickformat: along.key === "memory_bytes" ? ",~g" : "~s" }
     : { type: "linear", nticks: 0, tickformat: "" };
   Object.assign(layout.xaxis, scale);
   Plotly.react("plot-frontier", filtered(data.figures.frontier, along.values, along.errors), layout, SETTINGS);
+  if (sizesSeen) drawSizes();
+}
+
+// The plot by size is drawn when it comes into view: of thousands of runs, plots take most of the time to load the page.
+let sizesSeen = false;
+
+function drawSizes() {
   Plotly.react("plot-sizes", filtered(data.figures.sizes, data.places), layoutOf(data.figures.sizes), SETTINGS);
+}
+
+function showSizes() {
+  if (sizesSeen) return;
+  sizesSeen = true;
+  drawSizes();
+  copyOnClick("plot-sizes");
+}
+
+function copyOnClick(id) {
+  $(id).on("plotly_click", (event) => copyCommand(rows[event.points[0].customdata]));
 }
 
 function startClouds() {
   if (!data.figures) return;
-  for (const id of ["plot-frontier", "plot-sizes"]) {
-    $(id).on("plotly_click", (event) => copyCommand(rows[event.points[0].customdata]));
-  }
+  copyOnClick("plot-frontier");
   makeAxes();
+  new IntersectionObserver((entries) => {
+    if (entries.some((entry) => entry.isIntersecting)) showSizes();
+  }).observe($("plot-sizes"));
+  addEventListener("beforeprint", showSizes);
 }
 
 // -- where the time goes ----------------------------------------------------------------------------------------------

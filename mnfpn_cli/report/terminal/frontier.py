@@ -87,8 +87,7 @@ def _drawn(runs: Sequence[ReportedRun], width: int, height: int, coloured: bool)
     by_macs = runs[0].score is not None and runs[0].score.kind == "planned"
     along = math.log10 if by_macs else float
     for symbol, colour, some in _symbols(runs):
-        look = plotext.pixel(colour) if colour else plotext.pixel(style="dim")
-        mark = plotext.marker(symbol, look if coloured else plotext.pixel())
+        mark = plotext.marker(symbol, plotext.pixel(colour) if coloured else plotext.pixel())
         xs, ys = [along(_score(one)) for one in some], [math.log10(_latency(one)) for one in some]
         figure.draw(figure.signal(xs, ys, marker=mark))
     scores = [_score(one) for one in runs]
@@ -99,14 +98,14 @@ def _drawn(runs: Sequence[ReportedRun], width: int, height: int, coloured: bool)
 
 
 def _symbols(runs: Sequence[ReportedRun]) -> Iterator[tuple[str, str, list[ReportedRun]]]:
-    """Yield each symbol, its colour, and its runs, those of the frontier last, on top. Without a colour it is dim."""
+    """Yield each symbol, its colour, and its runs: those of the frontier last, on top, and all others in grey."""
     runtimes, groups = _runtimes(runs), defaultdict[tuple[bool, bool, int], list["ReportedRun"]](list)
     for one in runs:
         kind = min(runtimes.index(one.runtime), len(SYMBOLS) - 1)
         groups[one.on_frontier, not one.is_predicted, kind].append(one)
     for (on_frontier, measured, kind), some in sorted(groups.items(), key=lambda group: group[0]):
         symbol = SYMBOLS[kind][not on_frontier] if measured else PREDICTED
-        yield symbol, COLOURS[kind] if on_frontier else "", some
+        yield symbol, COLOURS[kind] if on_frontier else "gray", some
 
 
 def _score(run: ReportedRun) -> float:
