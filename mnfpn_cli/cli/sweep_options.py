@@ -69,9 +69,7 @@ class SweepOptions:
             autocompletion=words(*WORDS),
         ),
     ] = "all"
-    predict: Annotated[
-        bool, sweep_flag("--predict", "Measure only until the other runs can be predicted.")
-    ] = False
+    predict: Annotated[bool, sweep_flag("--predict", "Measure only until the other runs can be predicted.")] = False
     dry_run: Annotated[bool, sweep_flag("--dry-run", "Only show how many runs there are and how long they take.")] = (
         False
     )
