@@ -69,9 +69,7 @@ class SweepOptions:
             autocompletion=words(*WORDS),
         ),
     ] = "all"
-    predict: Annotated[
-        bool, sweep_flag("--predict", "Measure the runs that teach most, until the others can be predicted.")
-    ] = False
+    predict: Annotated[bool, sweep_flag("--predict", "Measure only until the other runs can be predicted.")] = False
     dry_run: Annotated[bool, sweep_flag("--dry-run", "Only show how many runs there are, and their time.")] = False
     resume: Annotated[bool, sweep_flag("--resume", "Measure what earlier sweeps of the store left.")] = False
     again: Annotated[bool, sweep_flag("--again", "Also measure runs that the store has results of.", MORE)] = False

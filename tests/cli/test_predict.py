@@ -64,7 +64,7 @@ def test_networks_are_predicted(mnfpn: Mnfpn, pools: PlantedPools) -> None:
     assert len(document["runs"]) == 4
     for one in document["runs"]:
         near, prediction = one["input"]["height"] == 96, one["prediction"]
-        assert prediction["seconds"] == pytest.approx(truth(one), rel=0.05 if near else 0.3)
+        assert prediction["seconds"] == pytest.approx(truth(one), rel=0.1 if near else 0.3)
         assert prediction["low"] < prediction["seconds"] < prediction["high"]
         assert bool(prediction["extrapolated"]) is not near
         assert one["measured_s"] is None
@@ -86,7 +86,7 @@ def test_a_report_shows_predicted_runs(mnfpn: Mnfpn, pools: PlantedPools) -> Non
     predicted = [one for one in document["runs"] if one["prediction"]]
     assert {one["status"] for one in predicted} == {"pending"}
     assert len(predicted) == document["counts"]["pending"]
-    assert all(one["prediction"]["seconds"] == pytest.approx(truth(one), rel=0.05) for one in predicted)
+    assert all(one["prediction"]["seconds"] == pytest.approx(truth(one), rel=0.1) for one in predicted)
     assert not any(one["on_frontier"] for one in predicted)
     (frontier,) = document["frontier"]
     assert frontier["predicted"]

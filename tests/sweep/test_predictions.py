@@ -70,7 +70,7 @@ def test_a_teacher_measures_no_more_than_the_number(store: Store) -> None:
 
 
 def test_a_teacher_stops_when_the_model_is_good(store: Store) -> None:
-    """A machine that follows its law exactly is known after a few runs, and the others are predicted within 3 %."""
+    """A machine that follows its law exactly is known after a few runs, and the others are predicted within 10 %."""
     sweep = sweep_of(store, "all")
     state = teach(store, sweep, None)
     assert 10 <= state.done < 36
@@ -80,7 +80,7 @@ def test_a_teacher_stops_when_the_model_is_good(store: Store) -> None:
     assert found.missing == {}
     for one in pending:
         truth, prediction = seconds_of(one.planned.run), predicted[one.key].prediction
-        assert prediction.seconds == pytest.approx(truth, rel=0.03)
+        assert prediction.seconds == pytest.approx(truth, rel=0.1)
         assert prediction.low < prediction.seconds < prediction.high
     (model,) = found.models
     assert (model.learned_from, model.within_10) == (state.done, 1.0)
