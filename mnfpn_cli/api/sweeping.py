@@ -103,8 +103,8 @@ def sweep(
         warmup: passes of warm-up; until their times are steady where it is not given.
         baseline_every: the number of runs after which the baseline run is repeated; 10 where it is not given.
         run_timeout: the time after which a run is stopped, in seconds; 900 where it is not given.
-        score_command: trains each measured network and gives its scores, as ``"python train.py --config {config}
-            --output {output}"``: it reads the settings in JSON, and writes scores of which more is better, as
+        score_command: trains each measured network and gives its scores, as ``"python train.py {config} {output}"``:
+            it reads the settings in JSON, and writes scores of which more is better, as
             ``{"map": 0.231}``; ``{size}``, ``{dtype}`` and ``{key}`` may be in it.
         score_timeout: the time after which a training is stopped, in seconds; 86400 where it is not given.
         ray: the address of a Ray cluster to measure on: ``auto``, ``local`` or ``ray://host:10001``.

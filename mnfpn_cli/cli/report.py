@@ -17,7 +17,7 @@ from mnfpn_cli.text import either
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mnfpn_cli.documents.records import ModelRecord
+    from mnfpn_cli.documents.records import LatencyModelRecord
     from mnfpn_cli.documents.report import PageDocument, ReportDocument
     from mnfpn_cli.store.rows import BaselineTiming, StoredRun, Sweep
     from mnfpn_cli.sweep.predictions import Predicted
@@ -111,7 +111,7 @@ def _read(
 
 def _predicted(
     runs: "Sequence[StoredRun]", known: "Sequence[StoredRun]", timed: "Sequence[BaselineTiming]"
-) -> "tuple[Mapping[str, Predicted], Sequence[ModelRecord], Sequence[str]]":
+) -> "tuple[Mapping[str, Predicted], Sequence[LatencyModelRecord], Sequence[str]]":
     """Return the predicted times of the pending runs, the models, and reasons to trust them less."""
     from mnfpn_cli.sweep.predictions import predict_stored
 

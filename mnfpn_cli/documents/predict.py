@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from mnfpn_cli.documents.base import Count, Document, Message, Record, Seconds
-from mnfpn_cli.documents.records import ModelRecord, PlannedRun, PredictionRecord
+from mnfpn_cli.documents.records import LatencyModelRecord, PlannedRun, PredictionRecord
 from mnfpn_cli.documents.sweep import InvalidRuns
 
 
@@ -37,7 +37,7 @@ class PredictDocument(Document):
     command: Literal["predict"] = Field("predict", description="The command that made the document.")
     store: str = Field(description="File or URL of the store, without passwords.")
     machine: str = Field(description="Kind of machine that the times are of.")
-    models: tuple[ModelRecord, ...] = Field(description="Models that predicted the times, one for each kind of run.")
+    models: tuple[LatencyModelRecord, ...] = Field(description="Models of the times, one for each kind of run.")
     runs: tuple[PredictedRun, ...] = Field(description="Runs, from the fewest MACs to the most.")
     not_predicted: tuple[NotPredicted, ...] = Field(description="Runs that could not be predicted, and why.")
     invalid: tuple[InvalidRuns, ...] = Field(

@@ -156,7 +156,7 @@ class ComparableRecord(Record):
     train: bool = Field(description="Whether a pass is a training step, not an inference pass.")
 
 
-class ModelRecord(ComparableRecord):
+class LatencyModelRecord(ComparableRecord):
     """A model that predicts the times of one kind of run, and how well it does on runs that it was not fitted on."""
 
     runtime: str = Field(description="What executes the runs.")

@@ -8,8 +8,8 @@ from mnfpn_cli.documents.base import Count, Document, Message, Ratio, Record
 from mnfpn_cli.documents.records import (
     Bounds,
     ComparableRecord,
+    LatencyModelRecord,
     LatencyRecord,
-    ModelRecord,
     PlannedRun,
     PredictionRecord,
     ScoreRecord,
@@ -73,7 +73,7 @@ class ReportDocument(Document):
         description="Measured frontier of each machine, device and batch, for inference and training separately."
     )
     runs: tuple[ReportedRun, ...] = Field(description="All runs, those of the frontiers among them.")
-    models: tuple[ModelRecord, ...] = Field(
+    models: tuple[LatencyModelRecord, ...] = Field(
         (), description="Models that predicted the times of runs; empty where no prediction was asked for."
     )
     baseline_moved: tuple[MovedRecord, ...] = Field(description="Times of the baseline run that differ from its first.")
@@ -159,7 +159,7 @@ class RecommendDocument(Document):
     warnings: tuple[Message, ...] = Field(description="Reasons to trust the figures less, a sentence each.")
     predicted: Count = Field(0, description="Runs that were not measured, and whose predicted times were considered.")
     checked: Count = Field(0, description="Runs that were measured because their predicted times were promising.")
-    models: tuple[ModelRecord, ...] = Field(
+    models: tuple[LatencyModelRecord, ...] = Field(
         (), description="Models that predicted times; empty where no prediction was asked for."
     )
     recommendations: tuple[RecommendationRecord, ...] = Field(

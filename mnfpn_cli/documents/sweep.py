@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from mnfpn_cli.documents.base import Count, Document, Message, Ratio, Record, Seconds
-from mnfpn_cli.documents.records import ModelRecord, PlannedRun, StatusCounts
+from mnfpn_cli.documents.records import LatencyModelRecord, PlannedRun, StatusCounts
 from mnfpn_cli.documents.worker import SamplingRecord
 
 
@@ -206,7 +206,7 @@ class MeasuredDocument(Document):
     )
     trainings: TrainingsRecord | None = Field(description="What the command of the scores gave; null without one.")
     keys: tuple[str, ...] = Field(description="Keys of the runs.")
-    models: tuple[ModelRecord, ...] = Field(
+    models: tuple[LatencyModelRecord, ...] = Field(
         (), description="Models that predict the runs that were not measured; empty where none was asked for."
     )
     warnings: tuple[Message, ...] = Field(

@@ -158,13 +158,13 @@ def _runs(connection: Connection, query: Select[Any]) -> list[StoredRun]:
     ]
 
 
-ScoredNetwork = tuple[str, int, int, str]
+_ScoreKey = tuple[str, int, int, str]
 """The id of a network, the height and width of its images, and its dtype."""
 
 
-def _scores(connection: Connection) -> dict[ScoredNetwork, dict[str, StoredScore]]:
+def _scores(connection: Connection) -> dict[_ScoreKey, dict[str, StoredScore]]:
     """Return the newest score of each metric, by what it is of."""
-    scores = dict[ScoredNetwork, dict[str, StoredScore]]()
+    scores = dict[_ScoreKey, dict[str, StoredScore]]()
     for row in connection.execute(select(t.scores).order_by(t.scores.c.date, t.scores.c.id)):
         check_row(row, t.scores)
         of = scores.setdefault((row.network, row.height, row.width, row.dtype), {})

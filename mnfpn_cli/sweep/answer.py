@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from mnfpn_cli.documents.records import ModelRecord
+from mnfpn_cli.documents.records import LatencyModelRecord
 from mnfpn_cli.documents.sweep import MeasuringRecord
 from mnfpn_cli.documents.worker import SamplingRecord
 from mnfpn_cli.errors import INTERRUPTED, MnfpnError, Problem
@@ -17,9 +17,10 @@ from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import BaselineTiming, StoredRun
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import REMEASURE_NONE, read_baselines, read_sweeps
+from mnfpn_cli.sweep.command_lines import PREDICTING
 from mnfpn_cli.sweep.frontier import Candidate, TimingGroup, candidates
 from mnfpn_cli.sweep.objective import Objective, choose_objective
-from mnfpn_cli.sweep.predictions import Predicted, located, predict_stored
+from mnfpn_cli.sweep.predictions import Predicted, for_its_kind, predict_stored
 from mnfpn_cli.sweep.recommend import Recommendation, is_allowed, recommend
 from mnfpn_cli.sweep.run import SweepCallbacks, Workers, run_sweep
 from mnfpn_cli.sweep.start import Chosen
@@ -101,7 +102,7 @@ class Answer:
     baselines: tuple[BaselineTiming, ...]
     predicted: int = 0
     checked: int = 0
-    models: tuple[ModelRecord, ...] = ()
+    models: tuple[LatencyModelRecord, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -114,7 +115,7 @@ class _Stored:
     objective: Objective
     baselines: tuple[BaselineTiming, ...]
     measuring: MeasuringRecord
-    models: tuple[ModelRecord, ...]
+    models: tuple[LatencyModelRecord, ...]
     warnings: tuple[str, ...]
 
 
@@ -155,7 +156,7 @@ def answer(
             break
         say(f"measuring {counted(len(wanted), 'run')} whose predicted times are promising")
         planned = [one.planned for one in wanted]
-        chosen = Chosen(planned, PlannedSpace(list(planned)), "all", "mnfpn recommend --predict")
+        chosen = Chosen(planned, PlannedSpace(list(planned)), "all", PREDICTING)
         outcome = run_sweep(name, chosen, found.measuring, workers, REMEASURE_NONE, callbacks)
         checked += outcome.result.counts.done
         if outcome.stopped:
@@ -301,7 +302,9 @@ def _read(name: str, question: Question, predict: bool, lenient: bool) -> _Store
         objective = choose_objective(measured, question.metric)
         return _Stored(measured, [], objective, baselines, measuring, (), (f"nothing is predicted: {error.message}",))
     pending = [
-        one for one in runs if one.key in predicted and _is_kept(located(one, predicted[one.key]), question.filters)
+        one
+        for one in runs
+        if one.key in predicted and _is_kept(for_its_kind(one, predicted[one.key]), question.filters)
     ]
     objective = choose_objective([*measured, *pending], question.metric, predicted)
     promises = [

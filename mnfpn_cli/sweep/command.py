@@ -29,7 +29,7 @@ MOST_OUTPUT = 1_000_000
 
 NEEDED = ("config", "output")
 PLACEHOLDERS = (*NEEDED, "size", "dtype", "key")
-EXAMPLE = "as 'python train.py --config {config} --output {output}'"
+EXAMPLE = "as 'python train.py {config} {output}'"
 
 
 def check_command(where: str, command: str, sizes: Collection[object], dtypes: Collection[str]) -> None:

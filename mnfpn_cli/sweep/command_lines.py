@@ -42,6 +42,10 @@ def resuming(argument: str) -> str:
     return f"mnfpn sweep --resume --store {argument}"
 
 
+PREDICTING = "mnfpn recommend --predict"
+"""The command of the sweeps that measure what is promising."""
+
+
 def after_sweep(store: str, predict: bool = False) -> SweepCommands:
     """Give the commands to type after a sweep into a store; ``predict``: whether they predict runs."""
     argument, predicting = shlex.quote(store), " --predict" * predict

@@ -23,7 +23,7 @@ class TimingGroup(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class TimedRun:
+class CorrectedRun:
     """A measured run; ``drift``: of its worker when it was measured, 1 where no baseline run moved."""
 
     run: StoredRun
@@ -52,7 +52,7 @@ class TimedRun:
 class Candidate:
     """A measured run with a score."""
 
-    timed: TimedRun
+    timed: CorrectedRun
     score: ScoreRecord
 
     @property
@@ -61,10 +61,10 @@ class Candidate:
         return self.timed.run
 
 
-def timed_runs(runs: Iterable[StoredRun], drifts: Mapping[str, float]) -> list[TimedRun]:
+def timed_runs(runs: Iterable[StoredRun], drifts: Mapping[str, float]) -> list[CorrectedRun]:
     """Return the measured runs with their times; ``drifts``: as `drifts_of` returns them."""
     return [
-        TimedRun(one, Latency(one.result.samples), drifts.get(one.key, 1.0))
+        CorrectedRun(one, Latency(one.result.samples), drifts.get(one.key, 1.0))
         for one in runs
         if one.measured and one.result
     ]

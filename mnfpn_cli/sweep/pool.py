@@ -40,7 +40,7 @@ class Lost:
     why: str
 
 
-Ended = Outcome | Scored | Lost
+Ending = Outcome | Scored | Lost
 """What ends the work of a worker."""
 
 
@@ -53,7 +53,7 @@ class Pool(Protocol):
     def start(self, worker: Worker, task: Task | ScoreTask) -> None:
         """Have an idle worker measure a run, or train a network."""
 
-    def wait(self, seconds: float) -> Sequence[tuple[Worker, Ended]]:
+    def wait(self, seconds: float) -> Sequence[tuple[Worker, Ending]]:
         """Wait at most this long; return what has finished, or was lost."""
 
     def alive(self, run: Run) -> bool:
@@ -92,7 +92,7 @@ class LocalPool:
         assert worker == self.worker
         self._running = self._executor.submit(run_on_worker, task, self._stop.is_set)
 
-    def wait(self, seconds: float) -> Sequence[tuple[Worker, Ended]]:
+    def wait(self, seconds: float) -> Sequence[tuple[Worker, Ending]]:
         """Wait at most this long; return what has finished."""
         if not self._running:
             self._stop.wait(seconds)

@@ -12,7 +12,7 @@ from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import read_baselines
 from mnfpn_cli.sweep.drift import drifts_of
 from mnfpn_cli.sweep.frontier import timed_runs
-from mnfpn_cli.sweep.predictions import Predictor, kind_of
+from mnfpn_cli.sweep.predictions import Predictor, kind_of_run
 from mnfpn_cli.sweep.start import invalid_runs
 
 
@@ -38,7 +38,7 @@ def predict_space(name: str, space: PlannedSpace, machine: str | None, here: str
     if not predictions.found:
         raise MnfpnError(*(Problem("`store`", reason) for reason in predictions.missing))
     measured = {
-        (one.run.planned.run.network, kind_of(one.run)): one.seconds
+        (one.run.planned.run.network, kind_of_run(one.run)): one.seconds
         for one in timed_runs(known, drifts_of(known, baselines))
         if one.run.target_machine == on
     }

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from statistics import median
 from typing import NamedTuple
 
-from mnfpn_cli.documents.records import ModelRecord, PredictionRecord
+from mnfpn_cli.documents.records import LatencyModelRecord, PredictionRecord
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.predict.model import LatencyModel, Prediction, Sample
 from mnfpn_cli.settings.input import DType
@@ -16,11 +16,11 @@ from mnfpn_cli.space.planned import Planned
 from mnfpn_cli.space.runs import ANY_DEVICE, Execution
 from mnfpn_cli.store.rows import BaselineTiming, StoredRun
 from mnfpn_cli.sweep.drift import drifts_of
-from mnfpn_cli.sweep.frontier import TimedRun, TimingGroup, timed_runs
+from mnfpn_cli.sweep.frontier import CorrectedRun, TimingGroup, timed_runs
 from mnfpn_cli.text import counted, percent
 
 GOOD = 0.1
-"""The relative error that `ModelRecord.within_10` counts to."""
+"""The relative error that `LatencyModelRecord.within_10` counts to."""
 
 GOOD_SHARE = 0.8
 """The share of errors within `GOOD` below which a warning says that predictions are poor."""
@@ -87,7 +87,7 @@ class Learned:
     devices: set[str] = field(default_factory=set)
     _model: LatencyModel | MnfpnError | None = None
 
-    def add(self, timed: TimedRun) -> None:
+    def add(self, timed: CorrectedRun) -> None:
         """Add a measured run."""
         self.samples.append(sample_of(timed))
         self.machines |= {timed.run.target_machine}
@@ -110,14 +110,14 @@ class Learned:
         return self._model
 
     @property
-    def record(self) -> ModelRecord:
+    def record(self) -> LatencyModelRecord:
         """The record of the model, with its cross-validated errors.
 
         Raises:
             MnfpnError: as `model`.
         """
         errors, kind = [abs(one) for one in self.model.errors], self.kind
-        return ModelRecord(
+        return LatencyModelRecord(
             **kind._asdict(),
             learned_from=len(self.samples),
             median_error=median(errors),
@@ -125,7 +125,7 @@ class Learned:
         )
 
 
-def sample_of(timed: TimedRun) -> Sample:
+def sample_of(timed: CorrectedRun) -> Sample:
     """Return a measured run as a model learns from it, its times corrected for drift."""
     profile = timed.run.profile
     layers = (
@@ -157,7 +157,7 @@ class Predictions:
     """
 
     found: Mapping[int, Predicted]
-    models: tuple[ModelRecord, ...]
+    models: tuple[LatencyModelRecord, ...]
     missing: Mapping[str, int]
 
     @property
@@ -188,7 +188,7 @@ class Predictor:
         done = [one for one in runs if one.measured]
         kinds = dict[Kind, Learned]()
         for timed in timed_runs(done, drifts_of(done, baselines)):
-            kind = kind_of(timed.run)
+            kind = kind_of_run(timed.run)
             kinds.setdefault(kind, Learned(kind)).add(timed)
         self.kinds: Mapping[Kind, Learned] = kinds
 
@@ -223,7 +223,7 @@ class Predictor:
                 missing[f"no run was measured with {asked[0]}"] += 1
             else:
                 grouped[learned.kind].append(index)
-        found, models = dict[int, Predicted](), list[ModelRecord]()
+        found, models = dict[int, Predicted](), list[LatencyModelRecord]()
         for kind, indices in grouped.items():
             learned = self.kinds[kind]
             try:
@@ -264,7 +264,7 @@ class Predictor:
         raise UsageError(Problem("`machine`", rule))
 
 
-def models_of(runs: Iterable[StoredRun], baselines: Sequence[BaselineTiming]) -> tuple[ModelRecord, ...]:
+def models_of(runs: Iterable[StoredRun], baselines: Sequence[BaselineTiming]) -> tuple[LatencyModelRecord, ...]:
     """Return the records of the models that measured runs allow; kinds with too few runs have none."""
     records = []
     for learned in Predictor(runs, baselines).kinds.values():
@@ -273,7 +273,7 @@ def models_of(runs: Iterable[StoredRun], baselines: Sequence[BaselineTiming]) ->
     return tuple(records)
 
 
-def kind_of(run: StoredRun) -> Kind:
+def kind_of_run(run: StoredRun) -> Kind:
     """Return the kind of a measured run."""
     execution = run.execution
     return Kind(
@@ -311,7 +311,7 @@ def predict_stored(
     return {pending[index].key: one for index, one in predictions.found.items()}, predictions
 
 
-def located(run: StoredRun, predicted: Predicted) -> StoredRun:
+def for_its_kind(run: StoredRun, predicted: Predicted) -> StoredRun:
     """Return a pending run for the machine and on the device that its prediction is of."""
     planned = run.planned
     execution = replace(planned.run.execution, device=predicted.kind.device)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.documents.records import ModelRecord, StatusCounts
+from mnfpn_cli.documents.records import LatencyModelRecord, StatusCounts
 from mnfpn_cli.documents.report import FrontierRecord, PageDocument, ReportDocument, ReportedRun
 from mnfpn_cli.documents.runs import StoredRunRecord
 from mnfpn_cli.space.frontier import pareto
@@ -27,7 +27,7 @@ def report_document(
     command: Command,
     output: str | None = None,
     predicted: "Mapping[str, Predicted]" = MappingProxyType({}),
-    models: Sequence[ModelRecord] = (),
+    models: Sequence[LatencyModelRecord] = (),
     warnings: Sequence[str] = (),
 ) -> ReportDocument:
     """Make the document of a report of some runs, in the order given.

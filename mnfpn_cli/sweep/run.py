@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.documents.records import ModelRecord
+from mnfpn_cli.documents.records import LatencyModelRecord
 from mnfpn_cli.documents.sweep import ExpectedRecord, MeasuringRecord, ScoringRecord
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.settings.measuring import Sampling
@@ -328,7 +328,7 @@ def _teacher(store: Store, sweep: Sweep) -> "Teacher | None":
     return Teacher(most, read_runs(store, status="done"))
 
 
-def _models(result: Swept) -> tuple[ModelRecord, ...]:
+def _models(result: Swept) -> tuple[LatencyModelRecord, ...]:
     """Return the models that the measured runs of sweeps allow; none where no sweep predicts."""
     if not any(one.plan.predict for one in result.sweeps):
         return ()

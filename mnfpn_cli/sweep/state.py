@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mnfpn_cli.documents.records import ModelRecord, StatusCounts
+from mnfpn_cli.documents.records import LatencyModelRecord, StatusCounts
 from mnfpn_cli.documents.sweep import (
     FailedRun,
     MeasuredDocument,
@@ -98,7 +98,7 @@ class Swept:
     not_run: tuple[CannotRun, ...] = ()
     reused: tuple[ReusedRecord, ...] = ()
     trainings: TrainingsRecord | None = None
-    models: tuple[ModelRecord, ...] = ()
+    models: tuple[LatencyModelRecord, ...] = ()
 
     @property
     def counts(self) -> StatusCounts:

@@ -20,7 +20,7 @@ from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import add_baseline, now, read_sweeps
 from mnfpn_cli.sweep.drift import drift_at
 from mnfpn_cli.sweep.order import Baselines, Rates, Requirements, requirements
-from mnfpn_cli.sweep.pool import Ended, Lost, Pool, Worker
+from mnfpn_cli.sweep.pool import Ending, Lost, Pool, Worker
 from mnfpn_cli.sweep.process import Outcome, Task
 from mnfpn_cli.sweep.state import CannotRun, State
 
@@ -189,7 +189,7 @@ class Sweeper:
         self.state = replace(self.state, others=others - len(self._queue))
         return others > 0
 
-    def _finish(self, worker: Worker, outcome: Ended) -> None:
+    def _finish(self, worker: Worker, outcome: Ending) -> None:
         """Store the outcome of a worker's measurement, or queue the run again."""
         measurement = self._running.pop(worker)
         run, is_baseline = measurement.run, measurement.is_baseline

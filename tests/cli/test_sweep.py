@@ -65,9 +65,9 @@ BAD: list[tuple[list[str], str]] = [
     (["--store", "x.db", "--accelerator", "H100"], "--accelerator: requires --ray"),
     (
         ["--store", "x.db", "--measure", "some"],
-        "--measure: must be all, frontier, none or a number of runs, got 'some'",
+        "--measure: must be all, none or a number of runs, got 'some'",
     ),
-    (["--store", "x.db", "--measure", "0"], "--measure: must be all, frontier, none or a number of runs, got '0'"),
+    (["--store", "x.db", "--measure", "0"], "--measure: must be all, none or a number of runs, got '0'"),
     (["--measure", "none", "--width-mult", "wide"], "--width-mult: must be numbers separated by commas, got 'wide'"),
     (["--measure", "none", "--width-mult", "1,,2"], "--width-mult: must have a value before and after each comma"),
     (
@@ -141,7 +141,7 @@ def test_a_million_million_runs_are_refused_with_the_count(mnfpn: Mnfpn) -> None
 
 
 def test_without_measuring_a_sweep_is_a_table(mnfpn: Mnfpn) -> None:
-    """What is invalid and what is over budget is counted; the frontier is worked out; nothing is written."""
+    """What is invalid and what is over budget is counted; networks of it are listed; nothing is written."""
     arguments = (
         "--width-mult",
         "0.5,1.0",
@@ -159,7 +159,7 @@ def test_without_measuring_a_sweep_is_a_table(mnfpn: Mnfpn) -> None:
     assert document["runs"] == 4
     assert [one["runs"] for one in document["invalid"]] == [2]
     assert document["over_budget"] == {"max_parameters": 2}
-    assert all(one["cost"]["parameters"] <= 3_000_000 for one in document["frontier"])
+    assert all(one["cost"]["parameters"] <= 3_000_000 for one in document["sample"])
     assert list(Path().iterdir()) == []
 
 
@@ -623,7 +623,7 @@ def test_a_space_may_hold_both_ways_to_run(mnfpn: Mnfpn) -> None:
     Path("space.json").write_text('{"train": [false, true], "size": 64}')
     planned = json.loads(mnfpn("sweep", "--space", "space.json", "--measure", "none", "--json").out)
     assert planned["runs"] == 2
-    assert [one["train"] for one in planned["frontier"]] == [False, True]
+    assert len(planned["sample"]) == 1, "its cost is the same"
     Path("space.json").write_text('{"train": ["no"]}')
     outcome = mnfpn("sweep", "--space", "space.json", "--measure", "none")
     assert (outcome.code, outcome.err) == (2, 'error: space.json: train: must be true or false, got "no"\n')

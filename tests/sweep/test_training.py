@@ -16,7 +16,7 @@ from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import Remeasure, now, read_sweeps
 from mnfpn_cli.sweep.command import Scored, ScoreTask
-from mnfpn_cli.sweep.pool import Ended, Lost, Worker
+from mnfpn_cli.sweep.pool import Ending, Lost, Worker
 from mnfpn_cli.sweep.process import Task
 from mnfpn_cli.sweep.start import Chosen, begin, unfinished
 from mnfpn_cli.sweep.sweep import Sweeper
@@ -48,14 +48,14 @@ class FakeTrainer:
         self.tasks.append(task)
         self._running[worker] = task
 
-    def wait(self, seconds: float) -> Sequence[tuple[Worker, Ended]]:
+    def wait(self, seconds: float) -> Sequence[tuple[Worker, Ending]]:
         """Finish all."""
         assert seconds > 0
         ended = [(worker, self._ended(task)) for worker, task in self._running.items()]
         self._running.clear()
         return ended
 
-    def _ended(self, task: ScoreTask) -> Ended:
+    def _ended(self, task: ScoreTask) -> Ending:
         if self.lost:
             self.lost -= 1
             return Lost("the node is gone")

@@ -11,10 +11,10 @@ from mnfpn_cli.text import counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnfpn_cli.documents.records import ModelRecord
+    from mnfpn_cli.documents.records import LatencyModelRecord
 
 
-def model_lines(models: Sequence[ModelRecord]) -> Report:
+def model_lines(models: Sequence[LatencyModelRecord]) -> Report:
     """A line for each model: what it was fitted on, and its errors on runs that it was not fitted on."""
     return [
         note(
@@ -26,7 +26,7 @@ def model_lines(models: Sequence[ModelRecord]) -> Report:
     ]
 
 
-def _kind(model: ModelRecord) -> str:
+def _kind(model: LatencyModelRecord) -> str:
     batch = f", batch {model.batch}" if model.batch > 1 else ""
     threads = f", {counted(model.threads, 'thread')}" if model.threads else ""
     dtype = f", {model.dtype}" if model.dtype != "float32" else ""

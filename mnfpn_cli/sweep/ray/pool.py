@@ -10,7 +10,7 @@ from typing import Any
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.space.runs import Run
 from mnfpn_cli.sweep.command import Scored, ScoreTask
-from mnfpn_cli.sweep.pool import Ended, Lost, Worker
+from mnfpn_cli.sweep.pool import Ending, Lost, Worker
 from mnfpn_cli.sweep.process import Outcome, Task, run_on_worker
 from mnfpn_cli.sweep.ray.cluster import Node, connected, error_line, living_nodes, on_node
 from mnfpn_cli.sweep.ray.worker import Measurer, NodeReport, prepare
@@ -67,7 +67,7 @@ class RayPool:
         actor = next(one for one in self._actors if one.worker == worker)
         actor.answer = actor.handle.call.remote(self.measure, task)
 
-    def wait(self, seconds: float) -> Sequence[tuple[Worker, Ended]]:
+    def wait(self, seconds: float) -> Sequence[tuple[Worker, Ending]]:
         """Wait at most this long; return what has finished, or was lost."""
         import ray
 
@@ -141,7 +141,7 @@ class RayPool:
                 for one in actors:
                     self._end(one)
 
-    def _receive(self, actor: Actor) -> list[tuple[Worker, Ended]]:
+    def _receive(self, actor: Actor) -> list[tuple[Worker, Ending]]:
         """Receive an actor's answer; return the outcome of its run, or nothing where `prepare` has answered."""
         import ray
 
