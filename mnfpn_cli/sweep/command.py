@@ -7,10 +7,11 @@ import signal
 import socket
 import string
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
@@ -23,6 +24,9 @@ from mnfpn_cli.store.trainings import LOG_BYTES
 POLL_S = 0.05
 GRACE_S = 5.0
 """Seconds that a command has to end by itself after SIGTERM."""
+
+GUARD = "import os, signal, sys; sys.stdin.read(); os.killpg(int(sys.argv[1]), signal.SIGKILL)"
+"""Ends a group of processes when its standard input closes, as it does when this process dies, however that is."""
 
 MOST_OUTPUT = 1_000_000
 """Bytes of a file of scores."""
@@ -76,7 +80,7 @@ class ScoreTask:
         command: the command, with placeholders.
         settings: the settings of the network, as JSON.
         values: the other placeholders: size, dtype and key.
-        folder: the folder to run it in, where it exists on the worker.
+        folder: the folder to run it in.
         timeout_s: the time after which it is ended.
     """
 
@@ -122,18 +126,22 @@ def run_command(task: ScoreTask, stopped: Callable[[], bool] = lambda: False) ->
         config.write_text(task.settings)
         values = {**task.values, "config": str(config), "output": str(scores)}
         words = [word.format_map(values) for word in shlex.split(task.command)]
+        if not Path(task.folder).is_dir():
+            reason = f"{worker} has no folder '{task.folder}', where the sweep was started"
+            return Scored("failed", worker, started, now(), reason)
         try:
             process = subprocess.Popen(
                 words,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                cwd=task.folder if Path(task.folder).is_dir() else None,
+                cwd=task.folder,
                 start_new_session=True,  # Ctrl-C is for the sweep, which ends the whole group
             )
         except OSError as error:
             return Scored("failed", worker, started, now(), f"the command could not be started: {error}")
-        code = _wait(process, time.monotonic() + task.timeout_s, stopped)
+        with _ending_with_this_process(process.pid):
+            code = _wait(process, time.monotonic() + task.timeout_s, stopped)
         log = _end_of(output)
         try:
             found = _read_scores(code, scores, task.timeout_s)
@@ -147,6 +155,25 @@ def _end_of(output: IO[bytes]) -> str:
     end = output.seek(0, os.SEEK_END)
     output.seek(max(0, end - LOG_BYTES))
     return output.read().decode(errors="replace").replace("\0", "\ufffd")
+
+
+@contextmanager
+def _ending_with_this_process(group: int) -> Iterator[None]:
+    """Have a group of processes end when this process dies within the block, be it by SIGKILL."""
+    if sys.platform == "win32":
+        yield
+        return
+    command = [sys.executable, "-I", "-S", "-c", GUARD, str(group)]
+    guard = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        yield
+    finally:
+        guard.kill()
+        guard.wait()
+        if guard.stdin:
+            guard.stdin.close()
 
 
 def _wait(process: "subprocess.Popen[bytes]", end: float, stopped: Callable[[], bool]) -> int | None:

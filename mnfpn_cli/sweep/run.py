@@ -310,9 +310,9 @@ def _measure(
             if stopped():
                 break
         for number in sorted(numbers, reverse=True):
-            if (scoring := known[number].plan.scoring) and not stopped():
+            if known[number].plan.scoring and not stopped():
                 with callbacks.training() as report_training:
-                    Trainer(store, number, scoring, pool, again, stopped, report_training).run()
+                    Trainer(store, known[number], pool, again, stopped, report_training).run()
     return _outcome(store, [one for one in read_sweeps(store) if one.id in numbers], states, stopped())
 
 

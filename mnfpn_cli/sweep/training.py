@@ -55,8 +55,7 @@ class Trainer:
 
     Attributes:
         store: the store that has the sweep.
-        sweep: the sweep's number in the store.
-        scoring: the command, and its time limit.
+        sweep: the sweep, with the command and its time limit.
         pool: the workers.
         again: which trainings that ended are run again.
         stopped: polled between trainings; the sweep ends when it returns true.
@@ -64,8 +63,7 @@ class Trainer:
     """
 
     store: Store
-    sweep: int
-    scoring: ScoringRecord
+    sweep: Sweep
     pool: Pool
     again: Remeasure = REMEASURE_NONE
     stopped: Callable[[], bool] = lambda: False
@@ -74,8 +72,10 @@ class Trainer:
     _losses: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
+        assert self.sweep.plan.scoring is not None
+        self.scoring: ScoringRecord = self.sweep.plan.scoring
         self.claims = Claims(self.store, t.trainings)
-        self.networks = trainings_of_sweep(self.store, self.sweep, self.scoring)
+        self.networks = trainings_of_sweep(self.store, self.sweep)
         if self.again.every or self.again.failed:
             statuses: list[RunStatus] = ["failed", "done"] if self.again.every else ["failed"]
             repeat_trainings(self.store, list(self.networks), statuses)
@@ -185,14 +185,17 @@ class Trainer:
         return self.claims.end(key, values, inserting(self.store, scores), select(columns.key).where(*ended))
 
 
-def trainings_of_sweep(store: Store, sweep: int, scoring: ScoringRecord) -> dict[str, ScoredNetwork]:
-    """Return the networks of a sweep that were measured, by the key of their trainings, which the store then has.
+def trainings_of_sweep(store: Store, sweep: Sweep) -> dict[str, ScoredNetwork]:
+    """Return the networks of a sweep to train, by the key of their trainings, which the store then has.
+
+    These are those that were measured, and not slower than the sweep's limit of latency by every runtime.
 
     Raises:
         StoreError: where the store cannot be read or written.
     """
-    networks = networks_of(read_runs(store, sweep, "done"))
-    return add_trainings(store, networks, scoring.command) if networks else {}
+    scoring, limit = sweep.plan.scoring, sweep.plan.measuring.max_latency_s or float("inf")
+    runs = [one for one in read_runs(store, sweep.id, "done") if (one.latency_s or 0.0) <= limit]
+    return add_trainings(store, networks_of(runs), scoring.command) if scoring and runs else {}
 
 
 def has_trainings_left(store: Store, sweep: Sweep) -> bool:
@@ -201,10 +204,9 @@ def has_trainings_left(store: Store, sweep: Sweep) -> bool:
     Raises:
         StoreError: where the store cannot be read or written.
     """
-    scoring = sweep.plan.scoring
-    if scoring is None:
+    if sweep.plan.scoring is None:
         return False
-    stored = read_trainings(store, list(trainings_of_sweep(store, sweep.id, scoring)))
+    stored = read_trainings(store, list(trainings_of_sweep(store, sweep)))
     return any(one.status == "pending" for one in stored.values())
 
 
@@ -216,7 +218,7 @@ def retry_trainings(store: Store, sweeps: Sequence[Sweep]) -> None:
     """
     for sweep in sweeps:
         if sweep.plan.scoring:
-            repeat_trainings(store, list(trainings_of_sweep(store, sweep.id, sweep.plan.scoring)), ["failed"])
+            repeat_trainings(store, list(trainings_of_sweep(store, sweep)), ["failed"])
 
 
 def trainings_record(store: Store, sweeps: Sequence[Sweep]) -> TrainingsRecord | None:
@@ -228,7 +230,7 @@ def trainings_record(store: Store, sweeps: Sequence[Sweep]) -> TrainingsRecord |
     networks = dict[str, ScoredNetwork]()
     for sweep in sweeps:
         if sweep.plan.scoring:
-            networks |= trainings_of_sweep(store, sweep.id, sweep.plan.scoring)
+            networks |= trainings_of_sweep(store, sweep)
     if not any(sweep.plan.scoring for sweep in sweeps):
         return None
     stored, names = read_trainings(store, list(networks)), _names(networks)

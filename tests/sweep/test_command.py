@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -80,12 +81,59 @@ def test_a_time_limit_ends_all_that_it_started(tmp_path: Path) -> None:
     assert done.reason == "the command took more than 3 s (`score_timeout`)"
     child = int(done.log)
     for _ in range(100):
-        if not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text().rpartition(")")[2][:3]:
+        if is_gone(child):
             break
         time.sleep(0.05)
     else:
         os.kill(child, 9)
         pytest.fail("the child outlived its command")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="process groups are Unix's")
+def test_it_ends_with_the_process_that_runs_it(tmp_path: Path) -> None:
+    """Though that is killed by SIGKILL."""
+    script = tmp_path / "train.py"
+    script.write_text("import os, sys, time; open(sys.argv[1] + '.pid', 'w').write(str(os.getpid())); time.sleep(600)")
+    words = map(shlex.quote, (sys.executable, str(script), str(tmp_path / "made")))
+    command = f"{' '.join(words)} {{config}} {{output}}"
+    code = (
+        "import sys\n"
+        "from mnfpn_cli.sweep.command import ScoreTask, run_command\n"
+        f"command = {command!r}\n"
+        f"run_command(ScoreTask(command, '{{}}', {{}}, {str(tmp_path)!r}, 600))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code]) as runner:
+        trained = wait_for(tmp_path / "made.pid")
+        runner.kill()
+    for _ in range(200):
+        if is_gone(trained):
+            return
+        time.sleep(0.05)
+    os.kill(trained, 9)
+    pytest.fail("the training outlived the sweep")
+
+
+def wait_for(path: Path) -> int:
+    """The process id in a file, once it is there."""
+    for _ in range(600):
+        if path.exists() and (text := path.read_text()):
+            return int(text)
+        time.sleep(0.05)
+    raise TimeoutError(path)
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended."""
+    try:
+        return "Z" in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]
+    except OSError:
+        return True
+
+
+def test_a_folder_that_the_machine_lacks_is_a_failure(tmp_path: Path) -> None:
+    """As on another machine of a cluster."""
+    task = ScoreTask("true {config} {output}", "{}", {}, str(tmp_path / "none"), 60)
+    assert "has no folder" in (run_command(task).reason or "")
 
 
 def test_the_end_of_a_long_output_is_kept(tmp_path: Path) -> None:

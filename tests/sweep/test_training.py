@@ -13,6 +13,7 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.space.planned import Budget, plan_space
 from mnfpn_cli.space.runs import Run
 from mnfpn_cli.store.read import read_runs
+from mnfpn_cli.store.rows import Sweep
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import Remeasure, now, read_sweeps
 from mnfpn_cli.sweep.command import Scored, ScoreTask
@@ -80,13 +81,15 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def measured_sweep(store: Store) -> int:
-    """A sweep of three networks by two runtimes, all measured; return its number."""
+def measured_sweep(store: Store, scoring: ScoringRecord = SCORING, most_s: float | None = None) -> Sweep:
+    """A sweep of three networks by two runtimes, all measured."""
     space = space_of(width_mult=[0.35, 0.45, 0.55], size=["64"], runtime=["eager", "channels-last"])
     planned = plan_space(space, Budget())
-    number = begin(store, Chosen(planned.runs, planned, "all", "mnfpn sweep", SCORING), MeasuringRecord(), "a CPU")
-    Sweeper(store, number, FakePool(steady), MeasuringRecord()).run()
-    return number
+    chosen, measuring = Chosen(planned.runs, planned, "all", "mnfpn sweep", scoring), MeasuringRecord()
+    limited = measuring.model_copy(update={"max_latency_s": most_s})
+    number = begin(store, chosen, limited, "a CPU")
+    Sweeper(store, number, FakePool(steady), measuring).run()
+    return read_sweeps(store)[-1]
 
 
 def scores_of(store: Store) -> set[tuple[float, float | None]]:
@@ -98,21 +101,21 @@ def scores_of(store: Store) -> set[tuple[float, float | None]]:
 def test_each_network_is_trained_once_for_all_its_runs(store: Store) -> None:
     """Its score is that of both runtimes; nothing is left, and a second call trains nothing."""
     sweep, pool = measured_sweep(store), FakeTrainer()
-    assert [one.id for one in unfinished(store)] == [sweep]
-    state = Trainer(store, sweep, SCORING, pool).run()
+    assert [one.id for one in unfinished(store)] == [sweep.id]
+    state = Trainer(store, sweep, pool).run()
     assert (state.total, state.done, state.failed, state.left) == (3, 3, 0, 0)
     assert len(pool.tasks) == 3
     assert scores_of(store) == {(0.35, 0.35), (0.45, 0.45), (0.55, 0.55)}
     assert unfinished(store) == []
     again = FakeTrainer()
-    assert Trainer(store, sweep, SCORING, again).run().done == 3
+    assert Trainer(store, sweep, again).run().done == 3
     assert again.tasks == []
 
 
 def test_a_failed_training_is_retried_if_asked(store: Store) -> None:
     """The others have their scores; the record says why, with the last line of the log."""
     sweep = measured_sweep(store)
-    state = Trainer(store, sweep, SCORING, FakeTrainer(fails={"0.45"})).run()
+    state = Trainer(store, sweep, FakeTrainer(fails={"0.45"})).run()
     assert (state.done, state.failed) == (2, 1)
     assert scores_of(store) == {(0.35, 0.35), (0.45, None), (0.55, 0.55)}
     record = trainings_record(store, read_sweeps(store))
@@ -121,7 +124,7 @@ def test_a_failed_training_is_retried_if_asked(store: Store) -> None:
         ("width_mult 0.45", "the command ended with exit code 1", "nan loss")
     ]
     pool = FakeTrainer()
-    assert Trainer(store, sweep, SCORING, pool, Remeasure(failed=True)).run().done == 3
+    assert Trainer(store, sweep, pool, Remeasure(failed=True)).run().done == 3
     assert len(pool.tasks) == 1
     assert (0.45, 0.45) in scores_of(store)
 
@@ -129,32 +132,32 @@ def test_a_failed_training_is_retried_if_asked(store: Store) -> None:
 def test_all_are_trained_again_if_asked(store: Store) -> None:
     """With `again`."""
     sweep = measured_sweep(store)
-    Trainer(store, sweep, SCORING, FakeTrainer()).run()
+    Trainer(store, sweep, FakeTrainer()).run()
     pool = FakeTrainer()
-    Trainer(store, sweep, SCORING, pool, Remeasure(every=True)).run()
+    Trainer(store, sweep, pool, Remeasure(every=True)).run()
     assert len(pool.tasks) == 3
 
 
 def test_a_stopped_sweep_goes_on(store: Store) -> None:
     """After the first two, which two workers train; the third is left for the next call."""
     sweep, pool = measured_sweep(store), FakeTrainer()
-    state = Trainer(store, sweep, SCORING, pool, stopped=lambda: len(pool.tasks) >= 2).run()
+    state = Trainer(store, sweep, pool, stopped=lambda: len(pool.tasks) >= 2).run()
     assert state.done + state.left == 3
     assert state.left >= 1
-    assert [one.id for one in unfinished(store)] == [sweep]
-    assert Trainer(store, sweep, SCORING, FakeTrainer()).run().done == 3
+    assert [one.id for one in unfinished(store)] == [sweep.id]
+    assert Trainer(store, sweep, FakeTrainer()).run().done == 3
 
 
 def test_two_processes_share_the_trainings(store: Store) -> None:
     """Each network is trained by one of them."""
     sweep, first, second = measured_sweep(store), FakeTrainer(), FakeTrainer()
-    other = Trainer(store, sweep, SCORING, second)
+    other = Trainer(store, sweep, second, stopped=lambda: bool(second.tasks))
 
     def let_the_other_work(_state: object) -> None:
         if len(first.tasks) == 2 and not second.tasks:
             other.run()
 
-    Trainer(store, sweep, SCORING, first, report=let_the_other_work).run()
+    Trainer(store, sweep, first, report=let_the_other_work).run()
     keys = [task.values["key"] for task in (*first.tasks, *second.tasks)]
     assert sorted(keys) == sorted(set(keys))
     assert len(keys) == 3
@@ -163,9 +166,9 @@ def test_two_processes_share_the_trainings(store: Store) -> None:
 def test_a_lost_worker_costs_no_training(store: Store) -> None:
     """It is run again; after three losses it has failed."""
     sweep, pool = measured_sweep(store), FakeTrainer(lost=2)
-    assert Trainer(store, sweep, SCORING, pool).run().done == 3
-    sweep, pool = measured_sweep(store), FakeTrainer(lost=99)
-    state = Trainer(store, sweep, ScoringRecord(command="other {config} {output}"), pool).run()
+    assert Trainer(store, sweep, pool).run().done == 3
+    sweep, pool = measured_sweep(store, ScoringRecord(command="other {config} {output}")), FakeTrainer(lost=99)
+    state = Trainer(store, sweep, pool).run()
     assert (state.done, state.failed) == (0, 3)
 
 
@@ -173,16 +176,22 @@ def test_without_workers_it_ends(store: Store) -> None:
     """With an error; the trainings stay pending."""
     sweep = measured_sweep(store)
     with pytest.raises(MnfpnError, match="no worker is left"):
-        Trainer(store, sweep, SCORING, FakeTrainer(workers=[])).run()
-    assert [one.id for one in unfinished(store)] == [sweep]
+        Trainer(store, sweep, FakeTrainer(workers=[])).run()
+    assert [one.id for one in unfinished(store)] == [sweep.id]
+
+
+def test_networks_that_are_too_slow_are_not_trained(store: Store) -> None:
+    """Every run takes 10 ms."""
+    assert Trainer(store, measured_sweep(store, most_s=0.009), FakeTrainer()).run().total == 0
+    assert Trainer(store, measured_sweep(store, most_s=0.011), FakeTrainer()).run().total == 3
 
 
 def test_only_measured_networks_are_trained(store: Store) -> None:
     """Those that failed or are pending are not."""
     space = space_of(width_mult=[0.35, 0.45], size=["64"])
     planned = plan_space(space, Budget())
-    number = begin(store, Chosen(planned.runs, planned, "all", "mnfpn sweep", SCORING), MeasuringRecord(), "a CPU")
-    assert Trainer(store, number, SCORING, FakeTrainer()).run().total == 0
+    begin(store, Chosen(planned.runs, planned, "all", "mnfpn sweep", SCORING), MeasuringRecord(), "a CPU")
+    assert Trainer(store, read_sweeps(store)[-1], FakeTrainer()).run().total == 0
 
 
 @pytest.mark.slow
