@@ -109,7 +109,7 @@ def printed_by_python(page: Path) -> Iterator[str]:
             yield from (line.partition("  # ")[2] for line in text.splitlines() if line.startswith("print("))
 
 
-MEASURED = ("bench", "compare", "recommend", "report", "runs", "sweep --width-mult 0.35,0.5 ")
+MEASURED = ("bench", "compare", "recommend", "report", "runs", "sweep --width-mult 0.35,1.0 ")
 """Commands that show what was measured."""
 
 BUDGET = {"--passes": "12", "--max-time": "1"}
