@@ -1,6 +1,7 @@
 """What every test can ask for, and the two tiers: all but the tests marked slow, and with ``--all`` those too."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -73,6 +74,11 @@ class Outcome:
     code: int
     out: str
     err: str
+
+    @property
+    def problems(self) -> str:
+        """Standard error, without the lines that a sweep prints for each run and each training."""
+        return re.sub(r"^(?:trained )?\d+ of \d+: .*\n", "", self.err, flags=re.MULTILINE)
 
 
 Mnfpn = Callable[..., Outcome]

@@ -109,7 +109,7 @@ def printed_by_python(page: Path) -> Iterator[str]:
             yield from (line.partition("  # ")[2] for line in text.splitlines() if line.startswith("print("))
 
 
-MEASURED = ("bench", "compare", "recommend", "report", "runs", "sweep --width-mult 0.35,0.5 ")
+MEASURED = ("bench", "compare", "recommend", "report", "runs", "sweep --width-mult 0.35,1.0 ")
 """Commands that show what was measured."""
 
 BUDGET = {"--passes": "12", "--max-time": "1"}
@@ -330,8 +330,20 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
 
 def test_every_option_and_command_of_the_pages_exists(mnfpn: Mnfpn) -> None:
     """An option that was renamed is renamed here too."""
-    commands = ("summary", "audit", "shapes", "bench", "compare", "export", "sweep", "recommend", "report", "schema")
-    groups = {"settings": ("show", "presets"), "runs": ("list", "show", "prune", "merge", "export")}
+    commands = (
+        "summary",
+        "audit",
+        "shapes",
+        "bench",
+        "compare",
+        "export",
+        "sweep",
+        "predict",
+        "recommend",
+        "report",
+        "schema",
+    )
+    groups = {"settings": ("show", "presets"), "runs": ("list", "show", "score", "prune", "merge", "export")}
     below = [(group, name) for group, names in groups.items() for name in names]
     help = " ".join(mnfpn(*page, "--help").out for page in [(), *((name,) for name in commands), *below])
     texts = [page.read_text(encoding="utf-8") for page in PAGES if page.name not in ("architecture.md", "decisions.md")]

@@ -34,7 +34,7 @@ CELL = re.compile(r"\bcells?\b", re.IGNORECASE)
 """A cell is one position of a feature map, or of a table: never a run."""
 OF_MAPS = (
     *("plan/", "audit/", "trace/", "documents/", "settings/", "export/", "report/", "network/", "detection/"),
-    *("space/planned.py", "store/rows.py"),
+    *("predict/", "space/planned.py", "store/rows.py"),
 )
 """Where there are such cells."""
 OF_RUNS = re.compile(

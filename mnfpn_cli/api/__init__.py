@@ -13,7 +13,10 @@ from mnfpn_cli.api.machine import runtimes
 from mnfpn_cli.api.measuring import bench
 from mnfpn_cli.api.networks import build_network, detector_backbone, load_weights, settings
 from mnfpn_cli.api.plans import Plan, plan
-from mnfpn_cli.api.sweeping import recommend, sweep
+from mnfpn_cli.api.predicting import predict
+from mnfpn_cli.api.recommending import recommend
+from mnfpn_cli.api.scoring import score
+from mnfpn_cli.api.sweeping import sweep
 from mnfpn_cli.errors import CheckError, MnfpnError, Problem, UsageError
 from mnfpn_cli.settings.network import NetworkSettings
 
@@ -35,8 +38,10 @@ __all__ = [
     "export",
     "load_weights",
     "plan",
+    "predict",
     "recommend",
     "runtimes",
+    "score",
     "settings",
     "shapes",
     "summary",

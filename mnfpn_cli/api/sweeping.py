@@ -21,22 +21,19 @@ from mnfpn_cli.api.arguments import (
     words,
 )
 from mnfpn_cli.api.progress import Progress, reporting
-from mnfpn_cli.errors import MnfpnError, Problem, UsageError
-from mnfpn_cli.settings.measuring import check_run_timeout
+from mnfpn_cli.errors import Problem, UsageError
+from mnfpn_cli.settings.measuring import check_timeout
 from mnfpn_cli.space.planned import Budget, parse_bytes, parse_count, parse_duration
 from mnfpn_cli.space.read import merge_axes, read_space, space_axes
-from mnfpn_cli.sweep.parameters import check_parameters  # noqa: TID253 - imports nothing heavy
+from mnfpn_cli.sweep.parameters import check_parameters, check_predict  # noqa: TID253 - imports nothing heavy
 from mnfpn_cli.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mnfpn_cli.api.arguments import FileName, Share
-    from mnfpn_cli.documents.report import RecommendDocument
     from mnfpn_cli.documents.sweep import MeasuredDocument, PlannedDocument
     from mnfpn_cli.space.axes import Space
-    from mnfpn_cli.store.filters import RunFilter
-    from mnfpn_cli.store.rows import StoredRun
     from mnfpn_cli.sweep.run import SweepOutcome
     from mnfpn_cli.sweep.state import State
     from mnfpn_cli.text import ReportProgress
@@ -45,7 +42,7 @@ Quantity = str | float
 """A quantity with a unit, as ``"5G"``, ``"64MiB"`` or ``"30ms"``; or a number of MACs, parameters, bytes or seconds."""
 
 SPACE_RULE = "must be a dictionary of choices, or the name of a JSON file"
-MEASURES = ("all", "frontier", "none")
+MEASURES = ("all", "none")
 
 
 def sweep(
@@ -53,6 +50,7 @@ def sweep(
     *,
     store: FileName | None = None,
     measure: str | int = "all",
+    predict: bool = False,
     resume: bool = False,
     dry_run: bool = False,
     again: bool = False,
@@ -70,6 +68,8 @@ def sweep(
     warmup: int | None = None,
     baseline_every: int | None = None,
     run_timeout: float | None = None,
+    score_command: str | None = None,
+    score_timeout: float | None = None,
     ray: str | None = None,
     accelerator: str | None = None,
     progress: Progress = None,
@@ -83,7 +83,9 @@ def sweep(
             the name of a JSON file. Keys are those of settings, and size, batch, runtime, device, dtype, threads and
             train; a range is ``{"from": 0.5, "to": 1.0, "step": 0.25}``.
         store: an SQLite file or PostgreSQL URL for the results; without one, the space is only planned.
-        measure: ``"all"``, ``"frontier"``, ``"none"``, or the number of runs along the frontier of MACs and capacity.
+        measure: ``"all"``, ``"none"``, or a number of runs, from the fewest MACs to the most.
+        predict: whether to measure only the runs that teach most, until the others can be predicted, and ``measure`` at
+            most; `report` and `recommend` predict the others.
         resume: whether to measure the runs that earlier sweeps of the store left, instead of a space.
         dry_run: whether only to plan, and to estimate the time.
         again: whether to measure runs that the store has results of, too.
@@ -101,6 +103,10 @@ def sweep(
         warmup: passes of warm-up; until their times are steady where it is not given.
         baseline_every: the number of runs after which the baseline run is repeated; 10 where it is not given.
         run_timeout: the time after which a run is stopped, in seconds; 900 where it is not given.
+        score_command: trains each measured network and gives its scores, as ``"python train.py {config} {output}"``:
+            it reads the settings in JSON, and writes scores of which more is better, as
+            ``{"map": 0.231}``; ``{size}``, ``{dtype}`` and ``{key}`` may be in it.
+        score_timeout: the time after which a training is stopped, in seconds; 86400 where it is not given.
         ray: the address of a Ray cluster to measure on: ``auto``, ``local`` or ``ray://host:10001``.
         accelerator: the kind of GPUs of the cluster to use, as ``H100``.
         progress: is called with what is being done and the share of it that is done; or ``"tqdm"`` or ``"rich"``.
@@ -120,13 +126,16 @@ def sweep(
         (6, {'max_macs': 3})
     """
     flags = {"resume": resume, "dry_run": dry_run, "again": again, "retry_failed": retry_failed, "by_layer": by_layer}
+    flags["predict"] = predict
     check_flags(**flags)
     chosen_by = _measure(measure)
+    check_predict(predict, chosen_by)
     name = None if store is None else file_name("store", store)
     budget = {"max_macs": max_macs, "max_parameters": max_parameters, "max_memory": max_memory}
     budget |= {"min_levels": min_levels, "max_latency": max_latency}
     timing = {"precision": precision, "passes": passes, "max_time": max_time, "min_time": min_time, "warmup": warmup}
     others = {"baseline_every": baseline_every, "run_timeout": run_timeout, "ray": ray, "accelerator": accelerator}
+    others |= {"score_command": score_command, "score_timeout": score_timeout}
     values = {**budget, **timing, **flags, **others, "measure": None if chosen_by == "all" else chosen_by}
     given = [one for one, value in values.items() if value is not None and value is not False]
     check_parameters(given, ["space"] * (space is not None), name)
@@ -138,8 +147,9 @@ def sweep(
     record = sampling_record(precision, passes, max_time, min_time, warmup)
     every = optional(whole_number, "baseline_every", baseline_every, 1)
     timeout_s = optional(_timeout, "run_timeout", run_timeout)
+    limit_s = optional(_timeout, "score_timeout", score_timeout)
 
-    from mnfpn_cli.documents.sweep import MeasuringRecord
+    from mnfpn_cli.documents.sweep import MeasuringRecord, ScoringRecord
     from mnfpn_cli.store.sweeps import Remeasure
     from mnfpn_cli.sweep.run import (
         Changes,
@@ -156,120 +166,29 @@ def sweep(
     workers, changes = Workers(ray, accelerator), Changes(every, timeout_s)
     repeats, notes = Remeasure(again, retry_failed, by_layer), list[str]()
     with reporting(progress) as report:
-        callbacks = SweepCallbacks(bar=lambda _runs: nullcontext(partial(_report_state, report)), note=notes.append)
+        callbacks = SweepCallbacks(bar=lambda _runs: nullcontext(partial(report_state, report)), note=notes.append)
         if resume:
             assert name is not None
             return outcome_document(resume_sweeps(name, workers, retry_failed, changes, callbacks), notes)
-        stated = _space(space)
+        stated = space_of(space)
         if by_layer and any(axis.key == "train" and True in axis.values for axis in stated.axes):
             rule = "cannot be used with train, since layers are timed in inference passes"
             raise UsageError(Problem("`by_layer`", rule))
-        command = f"mnfpn_cli.api.sweep({_text(space)})"
-        chosen = plan_sweep(stated, limits, chosen_by, command, ray, report)
-        measuring = changes.of(MeasuringRecord(sampling=record, by_layer=by_layer, max_latency_s=limits.latency_s))
+        command = f"mnfpn_cli.api.sweep({text_of(space)})"
+        scoring = None
+        if score_command is not None:
+            text = words("score_command", score_command)[0]
+            scoring = ScoringRecord(command=text, **({} if limit_s is None else {"timeout_s": limit_s}))
+        chosen = plan_sweep(stated, limits, chosen_by, command, ray, report, scoring, predict)
+        measuring = changes.of(
+            MeasuringRecord(sampling=record, by_layer=by_layer or predict, max_latency_s=limits.latency_s)
+        )
         if name is None or dry_run:
             timed = (chosen, measuring, record.sampling(), workers, repeats)
             return space_document(chosen, expected_time(name, *timed) if chosen.runs else None)
         if chosen_by == "none":
             return space_document(defer_sweep(name, chosen, measuring, workers, repeats, callbacks), None)
         return outcome_document(run_sweep(name, chosen, measuring, workers, repeats, callbacks), notes)
-
-
-def recommend(
-    store: FileName,
-    *,
-    max_latency: Quantity | None = None,
-    max_macs: Quantity | None = None,
-    max_parameters: Quantity | None = None,
-    max_memory: Quantity | None = None,
-    min_levels: int | None = None,
-    device: str | None = None,
-    runtimes: str | Sequence[str] | None = None,
-    batch: int | None = None,
-) -> RecommendDocument:
-    """Recommend measured runs within a budget: those with the most capacity first, and what more would cost.
-
-    Args:
-        store: an SQLite file or PostgreSQL URL.
-        max_latency: the most time of a pass, as ``"30ms"`` or in seconds.
-        max_macs: the most MACs per image, as ``"5G"`` or a number.
-        max_parameters: the most parameters, as ``"4M"`` or a number.
-        max_memory: the most memory of an inference pass, as ``"200MiB"`` or in bytes.
-        min_levels: the fewest pyramid levels.
-        device: only runs of this device.
-        runtimes: only runs of these runtimes.
-        batch: only runs with this many images in a batch.
-
-    Returns:
-        The document; ``picks`` is empty where no run is within the budget.
-
-    Raises:
-        UsageError: where no limit is given, an argument is wrong, or the store has no such run.
-        MnfpnError: where the store cannot be read, or has no measured run.
-
-    Examples:
-        >>> import mnfpn_cli.api as mnfpn
-        >>> mnfpn.recommend("none.db", max_latency="30ms")
-        Traceback (most recent call last):
-        mnfpn_cli.errors.UsageError: store: must be a store, but there is no file 'none.db'
-    """
-    given = {"max_macs": max_macs, "max_parameters": max_parameters, "max_memory": max_memory}
-    limits, texts = read_budget({**given, "min_levels": min_levels, "max_latency": max_latency})
-    if not texts:
-        names = ", ".join((*given, "min_levels", "max_latency"))
-        raise UsageError(Problem("recommend", f"must have a budget ({names})"))
-    images = optional(whole_number, "batch", batch, 1)
-    named = None if runtimes is None else ",".join(words("runtimes", runtimes))
-    on = None if device is None else words("device", device)[0]
-    from mnfpn_cli.store.filters import run_filters
-
-    return recommended(file_name("store", store), limits, texts, run_filters(on, named, images))
-
-
-def recommended(
-    store: str, budget: Budget, given: Mapping[str, str], filters: Sequence[RunFilter]
-) -> RecommendDocument:
-    """Recommend runs of a store.
-
-    Args:
-        store: the file or URL.
-        budget: the limits.
-        given: the limits as they were given, by parameter.
-        filters: select the runs to choose from.
-
-    Raises:
-        UsageError: where a filter selects no run.
-        MnfpnError: where the store cannot be read, or has no measured run.
-    """
-    from mnfpn_cli.report.terminal.recommend import OBJECTIVE
-    from mnfpn_cli.space.frontier import largest_product
-    from mnfpn_cli.store.filters import choose_runs
-    from mnfpn_cli.sweep.command_lines import next_commands
-    from mnfpn_cli.sweep.recommend import recommend as choose
-    from mnfpn_cli.sweep.recommend import recommend_document
-
-    runs, drift = _measured(store)
-    found = choose(choose_runs(runs, filters, "measured runs"), budget, largest_product(runs))
-    return recommend_document(found, OBJECTIVE, given, drift, next_commands)
-
-
-def _measured(store: str) -> tuple[list[StoredRun], list[str]]:
-    """Read the measured runs of a store, and the lines about the drift of its machines.
-
-    Raises:
-        MnfpnError: where the store cannot be read, or has no measured run.
-    """
-    from mnfpn_cli.report.terminal.sweep import moved_lines
-    from mnfpn_cli.store.read import read_runs
-    from mnfpn_cli.store.store import open_store
-    from mnfpn_cli.store.sweeps import read_baselines
-    from mnfpn_cli.sweep.drift import moved_baselines
-
-    with open_store(store) as opened:
-        runs = read_runs(opened, status="done")
-        if not runs:
-            raise MnfpnError(Problem("`store`", f"no run in {opened.name} is measured yet"))
-        return runs, moved_lines(moved_baselines(read_baselines(opened)))
 
 
 def outcome_document(outcome: SweepOutcome, notes: Sequence[str] = ()) -> MeasuredDocument:
@@ -279,7 +198,7 @@ def outcome_document(outcome: SweepOutcome, notes: Sequence[str] = ()) -> Measur
     from mnfpn_cli.sweep.state import swept_document
 
     warnings = (*result_warnings(outcome.result.reused, outcome.result.moved), *notes)
-    return swept_document(outcome.result, after_sweep(outcome.result.store), warnings)
+    return swept_document(outcome.result, after_sweep(outcome.result.store, bool(outcome.result.models)), warnings)
 
 
 def read_budget(given: Mapping[str, Any]) -> tuple[Budget, dict[str, str]]:
@@ -313,17 +232,23 @@ def _measure(value: str | int) -> str:
         if value in MEASURES:
             return value
         near = did_you_mean(value, MEASURES)
-        raise UsageError(Problem("`measure`", "must be all, frontier, none or a number of runs", f"'{value}'", near))
+        raise UsageError(Problem("`measure`", "must be all, none or a number of runs", f"'{value}'", near))
     return str(whole_number("measure", value, 1))
 
 
 def _timeout(where: str, value: Any) -> float:
-    return check_run_timeout(real_number(where, value))
+    return check_timeout(f"`{where}`", real_number(where, value))
 
 
-def _space(space: Mapping[str, Any] | FileName | None) -> Space:
+def space_of(space: Mapping[str, Any] | FileName | None) -> Space:
+    """Return the space of a dictionary, or of a file.
+
+    Raises:
+        UsageError: where it is malformed.
+        MnfpnError: where the file cannot be read.
+    """
     if isinstance(space, Mapping):
-        return merge_axes(space_axes("space", json.loads(_text(space))))
+        return merge_axes(space_axes("space", json.loads(text_of(space))))
     if isinstance(space, list | tuple | set):
         raise UsageError(
             Problem("`space`", "must be a dictionary of choices, or the name of a JSON file", type_of(space))
@@ -331,12 +256,18 @@ def _space(space: Mapping[str, Any] | FileName | None) -> Space:
     return merge_axes(read_space(Path(file_name("space", space))))
 
 
-def _text(space: Mapping[str, Any] | FileName | None) -> str:
+def text_of(space: Mapping[str, Any] | FileName | None) -> str:
+    """Return the text of a space for the record of its sweep.
+
+    Raises:
+        UsageError: where JSON cannot say it.
+    """
     try:
         return json.dumps(dict(space) if isinstance(space, Mapping) else str(space))
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(Problem("`space`", f"must be what JSON can say: {error}")) from None
 
 
-def _report_state(report: ReportProgress, state: State) -> None:
+def report_state(report: ReportProgress, state: State) -> None:
+    """Report the share of a sweep's runs that are measured."""
     report("measuring", (state.total - state.left) / state.total if state.total else 1.0)

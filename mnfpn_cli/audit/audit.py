@@ -7,6 +7,7 @@ from itertools import chain
 import torch
 from torch import nn
 
+from mnfpn_cli.accuracy.accuracy import accuracy_of
 from mnfpn_cli.audit.branches import find_branches
 from mnfpn_cli.audit.locate import located
 from mnfpn_cli.audit.pyramid import pyramid_findings, pyramid_notes
@@ -16,12 +17,13 @@ from mnfpn_cli.audit.training import judge_training, training_notes
 from mnfpn_cli.audit.tree import layer_tree
 from mnfpn_cli.audit.unregistered import constants, unregistered
 from mnfpn_cli.documents.audit import Audit, AuditDocument, Finding, ObservedLevel, ParameterCounts
-from mnfpn_cli.documents.records import ImageInput, WeightsRecord
+from mnfpn_cli.documents.records import ImageInput, ScoreRecord, WeightsRecord
 from mnfpn_cli.documents.summary import InferenceMemory, LayerRecord, Registration, SummaryDocument, Totals
 from mnfpn_cli.external.guard import exclusive
 from mnfpn_cli.external.load import check_arguments
 from mnfpn_cli.external.origin import Workload
 from mnfpn_cli.external.target import InputSpec
+from mnfpn_cli.settings.input import Size
 from mnfpn_cli.trace.passes import MODES, Input, pass_notes
 from mnfpn_cli.trace.trace import Trace, has_forward, has_parameters, original, trace_network
 
@@ -177,6 +179,7 @@ def summary_document(workload: Workload, inspection: Inspection) -> SummaryDocum
         inputs=tuple(spec.record() for spec in workload.specs),
         totals=_totals(tree.rows),
         memory=InferenceMemory(model_bytes=tree.state_bytes, activation_bytes=tree.peak_bytes),
+        accuracy=_accuracy(workload),
         registration=Registration(called=tree.called, registered=tree.registered, same=tree.same),
         layers=tree.rows,
         counts=None,
@@ -184,6 +187,12 @@ def summary_document(workload: Workload, inspection: Inspection) -> SummaryDocum
         levels=level_records(inspection.pyramids),
         weights=inspection.weights,
     )
+
+
+def _accuracy(workload: Workload) -> ScoreRecord | None:
+    """Return the accuracy that is known of a network from settings, at the size of its images."""
+    settings, image = workload.origin.settings, _image_input(workload.specs)
+    return accuracy_of(settings, Size(image.height, image.width)) if settings and image else None
 
 
 def _totals(layers: Sequence[LayerRecord]) -> Totals:

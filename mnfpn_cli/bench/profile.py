@@ -54,7 +54,7 @@ def _profile(group: Group, run: MeasuredRun, progress: ReportProgress) -> Profil
         floors = roofline(works, peaks(group.device, run.key.dtype, torch.get_num_threads()))
     advice = None
     if times and not run.launch_bound:  # a pass that waits for the host is not faster with less work for the GPU
-        advice = best_advice(origin.settings, works, group.input, item_bytes, times.by_id)
+        advice = best_advice(origin.settings, works, group.input, item_bytes, times.without_marks)
     return ProfiledRun(run.key, profile_record(works, run.latency.median, times, floors, advice, run.launch_bound))
 
 

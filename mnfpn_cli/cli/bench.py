@@ -138,7 +138,7 @@ def bench(
         mnfpn bench --model torchvision.models:resnet18 --batch 8
     """
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.cli.stderr import progress_bar
+    from mnfpn_cli.cli.talk import progress_bar
     from mnfpn_cli.devices.machine import reading_cpu_name
     from mnfpn_cli.report.terminal.bench import bench_tables
 

@@ -276,7 +276,7 @@ def _measured(
         UsageError: if a side is missing or wrong.
         MnfpnError: if a network cannot be built.
     """
-    from mnfpn_cli.cli.stderr import progress_bar
+    from mnfpn_cli.cli.talk import progress_bar
     from mnfpn_cli.devices.machine import reading_cpu_name
 
     texts = _texts_of_sides(a, b)

@@ -46,7 +46,7 @@ def detect(
     """
     from mnfpn_cli.api.detecting import detected
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.cli.stderr import progress_bar
+    from mnfpn_cli.cli.talk import progress_bar
     from mnfpn_cli.plan.rules import choose_size
     from mnfpn_cli.report.terminal.detect import detect_tables
 

@@ -84,7 +84,7 @@ def export(
         mnfpn export --format onnx --output net.onnx --model nets.py:Net --size 224
     """
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.cli.stderr import progress_bar
+    from mnfpn_cli.cli.talk import progress_bar
     from mnfpn_cli.report.terminal.export import export_tables
 
     model.check_one_pass("export")

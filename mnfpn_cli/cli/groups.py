@@ -16,7 +16,8 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 
 from typer.models import OptionInfo
 
-from mnfpn_cli.cli.paths import check_paths, named_path
+from mnfpn_cli.cli.paths import check_paths, files_read, named_path
+from mnfpn_cli.cli.talk import TalkOptions, talking
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.text import as_option
 
@@ -50,7 +51,7 @@ class Single:
 def grouped(command: Callable[..., T]) -> Callable[..., T]:
     """Return the command with each dataclass parameter replaced by the fields of the dataclass, which typer can read.
 
-    Before the command runs, the files that its options name are checked.
+    Every command also takes `TalkOptions`. Before the command runs, the files that its options name are checked.
     """
     hints = get_type_hints(command, include_extras=True)
     own = inspect.signature(command).parameters
@@ -61,6 +62,7 @@ def grouped(command: Callable[..., T]) -> Callable[..., T]:
             parameters.extend(_parameters(groups[name]))
         else:
             parameters.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
+    parameters.extend(_parameters(TalkOptions))
     singles = {one.name: single for one in parameters if (single := _single(one))}
     visible = [_repeating(one) if one.name in singles else one for one in parameters]
 
@@ -70,15 +72,19 @@ def grouped(command: Callable[..., T]) -> Callable[..., T]:
     def run(**given: Any) -> T:
         values = {name: singles[name].value(one) if name in singles else one for name, one in given.items()}
         check_paths(annotations, values)
-        instances = {
-            name: group(**{field.name: values.pop(field.name) for field in fields(group)})
-            for name, group in groups.items()
-        }
-        return command(**instances, **values)
+        talk = _instance(TalkOptions, values)
+        with talking(talk, list(files_read(annotations, values))):
+            instances = {name: _instance(group, values) for name, group in groups.items()}
+            return command(**instances, **values)
 
     run.__signature__ = inspect.Signature(visible)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in visible}
     return run
+
+
+def _instance(group: Callable[..., T], values: dict[str, Any]) -> T:
+    """Make a group of options of its values, which are taken out of those of the command."""
+    return group(**{field.name: values.pop(field.name) for field in fields(group)})  # type: ignore[arg-type]
 
 
 def _parameters(group: Any) -> list[inspect.Parameter]:

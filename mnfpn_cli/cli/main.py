@@ -30,9 +30,10 @@ SUMMARIES = (
     Summary("detect", "Find objects in images with a trained detector, and draw their boxes.", MEASURE),
     Summary("runtimes", "Show which runtimes and dtypes this machine has, and what is missing.", MEASURE),
     Summary("sweep", "Plan every network of a design space, and measure the chosen ones.", SEARCH),
+    Summary("predict", "Predict the latency of networks from the measured runs of a store.", SEARCH),
     Summary("report", "Show the measured frontier of a store as text, page or picture.", SEARCH),
     Summary("recommend", "Recommend measured runs within a budget.", SEARCH),
-    Summary("runs", "List, show, prune, merge and export the runs of a store.", SEARCH),
+    Summary("runs", "List, show, score, prune, merge and export the runs of a store.", SEARCH),
     Summary(
         "schema",
         "Print the JSON Schema of a document or a settings file.",

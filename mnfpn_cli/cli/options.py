@@ -11,6 +11,7 @@ from typer import Option
 from mnfpn_cli.cli.completion import complete_setting, offering, preset_words, words
 from mnfpn_cli.cli.help import MORE, NETWORK, OPTIONS, OUTPUT
 from mnfpn_cli.cli.paths import Reads, Writes
+from mnfpn_cli.cli.talk import talk, tell
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.files import form_of_file
 from mnfpn_cli.settings.input import DEFAULT_DTYPE, DEFAULT_SIZE, ITEM_BYTES, MAX_BATCH, DType
@@ -160,7 +161,7 @@ class NetworkOptions:
         """
         from mnfpn_cli.plan.rules import resolve
         from mnfpn_cli.settings.files import read_config, read_preset
-        from mnfpn_cli.settings.overrides import parse_override, parse_stages
+        from mnfpn_cli.settings.overrides import in_words, parse_override, parse_stages
         from mnfpn_cli.settings.sources import Source, check_once
 
         named = {
@@ -179,7 +180,10 @@ class NetworkOptions:
         sources += [Source(name, value, path) for name, (value, path) in named.items() if value is not None]
         sources += [parse_override(text) for text in self.set or ()]
         check_once(sources)
-        return resolve(sources)
+        settings = resolve(sources)
+        if talk().verbose:
+            tell(f"settings: {in_words(settings)}")
+        return settings
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from mnfpn_cli.cli.options import OutputOptions
 from mnfpn_cli.cli.stderr import write_error
+from mnfpn_cli.cli.talk import tell
 from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.documents.base import Document, to_json
 from mnfpn_cli.errors import MnfpnError, Problem
@@ -31,8 +32,10 @@ def emit(
         MnfpnError: if the file cannot be written; its former content is still there.
     """
     printed = options.form
+    tell("the result is ready")
     try:
         if options.output is not None:
+            tell(f"writes {options.output}")
             write_text(options.output, _in_form(options.file_form, report, document, texts))
     finally:
         if printed == "text":

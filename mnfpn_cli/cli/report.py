@@ -8,17 +8,19 @@ from typer import Option
 from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.cli.options import choice_option, device_option, json_option, whole
 from mnfpn_cli.cli.paths import Writes
-from mnfpn_cli.cli.store_options import StoreOption
+from mnfpn_cli.cli.store_options import MetricOption, StoreOption
 from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.files import form_of_file
 from mnfpn_cli.text import either
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from mnfpn_cli.documents.records import LatencyModelRecord
     from mnfpn_cli.documents.report import PageDocument, ReportDocument
-    from mnfpn_cli.store.rows import Sweep
+    from mnfpn_cli.store.rows import BaselineTiming, StoredRun, Sweep
+    from mnfpn_cli.sweep.predictions import Predicted
 
 FORMATS = ("html", "png", "svg")
 
@@ -44,6 +46,10 @@ def report(
     sweep: Annotated[
         int | None, Option(help="Include only runs of this sweep.", metavar="N", parser=whole("--sweep", 1))
     ] = None,
+    metric: MetricOption = None,
+    predict: Annotated[
+        bool, Option("--predict", help="Predict the pending runs from those that are measured, and show them too.")
+    ] = False,
     json: Annotated[bool, json_option()] = False,
 ) -> None:
     """Show the measured frontier of a store as text, page or picture.
@@ -58,7 +64,7 @@ def report(
     from mnfpn_cli.report.terminal.tables import note
 
     form = _form(output, format)
-    document, page = _read(store, device, sweep, output)
+    document, page = _read(store, device, sweep, metric, output, predict)
     lines = frontier_report(document)
     if output and page:
         lines = [note(_write(output, form, page))]
@@ -79,7 +85,7 @@ def _form(output: Path | None, format: str | None) -> str:
 
 
 def _read(
-    store: str, device: str | None, sweep: int | None, output: Path | None
+    store: str, device: str | None, sweep: int | None, metric: str | None, output: Path | None, predict: bool
 ) -> "tuple[ReportDocument, PageDocument | None]":
     """Return the report of the selected runs; for a file, also with what a page shows besides."""
     from mnfpn_cli.store.filters import choose_runs, run_filters
@@ -87,6 +93,7 @@ def _read(
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
     from mnfpn_cli.sweep.command_lines import measuring
+    from mnfpn_cli.sweep.objective import choose_objective
     from mnfpn_cli.sweep.report import page_document, report_document
 
     with open_store(store) as opened:
@@ -94,8 +101,22 @@ def _read(
         runs = choose_runs(read_runs(opened, sweep), run_filters(device, None, None))
         timed = read_baselines(opened)
         name = Path(str(opened.engine.url.database)).name  # without folder, user or server
-    report = report_document(runs, timed, measuring, str(output) if output else None)
+        known_runs = read_runs(opened, status="done") if predict else []
+    predicted, models, warnings = _predicted(runs, known_runs, timed) if predict else ({}, (), ())
+    objective = choose_objective(runs, metric, predicted)
+    written = str(output) if output else None
+    report = report_document(runs, timed, objective, measuring, written, predicted, models, warnings)
     return report, page_document(report, name, runs, known) if output else None
+
+
+def _predicted(
+    runs: "Sequence[StoredRun]", known: "Sequence[StoredRun]", timed: "Sequence[BaselineTiming]"
+) -> "tuple[Mapping[str, Predicted], Sequence[LatencyModelRecord], Sequence[str]]":
+    """Return the predicted times of the pending runs, the models, and reasons to trust them less."""
+    from mnfpn_cli.sweep.predictions import predict_stored
+
+    predicted, predictions = predict_stored(runs, known, timed)
+    return predicted, predictions.models, predictions.warnings
 
 
 def _chosen(known: "Sequence[Sweep]", sweep: int | None) -> "Sequence[Sweep]":

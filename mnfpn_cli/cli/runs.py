@@ -1,4 +1,4 @@
-"""`mnfpn runs`: list, show, prune, merge and export the runs of a store."""
+"""`mnfpn runs`: list, show, score, prune, merge and export the runs of a store."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ FORMATS = ("csv", "json", "parquet", "markdown")
 ON_SCREEN, IN_PIPE = 50, 10_000
 """How many runs a table lists by default; JSON has all."""
 
-HELP = """List, show, prune, merge and export the runs of a store.
+HELP = """List, show, score, prune, merge and export the runs of a store.
 
 Examples:
     mnfpn runs list --store runs.db
@@ -100,12 +100,76 @@ def show(
     from mnfpn_cli.store.read import read_run
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.store.sweeps import read_baselines
+    from mnfpn_cli.store.trainings import trainings_of
     from mnfpn_cli.sweep.command_lines import measuring
     from mnfpn_cli.sweep.run_records import show_document
 
     with open_store(store) as opened:
-        document = show_document(*read_run(opened, key.lower()), read_baselines(opened), measuring)
+        run, results = read_run(opened, key.lower())
+        document = show_document(run, results, read_baselines(opened), trainings_of(opened, run), measuring)
     emit(show_report(document), document, output)
+
+
+@runs.command("score", cls=Command)
+@grouped
+def score(
+    store: StoreOption,
+    output: OutputOptions,
+    key: Annotated[str | None, Argument(help="The key of a run, or its first characters.", metavar="[KEY]")] = None,
+    values: Annotated[
+        list[str] | None, Argument(help="Scores by metric, as map=0.231.", metavar="[METRIC=VALUE]...")
+    ] = None,
+    scores: Annotated[
+        Path | None,
+        Option(help="Read scores from a CSV file: columns of runs, and one for each metric.", metavar="FILE"),
+        Reads(),
+    ] = None,
+    source: Annotated[
+        str | None, Option(help="Say where the scores come from (default: the file's name).", metavar="TEXT")
+    ] = None,
+) -> None:
+    """Give networks scores by metrics of your own.
+
+    A higher score is better. It holds for all runs of the same network, size and dtype.
+
+    Examples:
+        mnfpn runs score 3f2a map=0.231 --store runs.db
+        mnfpn runs score --scores scores.csv --store runs.db
+    """
+    from mnfpn_cli.api.scoring import score as give
+    from mnfpn_cli.cli.output import emit
+    from mnfpn_cli.report.terminal.runs import scored_report
+
+    if (scores is None) == (key is None):
+        raise UsageError(Problem("score", "must be given either KEY METRIC=VALUE, or --scores FILE"))
+    if scores is not None and values:
+        raise UsageError(Problem("score", "must be given either KEY METRIC=VALUE, or --scores FILE"))
+    if scores is not None:
+        document = give(store, str(scores), source=source)
+    else:
+        document = give(store, {str(key): _scores(values or [])}, source=source or "given on the command line")
+    emit(scored_report(document), document, output)
+
+
+def _scores(values: Sequence[str]) -> dict[str, float]:
+    """Return scores by metric.
+
+    Raises:
+        UsageError: if there is none, or one is malformed or given twice.
+    """
+    from mnfpn_cli.store.scores import check_metric, check_score
+
+    if not values:
+        raise UsageError(Problem("METRIC=VALUE", "must be given, as map=0.231"))
+    scores = dict[str, float]()
+    for text in values:
+        metric, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(Problem("METRIC=VALUE", "must be a metric and its value, as map=0.231", f"'{text}'"))
+        if metric in scores:
+            raise UsageError(Problem("METRIC=VALUE", "must have each metric once", f"'{text}'"))
+        scores[check_metric("METRIC=VALUE", metric)] = check_score(metric, value)
+    return scores
 
 
 @runs.command("prune", cls=Command)
@@ -191,7 +255,7 @@ def merge(
         mnfpn runs merge other.db --store runs.db
     """
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.cli.stderr import progress_bar
+    from mnfpn_cli.cli.talk import progress_bar
     from mnfpn_cli.documents.runs import RunsMergeDocument
     from mnfpn_cli.report.terminal.runs import merged_report
     from mnfpn_cli.store.merge import merge_stores
@@ -234,6 +298,10 @@ def export(
     ] = None,
     status: StatusOption = None,
     sweep: SweepOption = None,
+    metric: Annotated[
+        str | None,
+        Option(help="Write only runs that have a score of this metric, and no other metric.", metavar="NAME"),
+    ] = None,
     json: Annotated[bool, json_option()] = False,
 ) -> None:
     """Write runs as rows for other programs.
@@ -241,17 +309,21 @@ def export(
     Examples:
         mnfpn runs export --store runs.db --output runs.csv
         mnfpn runs export --store runs.db --format json --status done
+        mnfpn runs export --store runs.db --metric map --output runs.csv
     """
     from mnfpn_cli.cli.output import write_bytes
     from mnfpn_cli.cli.words import as_options
     from mnfpn_cli.report.run_files import runs_bytes
+    from mnfpn_cli.store.scores import with_metric
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.sweep.command_lines import measuring
     from mnfpn_cli.sweep.run_records import runs_export_document
 
     form = _form(format, output, json=json)
     with open_store(store) as opened:
-        document = runs_export_document(*_rows(opened, status, sweep), measuring)
+        rows, times = _rows(opened, status, sweep)
+        scored = rows if metric is None else with_metric(rows, metric)
+        document = runs_export_document(scored, times, measuring)
     if output is not None:
         write_bytes(output, runs_bytes(form, document, as_options))
     if json or output is None:

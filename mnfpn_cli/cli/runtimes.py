@@ -24,7 +24,7 @@ def runtimes(
     """
     from mnfpn_cli.api.machine import runtimes as list_runtimes
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.cli.stderr import progress_bar
+    from mnfpn_cli.cli.talk import progress_bar
     from mnfpn_cli.report.terminal.runtimes import runtimes_tables
 
     with progress_bar() as progress:

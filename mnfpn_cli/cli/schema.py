@@ -6,10 +6,12 @@ from typing import Annotated
 from typer import Argument
 
 from mnfpn_cli.cli.completion import document_words, offering
+from mnfpn_cli.cli.groups import grouped
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.text import did_you_mean
 
 
+@grouped
 def schema(
     document: Annotated[
         str,

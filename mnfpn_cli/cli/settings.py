@@ -55,8 +55,8 @@ def presets(output: OutputOptions) -> None:
         mnfpn settings presets
         mnfpn settings presets --json
     """
+    from mnfpn_cli.accuracy.presets import presets_document
     from mnfpn_cli.cli.output import emit
-    from mnfpn_cli.plan.rules import presets_document
     from mnfpn_cli.report.terminal.settings import presets_tables
 
     document = presets_document()

@@ -1,4 +1,4 @@
-"""Write lines and progress bars to standard error. rich is slow to import, and is imported where it is used."""
+"""Write lines to standard error."""
 
 from __future__ import annotations
 
@@ -6,11 +6,6 @@ import os
 import shutil
 import sys
 import textwrap
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 
 def write_error(text: str) -> None:
@@ -42,15 +37,3 @@ def _width() -> int:
     except (OSError, ValueError):
         terminal = os.terminal_size((80, 24))
     return shutil.get_terminal_size(fallback=terminal).columns
-
-
-@contextmanager
-def progress_bar() -> Iterator[Callable[[str, float], None]]:
-    """Yield a function that shows a step and the share of it that is done; the bar disappears at the end."""
-    if not sys.stderr.isatty():
-        yield lambda _doing, _share: None
-        return
-    from mnfpn_cli.api.progress import rich_bar
-
-    with rich_bar() as progress:
-        yield progress

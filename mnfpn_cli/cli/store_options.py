@@ -1,4 +1,4 @@
-"""The option that names a store."""
+"""The options that name a store, and the metric of its runs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -29,4 +29,11 @@ StoreOption = Annotated[
     str,
     Option(help=STORE_HELP, metavar="STORE"),
     Reads(files_of_store),
+]
+MetricOption = Annotated[
+    str | None,
+    Option(
+        help="Compare runs by this metric, as map or macs; more is better (default: the one that most runs have).",
+        metavar="NAME",
+    ),
 ]

@@ -44,11 +44,11 @@ def sweep(
 
     Examples:
         mnfpn sweep --width-mult 0.5,0.75,1.0 --size 320,640 --measure none
-        mnfpn sweep --width-mult 0.5,1.0 --store runs.db --dry-run
+        mnfpn sweep --space space.json --measure 30 --predict --store runs.db
         mnfpn sweep --resume --store runs.db
     """
     from mnfpn_cli.cli.output import warn
-    from mnfpn_cli.cli.stderr import progress_bar
+    from mnfpn_cli.cli.talk import progress_bar
     from mnfpn_cli.sweep.run import SweepCallbacks, defer_sweep, expected_time, plan_sweep, resume_sweeps, run_sweep
 
     options.check(space, budget, sampling, store)
@@ -63,7 +63,16 @@ def sweep(
     if output.output is not None:
         check_not_read("--output", output.output, stated.files)
     with progress_bar() as progress:
-        chosen = plan_sweep(stated, limits, options.measure, command, options.ray, progress)
+        chosen = plan_sweep(
+            stated,
+            limits,
+            options.measure,
+            command,
+            options.ray,
+            progress,
+            options.scoring(),
+            options.predict,
+        )
     measuring = options.measuring(sampling, limits.latency_s)
     if store is None or options.dry_run:
         timed = (chosen, measuring, sampling.sampling(), workers, again)
@@ -93,15 +102,16 @@ def _measure(run: "Callable[[SweepCallbacks], SweepOutcome]", output: OutputOpti
     """
     from mnfpn_cli.api.sweeping import outcome_document
     from mnfpn_cli.cli.output import emit, warn
-    from mnfpn_cli.cli.sweep_progress import sweep_bar
+    from mnfpn_cli.cli.sweep_progress import sweep_bar, training_bar
     from mnfpn_cli.report.terminal.sweep import swept_report
     from mnfpn_cli.sweep.run import SweepCallbacks
 
     printed = set[str]()
-    outcome = run(SweepCallbacks(lambda runs: sweep_bar(runs, printed), stopping, warn))
+    outcome = run(SweepCallbacks(lambda runs: sweep_bar(runs, printed), stopping, warn, training_bar))
     document = outcome_document(outcome)
     emit(swept_report(document), document, output)
     if outcome.stopped:
-        raise SweepInterruptedError(f"interrupted: {counted(outcome.left, 'run')} left; resume with: {outcome.resume}")
+        left = counted(outcome.left, "run") + (f", {counted(outcome.to_train, 'training')}" if outcome.to_train else "")
+        raise SweepInterruptedError(f"interrupted: {left} left; resume with: {outcome.resume}")
     if outcome.failures:
         raise MnfpnError("\n".join(outcome.failures))

@@ -13,12 +13,12 @@ from mnfpn_cli.cli.options import (
     whole,
 )
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.settings.measuring import LAYERED, check_run_timeout
-from mnfpn_cli.sweep.parameters import check_parameters  # noqa: TID253 - imports nothing heavy
+from mnfpn_cli.settings.measuring import LAYERED, check_timeout
+from mnfpn_cli.sweep.parameters import check_parameters, check_predict  # noqa: TID253 - imports nothing heavy
 from mnfpn_cli.text import did_you_mean
 
 if TYPE_CHECKING:
-    from mnfpn_cli.documents.sweep import MeasuringRecord
+    from mnfpn_cli.documents.sweep import MeasuringRecord, ScoringRecord
     from mnfpn_cli.store.sweeps import Remeasure
     from mnfpn_cli.sweep.run import Changes, Workers
 
@@ -36,11 +36,11 @@ def sweep_flag(name: str, help: str, panel: str = OPTIONS) -> Any:
     return Option(name, help=help, rich_help_panel=panel)
 
 
-WORDS = ("all", "frontier", "none")
+WORDS = ("all", "none")
 
 
 def parse_measure(text: str) -> str:
-    """Return which runs to measure: all, frontier, none or a number.
+    """Return which runs to measure: all, none or a number.
 
     Raises:
         UsageError: if it is none of them.
@@ -50,7 +50,7 @@ def parse_measure(text: str) -> str:
             return str(whole("--measure", 1)(text))
         except UsageError:
             near = did_you_mean(text, WORDS)
-            rule = "must be all, frontier, none or a number of runs"
+            rule = "must be all, none or a number of runs"
             raise UsageError(Problem("--measure", rule, f"'{text}'", near)) from None
     return text
 
@@ -62,17 +62,16 @@ class SweepOptions:
     measure: Annotated[
         str,
         sweep_option(
-            "Measure all, frontier, none, or N runs along the frontier of MACs and capacity (default: all).",
+            "Measure all, none, or N runs from the fewest MACs to the most (default: all).",
             "RUNS",
             OPTIONS,
             parser=parse_measure,
             autocompletion=words(*WORDS),
         ),
     ] = "all"
-    dry_run: Annotated[bool, sweep_flag("--dry-run", "Only show how many runs there are and how long they take.")] = (
-        False
-    )
-    resume: Annotated[bool, sweep_flag("--resume", "Measure the runs that earlier sweeps of the store left.")] = False
+    predict: Annotated[bool, sweep_flag("--predict", "Measure only until the other runs can be predicted.")] = False
+    dry_run: Annotated[bool, sweep_flag("--dry-run", "Only show how many runs there are, and their time.")] = False
+    resume: Annotated[bool, sweep_flag("--resume", "Measure what earlier sweeps of the store left.")] = False
     again: Annotated[bool, sweep_flag("--again", "Also measure runs that the store has results of.", MORE)] = False
     retry_failed: Annotated[bool, sweep_flag("--retry-failed", "Also measure runs that failed before.", MORE)] = False
     by_layer: Annotated[
@@ -88,6 +87,20 @@ class SweepOptions:
         float | None,
         sweep_option("Stop a run after this many seconds (default: 900).", "SECONDS", parser=number("--run-timeout")),
     ] = None
+    score_command: Annotated[
+        str | None,
+        sweep_option(
+            "Train each measured network with this command, and store its scores: 'python train.py --config {config} "
+            "--output {output}'; {size}, {dtype} and {key} may follow.",
+            "COMMAND",
+        ),
+    ] = None
+    score_timeout: Annotated[
+        float | None,
+        sweep_option(
+            "Stop a training after this many seconds (default: 86400).", "SECONDS", parser=number("--score-timeout")
+        ),
+    ] = None
     ray: Annotated[
         str | None,
         sweep_option("Measure on a Ray cluster: auto, local or ray://host:10001.", "ADDRESS"),
@@ -102,7 +115,8 @@ class SweepOptions:
         """
         from mnfpn_cli.documents.sweep import MeasuringRecord
 
-        measuring = MeasuringRecord(sampling=sampling.record(), by_layer=self.by_layer, max_latency_s=latency_s)
+        by_layer = self.by_layer or self.predict  # the times of layers teach more than those of passes
+        measuring = MeasuringRecord(sampling=sampling.record(), by_layer=by_layer, max_latency_s=latency_s)
         return self.changes().of(measuring)
 
     def changes(self) -> "Changes":
@@ -110,6 +124,15 @@ class SweepOptions:
         from mnfpn_cli.sweep.run import Changes
 
         return Changes(self.baseline_every, self.run_timeout)
+
+    def scoring(self) -> "ScoringRecord | None":
+        """Return how networks are trained; None for not at all."""
+        from mnfpn_cli.documents.sweep import ScoringRecord
+
+        if self.score_command is None:
+            return None
+        timeout = {} if self.score_timeout is None else {"timeout_s": self.score_timeout}
+        return ScoringRecord(command=self.score_command, **timeout)
 
     def workers(self) -> "Workers":
         """Return what measures the runs."""
@@ -130,9 +153,12 @@ class SweepOptions:
             UsageError: if not.
         """
         if self.run_timeout is not None:
-            check_run_timeout(self.run_timeout)
+            check_timeout("--run-timeout", self.run_timeout)
+        if self.score_timeout is not None:
+            check_timeout("--score-timeout", self.score_timeout)
         if store is None and (self.resume or not (self.dry_run or self.measure == "none")):
             raise UsageError("--store: must be given, for the results: an SQLite file or PostgreSQL URL")
+        check_predict(self.predict, self.measure)
         if self.by_layer and space.train:
             raise UsageError("--by-layer: cannot be used with --train, since layers are timed in inference passes")
         given = [*_given(budget), *_given(sampling), *_given(self)]

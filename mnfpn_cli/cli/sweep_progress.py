@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from mnfpn_cli.cli.stderr import write_error
+from mnfpn_cli.cli.talk import progress_bar, talk
 from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.report.units import duration, seconds
 from mnfpn_cli.space.runs import run_namer
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mnfpn_cli.space.runs import Run
     from mnfpn_cli.store.rows import StoredRun
     from mnfpn_cli.sweep.state import State
+    from mnfpn_cli.sweep.training import TrainingState
 
 
 @contextmanager
@@ -33,10 +34,11 @@ def sweep_bar(runs: Sequence[StoredRun], printed: set[str]) -> Iterator[Callable
     """
     from mnfpn_cli.sweep.drift import MOVED
 
-    if not sys.stderr.isatty():
-        yield partial(_print_new_warnings, printed)
+    name = run_namer([one.planned.run for one in runs])
+    if not talk().shows_bars:
+        yield _Lines(printed, name).show
         return
-    console, name = Console(stderr=True), run_namer([one.planned.run for one in runs])
+    console = Console(stderr=True)
     bar = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[status]}"))
     with Progress(*bar, TimeElapsedColumn(), console=console, transient=True) as bars:
         task = bars.add_task("measuring", total=len(runs), status="")
@@ -48,14 +50,64 @@ def sweep_bar(runs: Sequence[StoredRun], printed: set[str]) -> Iterator[Callable
             moved = f"machine {percent(state.drift - 1, '+.0f')}" if abs(state.drift - 1) > MOVED else ""
             completed = state.total - state.left
             status = " · ".join(filter(None, [*_status(state), moved]))
-            bars.update(task, description=best, completed=completed, status=status)
+            bars.update(task, description=best, completed=completed, total=state.total, status=status)
 
         yield update
 
 
-def _print_new_warnings(printed: set[str], state: State) -> None:
-    for line in _new_warnings(state, printed):
-        write_error(f"warning: {as_options(line)}")
+@dataclass
+class _Lines:
+    """Shows the progress of a sweep where there is no terminal: a line for each run that ended, and warnings."""
+
+    printed: set[str]
+    name: Callable[[Run], str]
+    last: StoredRun | None = None
+
+    def show(self, state: State) -> None:
+        """Print what is new; with `--quiet`, only warnings."""
+        for line in _new_warnings(state, self.printed):
+            write_error(f"warning: {as_options(line)}")
+        if talk().quiet:
+            return
+        if state.last and state.last is not self.last:  # runs that are left out as too slow count, but have no line
+            ended = state.total - state.left
+            left = f", {duration(state.left_s)} left" if state.left_s is not None and state.left else ""
+            write_error(f"{ended} of {state.total}: {_ended(state.last, self.name)}{left}")
+        self.last = state.last
+
+
+def _ended(run: StoredRun, name: Callable[[Run], str]) -> str:
+    """How a run ended, in a line."""
+    how = seconds(run.latency_s) if run.latency_s else "failed"
+    return f"{name(run.planned.run)}: {how}"
+
+
+@contextmanager
+def training_bar() -> Iterator[Callable[[TrainingState], None]]:
+    """Yield a function that shows the progress of trainings: a bar, or a line for each where there is no terminal."""
+    if talk().quiet:
+        yield lambda _state: None
+        return
+    if not talk().shows_bars:
+        ended = 0
+
+        def show(state: TrainingState) -> None:
+            nonlocal ended
+            if state.last and state.done + state.failed > ended:
+                failed = f", {state.failed} failed" if state.failed else ""
+                write_error(f"trained {state.done + state.failed} of {state.total}: {state.last}{failed}")
+            ended = state.done + state.failed
+
+        yield show
+        return
+    with progress_bar() as progress:
+
+        def draw(state: TrainingState) -> None:
+            ended = state.done + state.failed
+            failed = f", {state.failed} failed" if state.failed else ""
+            progress(f"training {min(ended + 1, state.total)} of {state.total}{failed}", ended / max(1, state.total))
+
+        yield draw
 
 
 def _new_warnings(state: State, printed: set[str]) -> list[str]:

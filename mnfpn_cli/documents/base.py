@@ -44,6 +44,7 @@ Amount = Annotated[int, _whole("count")]
 Positive = Annotated[int, _whole("count", 1)]
 Share = Annotated[float, _unit("share, 0 to 1")]
 Ratio = Annotated[float, _unit("ratio")]
+ScoreValue = Annotated[float, _unit("unit of the metric")]
 ElementValue = Annotated[float, _unit("value of an element")]
 Rate = Annotated[float, _unit("1/s")]
 MacRate = Annotated[float, _unit("MAC/s")]
@@ -121,7 +122,7 @@ class Document(Record):
 
         Examples:
             >>> import json
-            >>> from mnfpn_cli.plan.rules import presets_document
+            >>> from mnfpn_cli.accuracy.presets import presets_document
             >>> json.loads(presets_document().to_json())["command"]
             'settings presets'
         """
@@ -138,7 +139,7 @@ class Document(Record):
             MnfpnError: where pandas is not installed.
 
         Examples:
-            >>> from mnfpn_cli.plan.rules import presets_document
+            >>> from mnfpn_cli.accuracy.presets import presets_document
             >>> presets_document().to_pandas()["settings.width_mult"].max().item()
             1.0
         """

@@ -34,7 +34,7 @@ from mnfpn_cli.documents.records import (
     EnvironmentRecord,
     InputRecord,
     LatencyRecord,
-    Sample,
+    SampleTime,
     WarningRecord,
     WeightsRecord,
 )
@@ -235,7 +235,7 @@ class AdviceRecord(Record):
 class ProfileRecord(Record):
     """Where the time of a pass goes, and how short it could be. A key is null where it was not asked for."""
 
-    measured_s: Sample = Field(description="Median time of a pass of the run, in seconds.")
+    measured_s: SampleTime = Field(description="Median time of a pass of the run, in seconds.")
     marked_s: Seconds | None = Field(description="Median time of a pass while its layers were timed, in seconds.")
     undisturbed_s: Seconds | None = Field(
         description="Median time of a pass between those, without timing its layers, in seconds."

@@ -15,7 +15,9 @@ from mnfpn_cli.documents.base import (
     Pixels,
     Positive,
     Record,
+    ScoreValue,
     Seconds,
+    Share,
     Word,
 )
 from mnfpn_cli.settings.input import DType
@@ -93,17 +95,28 @@ class WeightsRecord(Record):
     )
 
 
-class CapacityRecord(Record):
-    """The capacity of a network: the size of the maps that it hands on. It is not an accuracy."""
+class ScoreRecord(Record):
+    """How good a network is by a metric, of which more is better."""
 
-    backbone_channels: Count = Field(
-        description="Sum of the channels of the maps that the pyramid or the head is built on."
+    metric: str = Field(description="Name of the metric, as map; macs for the MACs of one image.")
+    value: ScoreValue = Field(description="The score, in the unit of its metric.")
+    error: ScoreValue | None = Field(description="Standard error of an estimate, in the unit; null where it is none.")
+    kind: Literal["measured", "published", "estimated", "planned"] = Field(
+        description="Whether the score was measured by the user, published, estimated, or follows from the plan."
     )
-    channels: Count = Field(
-        description="Channels of a level; without a pyramid, channels of the map that the head takes."
+    source: Message = Field(description="Where the score came from.")
+    date: str | None = Field(description="When it was stored: UTC, in ISO 8601; null where it was not.")
+
+
+class PredictionRecord(Record):
+    """The time of a run that was not measured, as a model of its machine predicts it."""
+
+    seconds: Seconds = Field(description="Predicted median time of a pass, in seconds.")
+    low: Seconds = Field(description="Lower end of the 90 % interval of the prediction, in seconds.")
+    high: Seconds = Field(description="Upper end of the 90 % interval of the prediction, in seconds.")
+    extrapolated: Message = Field(
+        description="Why the run is outside of what the model was fitted on; empty where it is inside."
     )
-    levels: Count = Field(description="Levels of the pyramid; 1 without one.")
-    cells: Cells = Field(description="Cells of the finest of these maps, height times width.")
 
 
 class PlannedCost(Record):
@@ -114,7 +127,7 @@ class PlannedCost(Record):
     planned_memory_bytes: Bytes = Field(
         description="Weights, and the peak of activations in an inference pass of the whole batch, in bytes."
     )
-    capacity: CapacityRecord = Field(description="Capacity of the network.")
+    levels: Count = Field(description="Levels of the pyramid; 1 without one.")
 
 
 class PlannedRun(Record):
@@ -143,6 +156,19 @@ class ComparableRecord(Record):
     train: bool = Field(description="Whether a pass is a training step, not an inference pass.")
 
 
+class LatencyModelRecord(ComparableRecord):
+    """A model that predicts the times of one kind of run, and how well it does on runs that it was not fitted on."""
+
+    runtime: str = Field(description="What executes the runs.")
+    dtype: DType = Field(description="The element type that the runs compute in.")
+    threads: Count | None = Field(description="Threads of the CPU that were asked for; null for torch's choice.")
+    learned_from: Count = Field(description="Measured runs that the model is fitted on.")
+    median_error: Share = Field(
+        description="Median of the relative errors of these runs, each predicted by a model without it."
+    )
+    within_10: Share = Field(description="Share of these errors that are at most 10 %.")
+
+
 class StatusCounts(Record):
     """How many runs have each status."""
 
@@ -152,9 +178,9 @@ class StatusCounts(Record):
 
 
 Bounds = tuple[Seconds, Seconds]
-Sample = Annotated[Seconds, Field(ge=1e-12, le=1e9)]
+SampleTime = Annotated[Seconds, Field(ge=1e-12, le=1e9)]
 """The time of a pass, in seconds. The bounds keep every statistic of samples finite."""
-Samples = Annotated[tuple[Sample, ...], Field(min_length=1)]
+Samples = Annotated[tuple[SampleTime, ...], Field(min_length=1)]
 Ended = Literal["precision", "noise", "max_time", "passes", "min_time", "interrupted", "failed"]
 """What ended a measurement."""
 
@@ -162,7 +188,7 @@ Ended = Literal["precision", "noise", "max_time", "passes", "min_time", "interru
 class LatencyRecord(Record):
     """The time of a pass: samples and their statistics. A statistic is null where there are too few samples for it."""
 
-    median: Sample = Field(description="Median of the samples, in seconds.")
+    median: SampleTime = Field(description="Median of the samples, in seconds.")
     ci95: Bounds | None = Field(description="95 % confidence interval of the median, in seconds.")
     quartiles: Bounds = Field(description="First and third quartile, in seconds.")
     iqr: Seconds = Field(description="Interquartile range, in seconds.")

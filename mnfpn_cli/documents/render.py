@@ -21,8 +21,10 @@ TABLES: Mapping[str, str] = MappingProxyType(
         "sweep": "mnfpn_cli.report.terminal.sweep:sweep_tables",
         "runs list": "mnfpn_cli.report.terminal.runs:list_report",
         "runs show": "mnfpn_cli.report.terminal.runs:show_report",
+        "runs score": "mnfpn_cli.report.terminal.runs:scored_report",
         "runs merge": "mnfpn_cli.report.terminal.runs:merged_report",
         "runs prune": "mnfpn_cli.report.terminal.runs:removed_report",
+        "predict": "mnfpn_cli.report.terminal.predict:predict_report",
         "report": "mnfpn_cli.report.terminal.frontier:frontier_report",
         "recommend": "mnfpn_cli.report.terminal.recommend:recommend_report",
     }

@@ -4,10 +4,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mnfpn_cli.documents.base import Count, Document, Message, Ratio, Record, Seconds
+from mnfpn_cli.documents.base import Count, Document, Message, Ratio, Record, ScoreValue, Seconds
 from mnfpn_cli.documents.bench import RunProfile, RunRecord
-from mnfpn_cli.documents.records import EnvironmentRecord, LatencyRecord, PlannedRun, WarningRecord
+from mnfpn_cli.documents.records import (
+    Bounds,
+    EnvironmentRecord,
+    LatencyRecord,
+    PlannedRun,
+    ScoreRecord,
+    WarningRecord,
+)
 from mnfpn_cli.documents.sweep import SweepRecord
+from mnfpn_cli.settings.input import DType
 
 
 class KeyRecord(Record):
@@ -17,7 +25,18 @@ class KeyRecord(Record):
     status: Literal["pending", "done", "failed"] = Field(description="Whether the run is pending, done or failed.")
 
 
-class StoredRunRecord(PlannedRun, KeyRecord):
+class CorrectedRecord(Record):
+    """How far the machine had drifted when a run was measured, and its time without that."""
+
+    drift: Ratio | None = Field(
+        description="Time of the baseline run then over its first time; null where the baseline run did not drift."
+    )
+    corrected_s: Seconds | None = Field(
+        description="Median time of a pass over the drift, in seconds; null where the baseline run did not drift."
+    )
+
+
+class StoredRunRecord(CorrectedRecord, PlannedRun, KeyRecord):
     """A run of a store. A key is null where it was not measured."""
 
     identity: dict[str, str] = Field(
@@ -31,11 +50,8 @@ class StoredRunRecord(PlannedRun, KeyRecord):
     )
     worker: str | None = Field(description="Name of the worker that measured the run: a machine, or a GPU of one.")
     latency_s: LatencyRecord | None = Field(description="Time of a pass, in seconds.")
-    drift: Ratio | None = Field(
-        description="Time of the baseline run then over its first time; null where the baseline run did not drift."
-    )
-    corrected_s: Seconds | None = Field(
-        description="Median time of a pass over the drift, in seconds; null where the baseline run did not drift."
+    scores: dict[str, ScoreRecord] = Field(
+        description="Scores that its network has at its size in its dtype, by metric."
     )
     sweep: Count | None = Field(description="Number of the sweep that measured the run.")
     started: str | None = Field(description="When its measurement began: UTC, in ISO 8601.")
@@ -44,6 +60,19 @@ class StoredRunRecord(PlannedRun, KeyRecord):
         description="Why the run failed, or why its layers were not timed; null where neither is so."
     )
     command: str = Field(description="Command that measures the run again.")
+
+    @property
+    def seconds(self) -> float | None:
+        """The time that runs are compared by: the median over the drift; None where it was not measured."""
+        return self.corrected_s or (self.latency_s.median if self.latency_s else None)
+
+    @property
+    def interval(self) -> Bounds | None:
+        """The 95 % interval of that time, corrected in the same way; None with too few samples."""
+        if not self.latency_s or not self.latency_s.ci95:
+            return None
+        low, high = self.latency_s.ci95
+        return low / (self.drift or 1.0), high / (self.drift or 1.0)
 
 
 class ResultRecord(Record):
@@ -64,6 +93,18 @@ class ResultRecord(Record):
     )
     environment: EnvironmentRecord | None = Field(description="Machine and software, as in environment of mnfpn bench.")
     profile: RunProfile | None = Field(description="Where the time of the run goes, as in profiles of mnfpn bench.")
+
+
+class TrainingRecord(Record):
+    """A training of a network by the user's command. A key is null where it was not run."""
+
+    command: str = Field(description="Command, with placeholders.")
+    status: Literal["pending", "done", "failed"] = Field(description="Whether it is pending, gave scores, or failed.")
+    reason: Message | None = Field(description="Why it failed.")
+    worker: str | None = Field(description="Name of the machine that ran it.")
+    started: str | None = Field(description="When it began: UTC, in ISO 8601.")
+    finished: str | None = Field(description="When it ended: UTC, in ISO 8601.")
+    log: str | None = Field(description="The end of what the command printed: at most 64 KiB.")
 
 
 class RequestedRecord(Record):
@@ -91,6 +132,7 @@ class RunsShowDocument(Document):
     run: StoredRunRecord = Field(description="The run, with its newest result.")
     requested: RequestedRecord = Field(description="What was requested for the run.")
     results: tuple[ResultRecord, ...] = Field(description="All results of the run, oldest first.")
+    trainings: tuple[TrainingRecord, ...] = Field(description="Trainings of its network, oldest first.")
 
 
 class RunsExportDocument(Document):
@@ -109,6 +151,26 @@ class RunsMergeDocument(Document):
     results: Count = Field(description="Results that were copied.")
 
 
+class GivenScoreRecord(Record):
+    """A score that was stored, and what it is of."""
+
+    name: str = Field(description="What distinguishes the network from the others that were given scores, in words.")
+    size: str = Field(description="Size of an image, height first.")
+    dtype: DType = Field(description="The element type that the network computes in.")
+    metric: str = Field(description="Name of the metric.")
+    value: ScoreValue = Field(description="The score, in the unit of its metric.")
+    source: Message = Field(description="Where the score came from.")
+    runs: Count = Field(description="Runs of the store that have it now.")
+
+
+class RunsScoreDocument(Document):
+    """The scores that were stored: the result of `mnfpn runs score`."""
+
+    command: Literal["runs score"] = Field("runs score", description="The command that made the document.")
+    store: str = Field(description="File or URL of the store, without passwords.")
+    scores: tuple[GivenScoreRecord, ...] = Field(description="The scores, in the order in which they were given.")
+
+
 class RunsPruneDocument(Document):
     """What was removed: the result of `mnfpn runs prune`."""
 
@@ -121,6 +183,11 @@ class RunsPruneDocument(Document):
 
 
 RunsDocument = Annotated[
-    RunsListDocument | RunsShowDocument | RunsExportDocument | RunsMergeDocument | RunsPruneDocument,
+    RunsListDocument
+    | RunsShowDocument
+    | RunsExportDocument
+    | RunsScoreDocument
+    | RunsMergeDocument
+    | RunsPruneDocument,
     Field(discriminator="command"),
 ]

@@ -26,6 +26,7 @@ DOCUMENTS: Mapping[str, str] = MappingProxyType(
         "presets": "mnfpn_cli.documents.settings:PresetsDocument",
         "sweep": "mnfpn_cli.documents.sweep:SweepDocument",
         "runs": "mnfpn_cli.documents.runs:RunsDocument",
+        "predict": "mnfpn_cli.documents.predict:PredictDocument",
         "report": "mnfpn_cli.documents.report:ReportDocument",
         "recommend": "mnfpn_cli.documents.report:RecommendDocument",
         "worker": "mnfpn_cli.documents.worker:Exchanged",

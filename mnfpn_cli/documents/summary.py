@@ -6,7 +6,7 @@ from pydantic import Field
 
 from mnfpn_cli.documents.audit import Audit, ObservedLevel
 from mnfpn_cli.documents.base import Amount, Bytes, Count, Document, Macs, Parameters, Record
-from mnfpn_cli.documents.records import ImageInput, TensorInput, WeightsRecord
+from mnfpn_cli.documents.records import ImageInput, ScoreRecord, TensorInput, WeightsRecord
 
 
 class WorkRecord(Record):
@@ -147,6 +147,10 @@ class SummaryDocument(Document):
     inputs: tuple[TensorInput, ...] = Field(description="All inputs as tensors.")
     totals: Totals = Field(description="Totals of the whole network, whichever layers are listed.")
     memory: InferenceMemory = Field(description="Memory of an inference pass.")
+    accuracy: ScoreRecord | None = Field(
+        description="Score that was published of the network at this size, or is estimated between published ones, in "
+        "per cent and in float32; not one of the checkpoint in `weights`; null where there is none."
+    )
     registration: Registration = Field(description="Modules that ran compared with those that are registered.")
     layers: tuple[LayerRecord, ...] = Field(description="Layers that were asked for, parents before children.")
     counts: CountsRecord | None = Field(description="Work of a pass and the totals of counters; null without `counts`.")

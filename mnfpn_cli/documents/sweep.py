@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from mnfpn_cli.documents.base import Count, Document, Message, Ratio, Record, Seconds, Share
-from mnfpn_cli.documents.records import PlannedRun, StatusCounts
+from mnfpn_cli.documents.base import Count, Document, Message, Ratio, Record, Seconds
+from mnfpn_cli.documents.records import LatencyModelRecord, PlannedRun, StatusCounts
 from mnfpn_cli.documents.worker import SamplingRecord
 
 
@@ -38,6 +38,13 @@ class MeasuringRecord(Record):
     )
 
 
+class ScoringRecord(Record):
+    """The command of the user's that trains the networks of a sweep and gives their scores."""
+
+    command: str = Field(description="Command, with placeholders as {config} and {output}.")
+    timeout_s: Seconds = Field(86400.0, description="Time after which a training is ended and has failed, in seconds.")
+
+
 class StartRecord(Record):
     """The number of a sweep in a store, when it began, and which machines it is for."""
 
@@ -51,7 +58,11 @@ class PlanRecord(Record):
 
     command: str = Field(description="Command that began the sweep.")
     measuring: MeasuringRecord = Field(description="How the runs of the sweep are measured.")
-    measure: str = Field(description="Which runs were chosen: all, frontier, none, or a number of runs.")
+    scoring: ScoringRecord | None = Field(None, description="How networks are trained and scored; null for not at all.")
+    measure: str = Field(description="Which runs were chosen: all, none, or a number of runs.")
+    predict: bool = Field(
+        False, description="Whether runs are measured only until the others can be predicted, and `measure` at most."
+    )
     space: SpaceCounts = Field(description="Numbers of runs in its space.")
     invalid: tuple[InvalidRuns, ...] = Field(
         description="Combinations that are not a valid network, most common reason first."
@@ -106,14 +117,13 @@ class ExpectedRecord(Record):
         return (self.runs + self.baselines) * self.each_s
 
 
-class PlannedFrontierRun(PlannedRun):
-    """A run of the planned frontier."""
+class PlannedSpaceRun(PlannedRun):
+    """A run of a planned space."""
 
     identity: dict[str, str] = Field(
         description="Settings, size, batch and dtype in which the networks of the space differ, by parameter; where "
         "none differs, settings that are not the defaults."
     )
-    capacity_share: Share = Field(description="Capacity of the run, as a share of the largest of the frontier.")
 
 
 class FailedRun(Record):
@@ -122,6 +132,22 @@ class FailedRun(Record):
     key: str = Field(description="Key of the run in the store.")
     name: str = Field(description="What distinguishes the run from the others, in words.")
     reason: Message = Field(description="Why the run failed; empty where it is not known.")
+
+
+class FailedTraining(Record):
+    """A network whose training failed."""
+
+    name: str = Field(description="What distinguishes the network from the others, in words.")
+    reason: Message = Field(description="Why it failed.")
+    last_line: str = Field(description="The last line that the command printed; empty where it printed nothing.")
+
+
+class TrainingsRecord(Record):
+    """How many networks of sweeps were trained."""
+
+    done: Count = Field(description="Networks that the command gave scores.")
+    pending: Count = Field(description="Networks that are still to be trained.")
+    failed: tuple[FailedTraining, ...] = Field(description="Networks whose training failed.")
 
 
 class MovedRecord(Record):
@@ -150,15 +176,16 @@ class PlannedDocument(Document):
         description="Combinations that are not a valid network, most common reason first."
     )
     over_budget: dict[str, Count] = Field(description="Runs beyond the budget, by the parameter that they exceed.")
-    measure: str = Field(description="Which runs are chosen: all, frontier, none, or a number of runs.")
+    measure: str = Field(description="Which runs are chosen: all, none, or a number of runs.")
     chosen: Count = Field(description="Runs that are chosen.")
+    trainings: Count = Field(description="Networks to train for their scores; 0 without a command for that.")
     all_runtimes: bool = Field(description="Whether all runtimes were asked for; a missing one is then no failure.")
     expected_s: Seconds | None = Field(
         description="Least time to measure the chosen runs, in seconds; null where none is chosen."
     )
     expected: ExpectedRecord | None = Field(description="Numbers behind expected_s; null where no run is chosen.")
-    frontier: tuple[PlannedFrontierRun, ...] = Field(
-        description="Runs with the most capacity for their MACs, fewest MACs first."
+    sample: tuple[PlannedSpaceRun, ...] = Field(
+        description="Networks of the space, evenly spread from the fewest MACs to the most: at most 20."
     )
 
 
@@ -177,7 +204,11 @@ class MeasuredDocument(Document):
     reused: tuple[ReusedRecord, ...] = Field(
         description="Runs with results of an earlier sweep, measured with other options, most common options first."
     )
+    trainings: TrainingsRecord | None = Field(description="What the command of the scores gave; null without one.")
     keys: tuple[str, ...] = Field(description="Keys of the runs.")
+    models: tuple[LatencyModelRecord, ...] = Field(
+        (), description="Models that predict the runs that were not measured; empty where none was asked for."
+    )
     warnings: tuple[Message, ...] = Field(
         description="Reasons to trust the figures less, and what went wrong, a sentence each."
     )

@@ -18,11 +18,16 @@ REST = "rest"
 
 @dataclass(frozen=True, slots=True)
 class LayerTime:
-    """The median time of a layer in seconds; ``path`` and ``part`` are those of `LayerWork`."""
+    """The median time of a layer in seconds; ``path`` and ``part`` are those of `LayerWork`.
+
+    Attributes:
+        stretches: between how many pairs of neighbouring marks its time was: one for each call of a layer.
+    """
 
     path: str
     part: str
     seconds: float
+    stretches: int = 1
 
     @property
     def id(self) -> LayerId:
@@ -53,6 +58,14 @@ class LayerTimes:
     def by_id(self) -> dict[LayerId, float]:
         """The rows' times by path and part."""
         return {time.id: time.seconds for time in self.rows}
+
+    @property
+    def without_marks(self) -> dict[LayerId, float]:
+        """The rows' times less what the marks took, so that they add up to a pass without marks.
+
+        Each mark takes the same, and nothing takes less than no time: containers are often little but marks.
+        """
+        return _less_each(self.rows, self.seconds - self.undisturbed)
 
 
 def time_layers(
@@ -91,8 +104,22 @@ def time_layers(
         marked.append(sum(stretches))
         for row, seconds in _by_id([("", REST), *owners], stretches).items():
             rows[row].append(seconds)
-    times = tuple(LayerTime(*row, median(seconds)) for row, seconds in rows.items())
+    counts = Counter([("", REST), *owners])
+    times = tuple(LayerTime(*row, median(seconds), counts[row]) for row, seconds in rows.items())
     return LayerTimes(times, median(marked), median(undisturbed))
+
+
+def _less_each(rows: Sequence[LayerTime], surplus: float) -> dict[LayerId, float]:
+    """Return the rows' times less a surplus that is shared by stretches; rows with less than their share become 0."""
+    if surplus <= 0:
+        return {row.id: row.seconds for row in rows}
+    left = dict[LayerId, float]()
+    shares = sum(row.stretches for row in rows)
+    for row in sorted(rows, key=lambda row: row.seconds / row.stretches):  # what one lacks, those above it share
+        taken = min(row.seconds, surplus * row.stretches / shares)
+        left[row.id] = row.seconds - taken
+        surplus, shares = surplus - taken, shares - row.stretches
+    return {row.id: left[row.id] for row in rows}
 
 
 def _pass(run: Callable[[], object], marks: Marks) -> list[float]:

@@ -1,15 +1,18 @@
 """Advise one change of the settings: estimate how fast each change makes the network, and choose one."""
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from math import sqrt
+from typing import NamedTuple
 
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.plan.backbone import plan_widths
 from mnfpn_cli.plan.levels import plan_levels
 from mnfpn_cli.plan.network import plan_network
-from mnfpn_cli.plan.roofline import LayerId, LayerWork, network_work
+from mnfpn_cli.plan.roofline import LayerId, LayerOperation, LayerWork, network_work
 from mnfpn_cli.plan.rules import network_input, resolve
 from mnfpn_cli.settings.detection import AnchorSettings, DefaultBoxSettings
 from mnfpn_cli.settings.input import NetworkInput
@@ -17,27 +20,96 @@ from mnfpn_cli.settings.network import ClassifierHead, LevelClassifiersHead, Net
 from mnfpn_cli.settings.overrides import parse_override
 from mnfpn_cli.settings.sources import Source
 
-LEAST_LAYER_SHARE = 0.01
-"""The rate of a layer is trusted if the layer takes at least this share of the total time."""
+
+class Law(NamedTuple):
+    """The time of a layer: seconds per call, however small the layer is, and seconds per MAC and per byte."""
+
+    per_call: float
+    per_mac: float
+    per_byte: float
+
+    def seconds(self, work: LayerWork) -> float:
+        """Return the time of a layer."""
+        return self.per_call * work.calls + self.per_mac * work.macs + self.per_byte * work.bytes
+
+
+LEAST_TIME = 1e-9
+"""Seconds that no clock tells from nothing."""
+
+NO_TIME = Law(0.0, 0.0, 0.0)
+
+
+def fit_law(works: Sequence[LayerWork], seconds: Mapping[LayerId, float]) -> Law:
+    """Fit a law to measured layers: non-negative least squares of the relative errors.
+
+    Each column is left out or not, so that no part of the law is negative; there are few enough of them to try all.
+
+    Args:
+        works: the layers; those without time are left out.
+        seconds: the time of each layer.
+    """
+    timed = [(work, seconds[work.id]) for work in works if seconds[work.id] > LEAST_TIME]
+    rows = [(work.calls / time, work.macs / time, work.bytes / time) for work, time in timed]
+    if not rows:
+        return NO_TIME
+    best, least = NO_TIME, float("inf")
+    for kept in product((True, False), repeat=3):
+        columns = [column for column, is_kept in enumerate(kept) if is_kept]
+        found = _least_squares([[row[column] for column in columns] for row in rows])
+        if found is None or min(found, default=0.0) < 0:
+            continue
+        parts = dict(zip(columns, found, strict=True))
+        error = sum((sum(part * row[column] for column, part in parts.items()) - 1) ** 2 for row in rows)
+        if error < least:
+            best, least = Law(*(parts.get(column, 0.0) for column in range(3))), error
+    return best
+
+
+def _least_squares(rows: Sequence[Sequence[float]]) -> list[float] | None:
+    """Return the factors with which the columns of rows come nearest to 1; None where many do so equally.
+
+    Columns are scaled to the same length first: calls and bytes are far apart.
+    """
+    size = len(rows[0]) if rows else 0
+    lengths = [sqrt(sum(row[column] ** 2 for row in rows)) for column in range(size)]
+    if not all(lengths):
+        return None
+    scaled = [[value / length for value, length in zip(row, lengths, strict=True)] for row in rows]
+    matrix = [
+        [*(sum(row[i] * row[j] for row in scaled) for j in range(size)), sum(row[i] for row in scaled)]
+        for i in range(size)
+    ]
+    for pivot in range(size):  # symmetric and positive: no rows need to be exchanged
+        if matrix[pivot][pivot] < LEAST_PIVOT:
+            return None
+        for i in range(size):
+            if i != pivot:
+                factor = matrix[i][pivot] / matrix[pivot][pivot]
+                matrix[i] = [one - factor * other for one, other in zip(matrix[i], matrix[pivot], strict=True)]
+    return [matrix[i][size] / matrix[i][i] / lengths[i] for i in range(size)]
+
+
+LEAST_PIVOT = 1e-9
+"""Columns of length 1 that differ by less than this are the same, as MACs and bytes of a kind's only layer are."""
+
+
+LEAST_LAYERS = 4
+"""From so many layers of an operation its three rates can be distinguished."""
 
 
 class TimeModel:
     """Estimates the time of a changed network from the measured times of the layers of the original one.
 
-    The model splits the time of a layer into three parts:
-
-    * Call: the time of the fastest layer with weights. On a GPU with one small image this is most of the time.
-    * Compute: the MACs of the layer at the highest MACs per second that any layer of this network reached.
-    * Memory: the rest, which is proportional to the bytes that the layer reads and writes.
-
-    So the time of a layer near the highest rate scales with its MACs, and that of a layer far below that rate with its
-    bytes, as in a roofline. Unlike there, all rates are measured in the runtime of the run. The memory time of a new
-    layer is its bytes times the mean seconds per byte of the layers with the same operation. The time that a container
-    takes outside its layers scales with the bytes of its part.
+    The time of a layer is a fixed cost for each call of an operation, and time per MAC and per byte: a `Law`, fitted to
+    the layers of the network with the same operation, in the runtime of the run. So what the fixed cost takes, as all
+    of the time of a small map, is only saved by fewer calls. A new layer takes the time of the law, and a layer with
+    other work its measured time times the ratio of the law's times. What it takes beyond the law falls with the square
+    of that ratio: layers were measured to lose most of it where their maps got half as large.
+    What a container takes outside its layers is a fixed cost for each of these.
 
     Args:
         works: the layers of the original network.
-        seconds: the measured time of each layer and container.
+        seconds: the measured time of each layer and container, without the time of measuring it.
 
     Attributes:
         total: the sum of the measured times, in seconds.
@@ -47,25 +119,20 @@ class TimeModel:
         self._seconds = dict(seconds)
         self._works = {work.id: work for work in works}
         self.total = sum(seconds.values())
-        self._rate = self._best_rate()
-        self._call = min((self._seconds[work.id] for work in works if work.macs), default=0.0)
-        self._per_byte = {
-            operation: self._memory_per_byte([work for work in works if work.operation == operation])
-            for operation in {work.operation for work in works}
-        }
-        self._per_byte_of_all = self._memory_per_byte(works)
+        self._law_of_all = fit_law(works, seconds)
+        self._laws = {operation: self._law(operation) for operation in {work.operation for work in works}}
 
     def by_part(self, works: Sequence[LayerWork]) -> dict[str, float]:
         """Estimate the seconds of each part of a network with these layers."""
         parts = defaultdict[str, float](float)
         for work in works:
             parts[work.part] += self._estimate(work)
-        now, before = _bytes_by_part(works), _bytes_by_part(self._works.values())
+        now, before = (Counter(work.part for work in layers) for layers in (works, self._works.values()))
         for layer, seconds in self._seconds.items():
             if layer not in self._works:  # a container
                 part = layer[1]
                 known = part in before
-                ratio = now[part] / before[part] if known else sum(now.values()) / sum(before.values())
+                ratio = now[part] / before[part] if known else now.total() / before.total()
                 parts[part] += seconds * ratio
         return dict(parts)
 
@@ -74,42 +141,24 @@ class TimeModel:
         now = {work.id: work for work in works}
         return sum(now.get(work.id) != work for work in self._works.values())
 
+    def _law(self, operation: LayerOperation) -> Law:
+        """Return the law of an operation; with few layers, that of all layers times what these take more."""
+        works = [work for work in self._works.values() if work.operation == operation]
+        if len(works) >= LEAST_LAYERS:
+            return fit_law(works, self._seconds)
+        expected = sum(self._law_of_all.seconds(work) for work in works)
+        more = sum(self._seconds[work.id] for work in works) / expected if expected else 1.0
+        return Law(*(more * part for part in self._law_of_all))
+
     def _estimate(self, work: LayerWork) -> float:
-        before = self._works.get(work.id)
+        before, law = self._works.get(work.id), self._laws.get(work.operation, self._law_of_all)
         if before is None or before.operation != work.operation:
-            per_byte = self._per_byte.get(work.operation, self._per_byte_of_all)
-            return self._call + self._compute(work) + per_byte * work.bytes
-        call, compute, memory = self._split(before)
-        ratio_of_macs = work.macs / before.macs if before.macs else 0.0
-        return call + compute * ratio_of_macs + memory * work.bytes / before.bytes
-
-    def _split(self, work: LayerWork) -> tuple[float, float, float]:
-        """Split the seconds of a measured layer into call, compute and memory."""
-        seconds = self._seconds[work.id]
-        call = min(seconds, self._call)
-        compute = min(seconds - call, self._compute(work))
-        return call, compute, seconds - call - compute
-
-    def _best_rate(self) -> float:
-        """Return the highest MACs per second of a layer."""
-        rates = {layer: work.macs / self._seconds[layer] for layer, work in self._works.items() if self._seconds[layer]}
-        trusted = [rate for layer, rate in rates.items() if self._seconds[layer] >= LEAST_LAYER_SHARE * self.total]
-        return max(trusted or rates.values(), default=0.0)
-
-    def _compute(self, work: LayerWork) -> float:
-        """Return the compute seconds of a layer."""
-        return work.macs / self._rate if self._rate else 0.0
-
-    def _memory_per_byte(self, works: Sequence[LayerWork]) -> float:
-        """Return the mean memory seconds per byte of measured layers."""
-        return sum(self._split(work)[2] for work in works) / sum(work.bytes for work in works)
-
-
-def _bytes_by_part(works: Iterable[LayerWork]) -> defaultdict[str, int]:
-    parts = defaultdict[str, int](int)
-    for work in works:
-        parts[work.part] += work.bytes
-    return parts
+            return law.seconds(work)
+        seconds, expected = self._seconds[work.id], law.seconds(before)
+        if work == before or not expected:
+            return seconds
+        ratio = law.seconds(work) / expected
+        return min(seconds, expected) * ratio + max(0.0, seconds - expected) * ratio**2
 
 
 LEAST_PART_SHARE = 0.05

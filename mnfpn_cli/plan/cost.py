@@ -57,6 +57,10 @@ class Cost:
         """Floating-point operations of convolutions and dense layers: two for each MAC."""
         return 2 * self.macs
 
+    def state_bytes(self, dtype: DType) -> int:
+        """Return the bytes of the weights in a dtype: parameters, and batch norm's means, variances and counters."""
+        return (self.parameters + self.buffers) * ITEM_BYTES[dtype] + self.counters * COUNTER_BYTES
+
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(
             self.parameters + other.parameters,
@@ -91,9 +95,8 @@ class NetworkCost:
         return {name: part for name, part in named.items() if part.parameters}
 
     def state_bytes(self, dtype: DType) -> int:
-        """Return the bytes of the weights in a dtype: parameters, and batch norm's means, variances and counters."""
-        total = self.total
-        return (total.parameters + total.buffers) * ITEM_BYTES[dtype] + total.counters * COUNTER_BYTES
+        """Return the bytes of the weights of all parts in a dtype."""
+        return self.total.state_bytes(dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,15 +133,16 @@ def _total(steps: Iterable[Step]) -> Cost:
     for step in steps:
         if isinstance(step, ConvStep):  # a match statement takes twice as long, and a sweep has millions of steps
             conv, output = step.conv, step.output
-            macs += conv.macs(output)
+            weights, own_parameters, own_buffers = conv.sizes()
+            macs += weights * output.height * output.width
             if conv.norm:
                 if conv.norm == "batch":
                     norms += step.makes
                 else:
                     group_norms += step.makes
             if not step.again:
-                parameters += conv.parameters
-                buffers += conv.buffers
+                parameters += own_parameters
+                buffers += own_buffers
                 counters += conv.norm == "batch"
         elif isinstance(step, NormStep):
             is_batch = step.norm.norm == "batch"

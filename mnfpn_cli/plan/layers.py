@@ -37,15 +37,21 @@ class ConvPlan(NamedTuple):
         """The elements of the weight tensor, of shape (out, in / groups, kernel, kernel)."""
         return self.out_channels * (self.in_channels // self.groups) * self.kernel * self.kernel
 
+    def sizes(self) -> tuple[int, int, int]:
+        """Return `weights`, `parameters` and `buffers` at once: a sweep needs all three of millions of layers."""
+        out_channels, norm, weights = self.out_channels, self.norm, self.weights
+        parameters = weights + out_channels * (self.bias + 2 * (norm is not None))
+        return weights, parameters, 2 * out_channels if norm == "batch" else 0
+
     @property
     def parameters(self) -> int:
         """The trainable parameters: weight, bias, and the norm's scale and shift."""
-        return self.weights + self.out_channels * (self.bias + 2 * (self.norm is not None))
+        return self.sizes()[1]
 
     @property
     def buffers(self) -> int:
         """The elements of batch norm's running mean and variance."""
-        return 2 * self.out_channels * (self.norm == "batch")
+        return self.sizes()[2]
 
     @property
     def bare(self) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from mnfpn_cli.plan.backbone import BackbonePlan, Widths
 from mnfpn_cli.plan.layers import Activation, ConvPlan, LayerPlan, Norm, SeparablePlan, halved
@@ -14,8 +15,7 @@ SHARED = "shared"
 """The name of a smoothing that all levels share; it is one module, registered and counted once."""
 
 
-@dataclass(frozen=True, slots=True)
-class LevelPlan:
+class LevelPlan(NamedTuple):
     """A level that is built on a stage.
 
     Attributes:
@@ -136,9 +136,9 @@ def _plan_levels(
         smooth = layers.make(pyramid.smooth, merged, widths.levels, stride=1)
         if pyramid.smooth_levels == "merged" and not levels:
             smooth = None
-        levels.insert(0, LevelPlan(name, stride, stage, lateral, merged, smooth))
+        levels.append(LevelPlan(name, stride, stage, lateral, merged, smooth))
         below = widths.levels if pyramid.top_down == "smoothed" else merged
-    return tuple(levels)
+    return tuple(reversed(levels))
 
 
 class _Layers:

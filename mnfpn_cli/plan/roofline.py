@@ -1,7 +1,7 @@
 """The work of each layer on a batch, and the least time that a device needs for it: its floor."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -21,7 +21,7 @@ from mnfpn_cli.plan.steps import (
     Step,
     walk,
 )
-from mnfpn_cli.settings.input import NetworkInput
+from mnfpn_cli.settings.input import NetworkInput, Size
 
 LayerOperation = Literal["conv", "pointwise", "depthwise", "dense", "move"]
 """What a layer computes. ``conv`` is a convolution with a kernel above 1×1; ``pointwise`` has 1×1; ``depthwise`` has
@@ -43,6 +43,7 @@ class LayerWork:
         operation: what it computes.
         macs: MACs.
         bytes: bytes read and written.
+        calls: the operations that run one after the other: of a convolution also its padding, norm and activation.
     """
 
     path: str
@@ -50,6 +51,7 @@ class LayerWork:
     operation: LayerOperation
     macs: int
     bytes: int
+    calls: int = 1
 
     @property
     def id(self) -> LayerId:
@@ -57,14 +59,14 @@ class LayerWork:
         return self.path, self.part
 
 
-class _ImageWork(NamedTuple):
+class ImageWork(NamedTuple):
     """The work of one step on one image. ``elements`` are read and written; ``weights`` are read once for a batch."""
 
-    path: str
     operation: LayerOperation
     macs: int
     elements: int
     weights: int = 0
+    calls: int = 1
 
 
 def network_work(plan: NetworkPlan, input: NetworkInput, item_bytes: int) -> tuple[LayerWork, ...]:
@@ -78,23 +80,29 @@ def network_work(plan: NetworkPlan, input: NetworkInput, item_bytes: int) -> tup
         input: the batch.
         item_bytes: bytes of an element.
     """
-    calls = Counter[str]()
     works = dict[LayerId, LayerWork]()
-    for step in walk(plan, input.size).steps:
-        if isinstance(step, ReluStep):
-            continue
-        work = _image_work(step)
-        part = _part_of_call(plan, work.path, calls[work.path])
-        calls[work.path] += 1
+    for (path, part), step in layer_steps(plan, input.size):
+        work = step_work(step)
         macs = input.batch * work.macs
-        size = (input.batch * work.elements + work.weights) * item_bytes
-        before = works.get((work.path, part))
+        size, operations = (input.batch * work.elements + work.weights) * item_bytes, work.calls
+        before = works.get((path, part))
         if before:  # the resizes and additions of the top-down path are one layer
-            macs, size = macs + before.macs, size + before.bytes
-        works[work.path, part] = LayerWork(work.path, part, work.operation, macs, size)
+            macs, size, operations = macs + before.macs, size + before.bytes, operations + before.calls
+        works[path, part] = LayerWork(path, part, work.operation, macs, size, operations)
     if copies := works.pop(("head", "head"), None):  # of all levels: their place is behind these
         works[copies.id] = copies
     return tuple(works.values())
+
+
+def layer_steps(plan: NetworkPlan, size: Size) -> Iterator[tuple[LayerId, Step]]:
+    """Yield each step on an image of ``size`` and the layer that it belongs to; without the ReLU of extra levels."""
+    calls = Counter[str]()
+    for step in walk(plan, size).steps:
+        if isinstance(step, ReluStep):
+            continue
+        path = "pyramid" if isinstance(step, ResizeStep) else step.path
+        yield (path, _part_of_call(plan, path, calls[path])), step
+        calls[path] += 1
 
 
 def network_part(path: str) -> str:
@@ -128,25 +136,28 @@ def _part_of_call(plan: NetworkPlan, path: str, call: int) -> str:
     return network_part(path.replace(SHARED, levels[call]))
 
 
-def _image_work(step: Step) -> _ImageWork:
+def step_work(step: Step) -> ImageWork:
+    """Return the work of a step on one image."""
     if isinstance(step, ConvStep):
         conv = step.conv
         elements = conv.in_channels * step.input.cells + step.makes
-        return _ImageWork(step.path, _operation(conv), conv.macs(step.output), elements, conv.parameters + conv.buffers)
+        weights, calls = conv.parameters + conv.buffers, sum(map(bool, (True, conv.same, conv.norm, conv.activation)))
+        return ImageWork(_operation(conv), conv.macs(step.output), elements, weights, calls)
     if isinstance(step, NormStep):
         norm = step.norm
-        return _ImageWork(step.path, "move", 0, 2 * step.makes, norm.parameters + norm.buffers)
+        weights, calls = norm.parameters + norm.buffers, 1 + bool(norm.activation)
+        return ImageWork("move", 0, 2 * step.makes, weights, calls)
     if isinstance(step, LinearStep):
         linear = step.linear
-        return _ImageWork(step.path, "dense", linear.macs, linear.in_features + linear.out_features, linear.parameters)
+        return ImageWork("dense", linear.macs, linear.in_features + linear.out_features, linear.parameters)
     if isinstance(step, ResizeStep):
-        return _ImageWork("pyramid", "move", 0, step.channels * step.input.cells + step.makes)
+        return ImageWork("move", 0, step.channels * step.input.cells + step.makes)
     if isinstance(step, PoolStep):
-        return _ImageWork(step.path, "move", 0, step.channels * step.input.cells + step.makes)
+        return ImageWork("move", 0, step.channels * step.input.cells + step.makes)
     if isinstance(step, MaxPoolStep):  # with a 1×1 kernel, it reads only the cells that it returns
         read = step.makes if step.kernel == 1 else step.channels * step.input.cells
-        return _ImageWork(step.path, "move", 0, read + step.makes)
-    return _ImageWork(step.path, "move", 0, (3 if isinstance(step, AddStep) else 2) * step.makes)
+        return ImageWork("move", 0, read + step.makes)
+    return ImageWork("move", 0, (3 if isinstance(step, AddStep) else 2) * step.makes)
 
 
 def _operation(conv: ConvPlan) -> LayerOperation:

@@ -1,16 +1,15 @@
 """Check the rules between settings, and resolve sources into settings, sizes and inputs that follow them."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
-from mnfpn_cli.documents.settings import Preset, PresetsDocument
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.plan.anchors import anchors_per_cell
 from mnfpn_cli.plan.backbone import Widths, plan_widths
 from mnfpn_cli.plan.levels import ChosenLevels, plan_levels, strides
 from mnfpn_cli.settings.backbones import ResNetSettings
 from mnfpn_cli.settings.detection import DetectionSettings
-from mnfpn_cli.settings.files import preset_description, preset_names, read_preset
 from mnfpn_cli.settings.input import DEFAULT_SIZE, NetworkInput, Size, parse_size
 from mnfpn_cli.settings.network import ClassifierHead, LevelClassifiersHead, NetworkSettings, PyramidSettings
 from mnfpn_cli.settings.problems import SettingsError
@@ -27,6 +26,8 @@ class Outline(NamedTuple):
     levels: ChosenLevels
 
 
+# To resolve settings and to plan their network both need it, one right after the other.
+@lru_cache(maxsize=4)
 def plan_outline(settings: NetworkSettings) -> Outline:
     """Return scaled channels and levels, and check every rule between settings.
 
@@ -148,15 +149,6 @@ def resolve(sources: Sequence[Source]) -> NetworkSettings:
     except SettingsError as error:
         raise UsageError(with_source(error.problem, sources)) from None
     return settings
-
-
-def presets_document() -> PresetsDocument:
-    """Return the document of all presets."""
-    presets = tuple(
-        Preset(name=name, description=preset_description(name), settings=resolve([read_preset(name)]))
-        for name in preset_names()
-    )
-    return PresetsDocument(settings=None, model=None, presets=presets)
 
 
 def choose_size(settings: NetworkSettings, text: str | None) -> tuple[NetworkSettings, Size]:

@@ -145,6 +145,11 @@ class Walk(NamedTuple):
 @lru_cache(maxsize=4)
 def walk(plan: NetworkPlan, size: Size) -> Walk:
     """Return the steps of a network on an image of ``size``. The result is cached, as each quantity needs it."""
+    return walk_once(plan, size)
+
+
+def walk_once(plan: NetworkPlan, size: Size) -> Walk:
+    """Return the same, not cached: for a caller that keeps what it makes of it."""
     stages, levels = stage_sizes(plan.backbone, size), tuple[Size, ...]()
     pyramid, head = tuple[Step, ...](), tuple[Step, ...]()
     if plan.pyramid:

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from mnfpn_cli.documents.audit import AuditDocument, Finding, SourceLine
-from mnfpn_cli.documents.base import Document
+from mnfpn_cli.documents.base import Document, Record
 from mnfpn_cli.documents.bench import BenchDocument, NotRunRecord, RunRecord
 from mnfpn_cli.documents.compare import CompareDocument
 from mnfpn_cli.documents.detect import DetectDocument, DetectedBox
 from mnfpn_cli.documents.export import ExportDocument
-from mnfpn_cli.documents.records import CapacityRecord, PlannedCost
+from mnfpn_cli.documents.records import PlannedCost, PredictionRecord, ScoreRecord
 from mnfpn_cli.documents.report import RecommendDocument, ReportDocument, ReportedRun
 from mnfpn_cli.documents.runs import (
     ResultRecord,
     RunsExportDocument,
     RunsListDocument,
+    RunsScoreDocument,
     RunsShowDocument,
     StoredRunRecord,
 )
@@ -26,7 +27,7 @@ from mnfpn_cli.documents.runtimes import AbilityRecord, RuntimeRecord, RuntimesD
 from mnfpn_cli.documents.settings import PresetsDocument
 from mnfpn_cli.documents.shapes import LevelMap, ObservedMaps, PlannedMaps, ShapesDocument
 from mnfpn_cli.documents.summary import SummaryDocument
-from mnfpn_cli.documents.sweep import MeasuredDocument, PlannedDocument, PlannedFrontierRun
+from mnfpn_cli.documents.sweep import MeasuredDocument, PlannedDocument, PlannedSpaceRun
 from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.report.terminal.bench import all_runs, postprocess_of
 from mnfpn_cli.settings.network import NetworkSettings
@@ -89,29 +90,43 @@ def _value(value: object) -> FlatValue:
 
 
 def stored_rows(runs: Sequence[StoredRunRecord]) -> tuple[list[str], list[FlatRow]]:
-    """Return the names of the columns of a store's runs, in their order, and a row for each run."""
-    rows = [flat(run) for run in runs]
+    """Return the names of the columns of a store's runs, in their order, and a row for each run.
+
+    A metric has one column, as ``scores.map``, with the values alone.
+    """
+    scored = ({f"scores.{metric}": one.value for metric, one in run.scores.items()} for run in runs)
+    rows = [{**flat(run, ("scores",)), **scores} for run, scores in zip(runs, scored, strict=True)]
+    metrics = sorted({f"scores.{metric}" for run in runs for metric in run.scores})
     keys = (key for row in rows for key, value in row.items() if key.startswith("settings.") and value is not None)
     settings = dict.fromkeys(keys)
-    first, second, *others = _stored_columns()
-    return [first, second, *settings, *others], rows
+    first, second, *others = stored_columns()
+    return [first, second, *settings, *metrics, *others], rows
 
 
-def _stored_columns() -> list[str]:
+def stored_columns() -> list[str]:
     """Return the names of the columns that every store's runs have: all but those of settings."""
     latency = [f"latency_s.{name}" for name in (*FIGURES, "samples")]
-    cost = [f"cost.{name}" for name in PlannedCost.model_fields if name != "capacity"]
-    capacity = [f"cost.capacity.{name}" for name in CapacityRecord.model_fields]
+    cost = [f"cost.{name}" for name in PlannedCost.model_fields]
     return [
         *("key", "status"),
         *("size", "batch", "runtime", "device", "dtype", "threads", "train", "machine", "worker"),
         *latency,
         *("drift", "corrected_s"),
         *cost,
-        *capacity,
         "sweep",
         *TIMES,
         *("reason", "command"),
+    ]
+
+
+def reported_columns() -> list[str]:
+    """Return the names of the columns that the runs of a report have besides."""
+    records: dict[str, type[Record]] = {"score": ScoreRecord, "prediction": PredictionRecord}
+    own = [name for name in ReportedRun.model_fields if name not in StoredRunRecord.model_fields]
+    return [
+        column
+        for name in own
+        for column in ([f"{name}.{key}" for key in records[name].model_fields] if name in records else [name])
     ]
 
 
@@ -122,8 +137,7 @@ def rows_of(document: Document) -> tuple[list[str], list[FlatRow]]:
             return stored_rows(document.runs)
         case ReportDocument():
             columns, rows = stored_rows(document.runs)
-            own = [name for name in ReportedRun.model_fields if name not in StoredRunRecord.model_fields]
-            return [*columns, *own], rows
+            return [*columns, *reported_columns()], rows
         case AuditDocument():
             own = [name for name in Finding.model_fields if name != "location"]
             columns = [*own, *(f"location.{name}" for name in SourceLine.model_fields)]
@@ -133,8 +147,8 @@ def rows_of(document: Document) -> tuple[list[str], list[FlatRow]]:
             fields = [name for name in ResultRecord.model_fields if name not in large]
             return _in_order((flat(one, large) for one in document.results), fields)
         case PlannedDocument():
-            fields = [name for name in PlannedFrontierRun.model_fields if name != "identity"]
-            return _in_order((flat(one, ("identity",)) for one in document.frontier), fields)
+            fields = [name for name in PlannedSpaceRun.model_fields if name != "identity"]
+            return _in_order((flat(one, ("identity",)) for one in document.sample), fields)
         case DetectDocument():
             fields = ["file", *DetectedBox.model_fields]
             return _in_order(({"file": one.file, **flat(box)} for one in document.images for box in one.boxes), fields)
@@ -161,6 +175,8 @@ def _rows(document: Document) -> Iterator[FlatRow]:
         case ExportDocument():
             for check in document.checks:
                 yield from ({**_columns_of("input", check.input), **flat(output)} for output in check.outputs)
+        case RunsScoreDocument():
+            yield from map(flat, document.scores)
         case PresetsDocument():
             yield from map(flat, document.presets)
         case MeasuredDocument():

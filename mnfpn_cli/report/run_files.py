@@ -20,7 +20,7 @@ FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 """Starts of a text that a spreadsheet takes for a formula."""
 
 WHOLE = ("batch", "threads", "sweep", "cost.")
-NUMBERS = ("latency_s.", "drift", "corrected_s")
+NUMBERS = ("latency_s.", "drift", "corrected_s", "scores.")
 
 NOT_IN_MARKDOWN = (
     SAMPLES,
@@ -79,12 +79,12 @@ def _markdown(columns: Sequence[str], rows: Sequence[FlatRow]) -> str:
 
 
 def _in_markdown(name: str, values: Sequence[FlatValue]) -> bool:
-    """Return whether a column has values, and, of settings and capacity, whether they differ."""
+    """Return whether a column has values, and, of settings and levels, whether they differ."""
     if name == "train":
         return any(values)
     if name.startswith(NOT_IN_MARKDOWN) or all(value is None for value in values):
         return name in ("key", "status")
-    return not name.startswith(("settings.", "cost.capacity.")) or len(set(values)) > 1
+    return not name.startswith(("settings.", "cost.levels")) or len(set(values)) > 1
 
 
 def _markdown_cell(value: FlatValue) -> str:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from mnfpn_cli.documents.records import TensorInput
+    from mnfpn_cli.documents.records import ScoreRecord, TensorInput
     from mnfpn_cli.settings.input import Size
-
-CAPACITY = (
-    "Capacity is in per cent of the largest here: the geometric mean of four shares, of the channels of the "
-    "backbone's tapped maps, the channels of the levels, the number of levels, and the cells of the finest level. "
-    "It does not measure accuracy: depth, kernels and training are not in it."
-)
-"""The definition of the quantity that reports and recommendations compare runs by."""
 
 MUCH_LONGER = 8
 """The factor between the ends of a range from which each has its own unit, so that the shorter keeps its digits."""
@@ -69,6 +63,38 @@ def times(ratio: float) -> str:
 def tiny(number: float) -> str:
     """Format a number whose order of magnitude matters: ``1.9e-05``, ``0``."""
     return f"{number:.1e}" if number else "0"
+
+
+def score(record: ScoreRecord) -> str:
+    """Format a score: MACs with a prefix, any other number with four digits; an estimate to the digit of its error."""
+    if record.kind == "planned":
+        return scaled(record.value)
+    if record.error:
+        decimals = max(0, -math.floor(math.log10(record.error)))
+        return f"{record.value:.{decimals}f} ± {record.error:.{decimals}f}"
+    return f"{record.value:.4g}"
+
+
+METRICS = {"imagenet-top1": "ImageNet top-1", "coco-map": "COCO mAP"}
+"""The names of the metrics that have published scores, all in per cent."""
+
+
+def accuracy(record: ScoreRecord) -> str:
+    """Format a published or estimated accuracy: ``ImageNet top-1 71.8 %``, with the error of an estimate."""
+    return f"{METRICS[record.metric]} {_accuracy(record)}"
+
+
+def accuracies(records: Mapping[int, ScoreRecord]) -> str:
+    """Format accuracies by the side of the images: ``ImageNet top-1 71.8 % at 224, 70.7 % at 192``."""
+    texts = list[str]()
+    for side, record in records.items():
+        name = "" if texts else f"{METRICS[record.metric]} "
+        texts.append(f"{name}{_accuracy(record)} at {side}")
+    return ", ".join(texts)
+
+
+def _accuracy(record: ScoreRecord) -> str:
+    return f"{record.value:.1f}{f' ± {record.error:.1f}' if record.error else ''} %"
 
 
 def share(number: float) -> str:

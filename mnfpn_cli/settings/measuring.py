@@ -89,14 +89,14 @@ def parse_share(where: str, text: str, zero: bool = False) -> float:
     return value
 
 
-def check_run_timeout(seconds: float) -> float:
-    """Return the time after which a run of a sweep is stopped.
+def check_timeout(where: str, seconds: float) -> float:
+    """Return the time after which a run, or a training, of a sweep is stopped.
 
     Raises:
         UsageError: where it is not 1 to 1,000,000 seconds.
     """
     if not 1 <= seconds <= 1e6:
-        raise UsageError(Problem("`run_timeout`", "must be 1 to 1000000 seconds", f"{seconds:g}"))
+        raise UsageError(Problem(where, "must be 1 to 1000000 seconds", f"{seconds:g}"))
     return seconds
 
 

@@ -96,14 +96,14 @@ class Space:
         """
         axes = [axis.sources() for axis in sorted(self._settings_axes(), key=_precedence)]
         sizes = next((axis.values for axis in self.axes if axis.key == "size"), ())
-        runs = len(self.executions())
+        runs, default = len(self.executions()), parse_size(DEFAULT_SIZE)
         for sources in islice(product(*axes), first, end):
             try:
                 settings = resolve(sources)
             except UsageError as error:
                 yield Invalid(max(1, len(sizes)) * runs, error.message)
                 continue
-            for size in sizes or (settings.made_for or parse_size(DEFAULT_SIZE),):
+            for size in sizes or (settings.made_for or default,):
                 try:
                     network_input(settings, size)
                 except UsageError as error:

@@ -4,59 +4,39 @@ import gc
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
-from mnfpn_cli.documents.records import CapacityRecord, PlannedCost, PlannedRun
+from mnfpn_cli.documents.records import PlannedCost, PlannedRun
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.plan.cost import walked_activation_bytes, walked_cost
-from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.cost import Cost, walked_activation_bytes, walked_cost
+from mnfpn_cli.plan.network import NetworkPlan, plan_network
 from mnfpn_cli.plan.shapes import image_input
-from mnfpn_cli.plan.steps import Walk, walk
-from mnfpn_cli.settings.input import Size
+from mnfpn_cli.plan.steps import walk_once
+from mnfpn_cli.settings.input import DType, Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.axes import Invalid, Space
 from mnfpn_cli.space.runs import Execution, Run
 from mnfpn_cli.text import ReportProgress
 
 
-class Capacity(NamedTuple):
-    """The size of the maps that a network outputs. It does not estimate accuracy.
-
-    Attributes:
-        backbone_channels: the sum of the channels of the maps that the pyramid or the head is built on.
-        channels: channels of each level; without a pyramid, of the map that the head takes.
-        levels: the number of levels; 1 without a pyramid.
-        cells: positions (height × width) of the finest level; without a pyramid, of the map that the head takes.
-    """
-
-    backbone_channels: int
-    channels: int
-    levels: int
-    cells: int
-
-    @property
-    def product(self) -> int:
-        """The product of the four numbers, by which runs are ordered. It has no unit."""
-        return self.backbone_channels * self.channels * self.levels * self.cells
-
-
 class Figures(NamedTuple):
-    """The planned cost of a run, and its capacity.
+    """The planned cost of a run.
 
     Attributes:
         parameters: parameters of the network.
         macs: MACs of one image.
         memory_bytes: bytes of weights and buffers, and of the activations of the batch at their peak.
-        capacity: the size of the maps that the network outputs.
+        levels: levels of the pyramid; 1 without one.
     """
 
     parameters: int
     macs: int
     memory_bytes: int
-    capacity: Capacity
+    levels: int
 
 
 class Planned(NamedTuple):
@@ -97,7 +77,7 @@ class Budget:
             return "max_parameters"
         if self.memory_bytes is not None and figures.memory_bytes > self.memory_bytes:
             return "max_memory"
-        if self.levels is not None and figures.capacity.levels < self.levels:
+        if self.levels is not None and figures.levels < self.levels:
             return "min_levels"
         return ""
 
@@ -195,45 +175,35 @@ def _plan_space(space: Space, budget: Budget, progress: ReportProgress) -> Plann
             done += network.runs
         else:
             done += len(executions)
-            if network in seen:
+            known = len(seen)
+            seen.add(network)  # to ask before adding would hash the settings twice
+            if len(seen) == known:
                 planned.repeated += len(executions)
                 continue
-            seen.add(network)
             planned.add(plan_runs(*network, executions), budget)
         if done % 100 < len(executions):
             progress("planning", done / space.count)
     return planned
 
 
-def plan_runs(settings: NetworkSettings, size: Size, executions: Iterable[Execution]) -> Iterator[Planned]:
+def plan_runs(settings: NetworkSettings, size: Size, executions: Sequence[Execution]) -> Iterator[Planned]:
     """Yield the planned run of a network at a size for each execution."""
-    walked = walk(plan_network(settings), size)
-    cost = walked_cost(walked)
-    total, capacity, activations = cost.total, _capacity(walked), dict[str, int]()
+    plan = plan_network(settings)
+    dtypes = dict.fromkeys(execution.dtype for execution in executions)
+    total, activations = _cost(plan, size, tuple(dtypes))
+    levels = len(plan.pyramid.names) if plan.pyramid else 1
     for execution in executions:
         dtype = execution.dtype
-        if dtype not in activations:
-            activations[dtype] = walked_activation_bytes(walked, dtype)
-        memory = cost.state_bytes(dtype) + execution.batch * activations[dtype]
-        yield Planned(Run(settings, size, execution), Figures(total.parameters, total.macs, memory, capacity))
+        memory = total.state_bytes(dtype) + execution.batch * activations[dtype]
+        yield Planned(Run(settings, size, execution), Figures(total.parameters, total.macs, memory, levels))
 
 
-def _capacity(walked: Walk) -> Capacity:
-    pyramid = walked.plan.pyramid
-    if pyramid is None:
-        channels = walked.plan.backbone.stages[-1].out_channels
-        return Capacity(channels, channels, 1, walked.stages[-1].cells)
-    tapped = sum(level.lateral.in_channels for level in pyramid.levels)
-    return Capacity(tapped, pyramid.channels, len(pyramid.names), walked.levels[0].cells)
-
-
-def capacity_share(capacity: Capacity, largest: int) -> float:
-    """Return a capacity over the largest one, from 0 to 1: the geometric mean of the ratios of the four numbers.
-
-    ``largest`` is the largest `Capacity.product`. Shares are in the order of the products, by which runs are chosen.
-    """
-    share: float = (capacity.product / largest) ** 0.25
-    return share
+# Networks that follow each other in a space often have one plan: several multipliers round to the same channels.
+@lru_cache(maxsize=4)
+def _cost(plan: NetworkPlan, size: Size, dtypes: tuple[DType, ...]) -> tuple[Cost, dict[DType, int]]:
+    """Return the cost of a network on an image, and the bytes of its activations in each dtype."""
+    walked = walk_once(plan, size)
+    return walked_cost(walked).total, {dtype: walked_activation_bytes(walked, dtype) for dtype in dtypes}
 
 
 def planned_run(planned: Planned) -> PlannedRun:
@@ -252,6 +222,6 @@ def planned_run(planned: Planned) -> PlannedRun:
             parameters=figures.parameters,
             macs=figures.macs,
             planned_memory_bytes=figures.memory_bytes,
-            capacity=CapacityRecord(**figures.capacity._asdict()),
+            levels=figures.levels,
         ),
     )

@@ -124,8 +124,9 @@ def identifying_columns(runs: Sequence[Run], without: Collection[str] = ()) -> d
     """Return the columns of a table that identify runs: for each key, the value of each run as text.
 
     The columns are the keys whose values differ. Where every network is a preset, a column ``preset`` replaces those of
-    settings. Where no value differs, the columns are the settings that are not defaults; where all are defaults, the
-    only column has an empty key and the value ``the default network``.
+    settings. Where no value differs, the only column is ``preset`` where the network is one. Otherwise the columns are
+    the settings that are not defaults; where all are, the only column has an empty key and the value ``the default
+    network``.
 
     Args:
         runs: the rows of the table.
@@ -137,7 +138,15 @@ def identifying_columns(runs: Sequence[Run], without: Collection[str] = ()) -> d
     if columns or not runs:
         return columns
     changed = _changed(runs[0].settings)
+    if changed and (presets := _presets_of(runs[:1])):
+        changed = {"preset": presets[0]}
     return {key: [word] * len(runs) for key, word in changed.items()} or {"": ["the default network"] * len(runs)}
+
+
+def shared_settings(runs: Sequence[Run]) -> dict[str, str]:
+    """Return what is not the default in the network of all runs, as text by key; empty where they are of several."""
+    networks = [_settings_of(run.settings) for run in runs]
+    return _changed(runs[0].settings) if runs and all(one == networks[0] for one in networks) else {}
 
 
 IN_COLUMNS = ("size", "batch", "runtime", "device", "train")
@@ -157,10 +166,27 @@ def name_of(identity: Mapping[str, str]) -> str:
     return ", ".join(f"{key.rpartition('.')[2]} {word}".lstrip() for key, word in identity.items())
 
 
+MOST_NAMED = 2
+"""The most settings by which the one network of several runs is named."""
+
+
+def names_of(identities: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the name of each run as `name_of` does.
+
+    The one network of several runs is ``the network`` where it has more than `MOST_NAMED` settings: to repeat them in
+    each name would tell no run from another.
+    """
+    one_network = len(identities) > 1 and all(one == identities[0] for one in identities)
+    if one_network and len(identities[0]) > MOST_NAMED:
+        return ["the network"] * len(identities)
+    return list(map(name_of, identities))
+
+
 def run_namer(runs: Sequence[Run]) -> Callable[[Run], str]:
-    """Return a function that names each of these runs by what sets it apart, as `name_of` does."""
+    """Return a function that names each of these runs by what sets it apart, as `names_of` does."""
     differing = identifying_columns(runs)
-    names = {run: name_of({key: words[index] for key, words in differing.items()}) for index, run in enumerate(runs)}
+    rows = zip(*differing.values(), strict=True)
+    names = dict(zip(runs, names_of([dict(zip(differing, row, strict=True)) for row in rows]), strict=True))
     return lambda run: names[run]
 
 

@@ -86,8 +86,13 @@ def _remove(connection: Connection, unwanted: Unwanted) -> Removed:
         _restore(connection, batch)
     if unwanted.superseded:
         results += _remove_superseded(connection, set(newest_results.values()))
-    connection.execute(delete(t.networks).where(t.networks.c.id.not_in(select(t.runs.c.network))))
+    for table, column in _OF_NETWORKS:
+        connection.execute(delete(table).where(column.not_in(select(t.runs.c.network))))
     return Removed(len(removed), results, len(restored), len(chosen) - len(idle))
+
+
+_OF_NETWORKS = ((t.scores, t.scores.c.network), (t.trainings, t.trainings.c.network), (t.networks, t.networks.c.id))
+"""The tables whose rows go with the last run of their network, and the column that names it."""
 
 
 def _remove_runs(connection: Connection, keys: Sequence[str]) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, lru_cache
+from math import isfinite
 from typing import Any, Generic, TypeVar, get_args
 
 from pydantic import TypeAdapter, ValidationError
@@ -62,16 +63,27 @@ JSON_COLUMNS: tuple[JsonColumn[Any], ...] = (MEASURED, PLAN, SAMPLES, SETTINGS)
 
 CHOICES: dict[Column[Any], tuple[str, ...]] = {
     t.runs.c.status: get_args(RunStatus),
+    t.trainings.c.status: get_args(RunStatus),
+    t.trainings.c.dtype: tuple(ITEM_BYTES),
     t.results.c.status: ("done", "failed"),
     t.runs.c.dtype: tuple(ITEM_BYTES),
+    t.scores.c.dtype: tuple(ITEM_BYTES),
     t.runs.c.passes: PASSES,
 }
 """The values that these columns may have."""
 
-MOMENTS = {t.results.c.started, t.results.c.finished, t.sweeps.c.started, t.baselines.c.finished}
+MOMENTS = {
+    t.results.c.started,
+    t.results.c.finished,
+    t.sweeps.c.started,
+    t.baselines.c.finished,
+    t.scores.c.date,
+    t.trainings.c.started,
+    t.trainings.c.finished,
+}
 """The columns that hold a moment in ISO 8601 with a time zone."""
 
-MAY_BE_ZERO = {t.runs.c.beat, t.results.c.sweep, t.sweep_runs.c.position}
+MAY_BE_ZERO = {t.runs.c.beat, t.trainings.c.beat, t.results.c.sweep, t.sweep_runs.c.position}
 """The columns of whole numbers from 0; those of the others are 1 or more."""
 
 ROW_NAMES = {
@@ -80,6 +92,8 @@ ROW_NAMES = {
     t.sweeps: "sweep",
     t.baselines: "baseline timing",
     t.networks: "network",
+    t.scores: "score",
+    t.trainings: "training",
 }
 
 
@@ -164,6 +178,8 @@ def _rule(column: Column[Any]) -> tuple[Callable[[Any], bool], str]:
     if isinstance(column.type, Integer):
         least = 0 if column in MAY_BE_ZERO else 1
         return lambda value: isinstance(value, int) and value >= least, f"must be a whole number, {least} or more"
+    if column is t.scores.c.value:
+        return lambda value: isinstance(value, int | float) and isfinite(value), "must be a finite number"
     if isinstance(column.type, Float):
         return lambda value: isinstance(value, int | float) and value > 0, "must be a number above 0"
     if column in MOMENTS:

@@ -10,13 +10,14 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
 import psutil
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Select, Table, func, insert, select, update
 
 from mnfpn_cli.store import rows as t
 from mnfpn_cli.store.rows import StoredResult, result_columns
@@ -54,12 +55,14 @@ class _LastBeat:
 
 @dataclass
 class Claims:
-    """The claims of one process on the runs of a store.
+    """The claims of one process on the runs of a store, or on its trainings.
 
-    ``me`` is the name of the process in its claims: host, process id, start and a random token.
+    ``table`` is that of what is claimed. ``me`` is the name of the process in its claims: host, process id, start and a
+    random token.
     """
 
     store: Store
+    table: Table = t.runs
     host: str = field(default_factory=this_host)
     clock: Callable[[], float] = time.monotonic
     me: str = ""
@@ -72,16 +75,17 @@ class Claims:
         self.me = self.me or f"{self.host}/{os.getpid()}/{process.create_time():.2f}/{token_hex(4)}"
 
     def claim(self, key: str) -> bool:
-        """Claim a run if it is pending and not claimed; return whether this process holds it now.
+        """Claim a run or training if it is pending and not claimed; return whether this process holds it now.
 
         Raises:
             StoreError: where the store cannot be written.
         """
-        free = (t.runs.c.key == key, t.runs.c.status == "pending", t.runs.c.claimed_by.is_(None))
+        columns = self.table.c
+        free = (columns.key == key, columns.status == "pending", columns.claimed_by.is_(None))
 
         def change(connection: Connection) -> bool:
-            connection.execute(update(t.runs).where(*free).values(claimed_by=self.me, beat=self._beat_count))
-            holder = select(t.runs.c.claimed_by).where(t.runs.c.key == key)
+            connection.execute(update(self.table).where(*free).values(claimed_by=self.me, beat=self._beat_count))
+            holder = select(columns.claimed_by).where(columns.key == key)
             return connection.execute(holder).scalar_one_or_none() == self.me
 
         return self.store.write(change)
@@ -93,29 +97,55 @@ class Claims:
             StoreError: where the store cannot be written.
         """
 
-        def change(connection: Connection) -> bool:
-            if connection.execute(select(t.results.c.id).where(t.results.c.id == result.id)).first():
-                return True  # an earlier attempt was committed
-            ours = (t.runs.c.key == key, t.runs.c.claimed_by == self.me)
-            # Update the run first: its row is then locked, and no other process can claim it.
-            if not connection.execute(
-                update(t.runs).where(*ours).values(status=result.status, claimed_by=None)
-            ).rowcount:
-                return False
+        def insert_result(connection: Connection) -> None:
             connection.execute(insert(t.results).values(result_columns(key, result)))
+
+        done = select(t.results.c.id).where(t.results.c.id == result.id)
+        return self.end(key, {"status": result.status}, insert_result, done)
+
+    def end(
+        self,
+        key: str,
+        values: Mapping[str, object],
+        also: Callable[[Connection], None],
+        done: Select[Any],
+    ) -> bool:
+        """Change a claimed row and release it; return False, and change nothing, where the claim has expired.
+
+        Args:
+            key: of the row.
+            values: its new values.
+            also: makes what else belongs to the same transaction.
+            done: finds a row where an earlier attempt was committed.
+
+        Raises:
+            StoreError: where the store cannot be written.
+        """
+        columns = self.table.c
+
+        def change(connection: Connection) -> bool:
+            if connection.execute(done).first():
+                return True
+            ours = (columns.key == key, columns.claimed_by == self.me)
+            # Update the row first: it is then locked, and no other process can claim it.
+            if not connection.execute(update(self.table).where(*ours).values(**values, claimed_by=None)).rowcount:
+                return False
+            also(connection)
             return True
 
         return self.store.write(change)
 
     def release(self, key: str | None = None) -> None:
-        """Release the claim on a run, or on all runs, without a result.
+        """Release the claim on one of them, or on all, without a result.
 
         Raises:
             StoreError: where the store cannot be written.
         """
-        ours = t.runs.c.claimed_by == self.me
-        which = (ours,) if key is None else (ours, t.runs.c.key == key)
-        self.store.write(lambda connection: connection.execute(update(t.runs).where(*which).values(claimed_by=None)))
+        ours = self.table.c.claimed_by == self.me
+        which = (ours,) if key is None else (ours, self.table.c.key == key)
+        self.store.write(
+            lambda connection: connection.execute(update(self.table).where(*which).values(claimed_by=None))
+        )
 
     def beat(self) -> None:
         """Write a beat, unless the last one is less than `BEAT_S` old.
@@ -126,8 +156,8 @@ class Claims:
         now = self.clock()
         if now - self._last_beat_at < BEAT_S:
             return
-        ours, beats = t.runs.c.claimed_by == self.me, self._beat_count + 1
-        self.store.write(lambda connection: connection.execute(update(t.runs).where(ours).values(beat=beats)))
+        ours, beats = self.table.c.claimed_by == self.me, self._beat_count + 1
+        self.store.write(lambda connection: connection.execute(update(self.table).where(ours).values(beat=beats)))
         # With the time before the write: if the store was unreachable for long, the next beat is due at once.
         self._last_beat_at, self._beat_count = now, beats
 
@@ -137,7 +167,7 @@ class Claims:
         Raises:
             StoreError: where the store cannot be written.
         """
-        who, beat = t.runs.c.claimed_by, func.max(t.runs.c.beat).label("beat")
+        who, beat = self.table.c.claimed_by, func.max(self.table.c.beat).label("beat")
         others = select(who, beat).where(who.is_not(None), who != self.me).group_by(who)
         rows = self.store.read(lambda connection: connection.execute(others).all())
         dead = [row for row in rows if self._expired(row.claimed_by, row.beat)]
@@ -147,8 +177,10 @@ class Claims:
 
     def _release_from(self, who: str, beat: int) -> None:
         """Release the claims of a process, unless it has written a newer beat."""
-        theirs = (t.runs.c.claimed_by == who, t.runs.c.beat <= beat)
-        self.store.write(lambda connection: connection.execute(update(t.runs).where(*theirs).values(claimed_by=None)))
+        theirs = (self.table.c.claimed_by == who, self.table.c.beat <= beat)
+        self.store.write(
+            lambda connection: connection.execute(update(self.table).where(*theirs).values(claimed_by=None))
+        )
 
     def _expired(self, who: str, beat: int) -> bool:
         process = re.fullmatch(r"(.*)/([0-9]+)/([0-9.]+)/[^/]*", who)

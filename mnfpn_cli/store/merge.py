@@ -1,7 +1,7 @@
 """Merge the results of one store into another, and rescue a result into a file when its store cannot be written."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,13 @@ class TableRows:
     runs: Sequence[StoredColumns] = ()
     sweep_runs: Sequence[StoredColumns] = ()
     results: Sequence[StoredColumns] = ()
-    baselines: Sequence[StoredColumns] = field(default=())
+    baselines: Sequence[StoredColumns] = ()
+    scores: Sequence[StoredColumns] = ()
+    trainings: Sequence[StoredColumns] = ()
 
 
 def merge_stores(store: Store, other: Store, progress: ReportProgress = lambda _doing, _share: None) -> int:
-    """Copy all results and baseline timings from another store, and return the number of results that are new here.
+    """Copy all results, baseline timings and scores from another store; return the number of results that are new here.
 
     Existing rows stay. A run that is done in either store is done. Results keep their sweep, which is inserted with its
     measured runs unless this store has it. A merge that was interrupted can be repeated.
@@ -54,6 +56,7 @@ def merge_stores(store: Store, other: Store, progress: ReportProgress = lambda _
         progress("merging", start / len(new))
         insert_rows(store, _rows_of_results(other, new[start : start + BATCH_RESULTS]))
     insert_rows(store, other.read(_rows_of_baselines))
+    insert_rows(store, other.read(_rows_of_scores))
     return len(new)
 
 
@@ -77,6 +80,8 @@ def insert_rows(store: Store, rows: TableRows) -> None:
         keys = set(connection.execute(query).scalars())
         baselines = [row for row in rows.baselines if row["key"] in keys]
         store.insert_missing(connection, t.baselines, _with_sweep_ids(baselines, sweep_ids))
+        store.insert_missing(connection, t.scores, rows.scores)
+        store.insert_missing(connection, t.trainings, rows.trainings)
 
     store.write(change)
 
@@ -142,6 +147,18 @@ def _rows_of_baselines(connection: Connection) -> TableRows:
     sweeps = select(t.sweeps).where(t.sweeps.c.id.in_(select(t.baselines.c.sweep))).order_by(t.sweeps.c.id)
     baselines = _rows(connection, t.baselines, select(t.baselines))
     return TableRows(_rows(connection, t.sweeps, sweeps), baselines=baselines)
+
+
+def _rows_of_scores(connection: Connection) -> TableRows:
+    """Return all scores, the trainings that ended, and the networks that they are of."""
+    ended = select(t.trainings).where(t.trainings.c.status != "pending")
+    of = select(t.scores.c.network).union(ended.with_only_columns(t.trainings.c.network))
+    return TableRows(
+        (),
+        networks=_rows(connection, t.networks, select(t.networks).where(t.networks.c.id.in_(of))),
+        scores=_rows(connection, t.scores, select(t.scores)),
+        trainings=[{**row, "claimed_by": None} for row in _rows(connection, t.trainings, ended)],
+    )
 
 
 def _rows(connection: Connection, table: Table, query: Any) -> list[StoredColumns]:

@@ -15,7 +15,7 @@ from mnfpn_cli.settings.problems import SettingsError
 from mnfpn_cli.space.planned import gc_paused
 from mnfpn_cli.store import rows as t
 from mnfpn_cli.store.checks import MEASURED, SETTINGS, DamagedError, check_row
-from mnfpn_cli.store.rows import RunStatus, StoredResult, StoredRun, run_from_row
+from mnfpn_cli.store.rows import RunStatus, StoredResult, StoredRun, StoredScore, run_from_row
 from mnfpn_cli.store.store import BATCH_ROWS, Store, select_by
 
 
@@ -146,7 +146,30 @@ def _runs(connection: Connection, query: Select[Any]) -> list[StoredRun]:
     ids = list(newest(connection, {row.key: row.status for row in rows}).values())
     newest_rows = select_by(connection, select(t.results), t.results.c.id, ids)
     results = {row.key: _result(row) for row in newest_rows}
-    return [run_from_row(row, networks[row.network], results.get(row.key)) for row in rows]
+    scores = _scores(connection)
+    return [
+        run_from_row(
+            row,
+            networks[row.network],
+            results.get(row.key),
+            scores.get((row.network, row.height, row.width, row.dtype), {}),
+        )
+        for row in rows
+    ]
+
+
+_ScoreKey = tuple[str, int, int, str]
+"""The id of a network, the height and width of its images, and its dtype."""
+
+
+def _scores(connection: Connection) -> dict[_ScoreKey, dict[str, StoredScore]]:
+    """Return the newest score of each metric, by what it is of."""
+    scores = dict[_ScoreKey, dict[str, StoredScore]]()
+    for row in connection.execute(select(t.scores).order_by(t.scores.c.date, t.scores.c.id)):
+        check_row(row, t.scores)
+        of = scores.setdefault((row.network, row.height, row.width, row.dtype), {})
+        of[row.metric] = StoredScore(row.metric, row.value, row.source, row.date)
+    return scores
 
 
 def _result(row: Row[Any]) -> StoredResult:

@@ -3,7 +3,9 @@
 Moments are UTC in ISO 8601, durations are in seconds, memory is in bytes.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Integer, MetaData, Row, String, Table, Text
@@ -15,10 +17,10 @@ from mnfpn_cli.documents.worker import Measured
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.measuring import PASSES
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.space.planned import Capacity, Figures, Planned
+from mnfpn_cli.space.planned import Figures, Planned
 from mnfpn_cli.space.runs import Execution, Run
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Increased when an older mnfpn could not read or would corrupt what a newer one writes: when a key of `Measured`, of
 `PlanRecord` or of the settings is added, removed or changed."""
 
@@ -56,10 +58,7 @@ runs = Table(
     Column("parameters", BigInteger, nullable=False),
     Column("macs", BigInteger, nullable=False),
     Column("memory_bytes", BigInteger, nullable=False),
-    Column("backbone_channels", Integer, nullable=False),
-    Column("channels", Integer, nullable=False),
     Column("levels", Integer, nullable=False),
-    Column("finest_cells", BigInteger, nullable=False),
     Column("status", String(10), nullable=False, index=True),
     # The process that measures the run, and a counter that it increments while it lives: see `store.claims`.
     Column("claimed_by", String(200), index=True),
@@ -110,6 +109,39 @@ baselines = Table(
     Column("samples", JSON, nullable=False),
 )
 
+scores = Table(
+    "mnfpn_scores",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("network", ForeignKey(networks.c.id), nullable=False, index=True),
+    Column("height", Integer, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("dtype", String(40), nullable=False),
+    Column("metric", String(80), nullable=False),
+    Column("value", Float, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("date", String(40), nullable=False),
+)
+
+trainings = Table(
+    "mnfpn_trainings",
+    metadata,
+    Column("key", String(32), primary_key=True),
+    Column("network", ForeignKey(networks.c.id), nullable=False, index=True),
+    Column("height", Integer, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("dtype", String(40), nullable=False),
+    Column("command", Text, nullable=False),
+    Column("status", String(10), nullable=False, index=True),
+    Column("claimed_by", String(200), index=True),  # as in `runs`
+    Column("beat", Integer, nullable=False, default=0),
+    Column("reason", Text),
+    Column("log", Text),
+    Column("worker", Text),
+    Column("started", String(40)),
+    Column("finished", String(40)),
+)
+
 
 RunStatus = Literal["pending", "done", "failed"]
 """The status of a run: still to be measured, measured, or failed."""
@@ -151,6 +183,23 @@ class StoredResult:
 
 
 @dataclass(frozen=True)
+class StoredScore:
+    """A score of a network at a size in a dtype, as somebody measured it. A larger one is better.
+
+    Attributes:
+        metric: the name of what was measured, as ``map``.
+        value: the score.
+        source: where it came from: a file, a command, or who gave it.
+        date: the moment when it was stored.
+    """
+
+    metric: str
+    value: float
+    source: str
+    date: str
+
+
+@dataclass(frozen=True)
 class StoredRun:
     """A run in a store, with its newest result.
 
@@ -160,6 +209,7 @@ class StoredRun:
         target_machine: the kind of machine that it is to be measured on, as its sweep planned it.
         status: whether it is still to be measured, was measured, or failed.
         result: its newest result with the status of the run, or else its newest result; None where it has no result.
+        scores: the newest score of its network, at its size in its dtype, by metric.
     """
 
     key: str
@@ -167,6 +217,7 @@ class StoredRun:
     target_machine: str
     status: RunStatus
     result: StoredResult | None = None
+    scores: Mapping[str, StoredScore] = field(default_factory=dict)
 
     @property
     def settings(self) -> NetworkSettings:
@@ -240,6 +291,14 @@ class Sweep:
     counts: StatusCounts
 
     @property
+    def left(self) -> int:
+        """The number of runs that are still to be measured: the pending ones, or as many as a prediction may need."""
+        pending, ended = self.counts.pending, self.counts.done + self.counts.failed
+        if not self.plan.predict or self.plan.measure == "all":
+            return pending
+        return min(pending, max(0, int(self.plan.measure) - ended))
+
+    @property
     def record(self) -> SweepRecord:
         """The sweep as documents show it."""
         return SweepRecord(
@@ -268,19 +327,23 @@ class BaselineTiming:
     samples: tuple[float, ...]
 
 
-def run_from_row(row: Row[Any], settings: NetworkSettings, result: StoredResult | None = None) -> StoredRun:
+def run_from_row(
+    row: Row[Any],
+    settings: NetworkSettings,
+    result: StoredResult | None = None,
+    scores: Mapping[str, StoredScore] = MappingProxyType({}),
+) -> StoredRun:
     """Return the run of a row of `mnfpn_runs`."""
     execution = Execution(row.runtime, row.device, row.dtype, row.batch, row.threads, row.passes == PASSES[True])
-    capacity = Capacity(row.backbone_channels, row.channels, row.levels, row.finest_cells)
-    figures = Figures(row.parameters, row.macs, row.memory_bytes, capacity)
+    figures = Figures(row.parameters, row.macs, row.memory_bytes, row.levels)
     planned = Planned(Run(settings, Size(row.height, row.width), execution), figures)
-    return StoredRun(row.key, planned, row.machine, row.status, result)
+    return StoredRun(row.key, planned, row.machine, row.status, result, scores)
 
 
 def run_columns(key: str, planned: Planned, machine: str, network: str) -> dict[str, Any]:
     """Return the row of a pending run in `mnfpn_runs`; ``network`` is the id of its network."""
     run, figures = planned
-    execution, capacity = run.execution, figures.capacity
+    execution = run.execution
     return {
         "key": key,
         "network": network,
@@ -296,10 +359,7 @@ def run_columns(key: str, planned: Planned, machine: str, network: str) -> dict[
         "parameters": figures.parameters,
         "macs": figures.macs,
         "memory_bytes": figures.memory_bytes,
-        "backbone_channels": capacity.backbone_channels,
-        "channels": capacity.channels,
-        "levels": capacity.levels,
-        "finest_cells": capacity.cells,
+        "levels": figures.levels,
         "status": "pending",
         "beat": 0,
     }

@@ -42,11 +42,15 @@ def resuming(argument: str) -> str:
     return f"mnfpn sweep --resume --store {argument}"
 
 
-def after_sweep(store: str) -> SweepCommands:
-    """Give the commands to type after a sweep into a store."""
-    argument = shlex.quote(store)
+PREDICTING = "mnfpn recommend --predict"
+"""The command of the sweeps that measure what is promising."""
+
+
+def after_sweep(store: str, predict: bool = False) -> SweepCommands:
+    """Give the commands to type after a sweep into a store; ``predict``: whether they predict runs."""
+    argument, predicting = shlex.quote(store), " --predict" * predict
     return SweepCommands(
-        report=f"mnfpn report --store {argument}",
-        recommend=f"mnfpn recommend --store {argument}",
+        report=f"mnfpn report --store {argument}{predicting}",
+        recommend=f"mnfpn recommend --store {argument}{predicting}",
         list_failed=f"mnfpn runs list --status failed --store {argument}",
     )

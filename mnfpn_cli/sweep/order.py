@@ -112,14 +112,14 @@ class Rates:
         return run.figures.macs * run.execution.batch / rate > self.latency_s
 
     def better(self, best: StoredRun | None, run: StoredRun) -> StoredRun | None:
-        """Return the run of the two with the larger capacity within the latency limit; without one, the faster."""
+        """Return the run of the two with more MACs within the latency limit; without one, the faster."""
         if run.latency_s is None or run.latency_s > (self.latency_s or float("inf")):
             return best
         if best is None or best.latency_s is None:
             return run
         if self.latency_s is None:
             return min(best, run, key=lambda one: one.latency_s or 0.0)
-        return max(best, run, key=lambda one: (one.figures.capacity.product, -(one.latency_s or 0.0)))
+        return max(best, run, key=lambda one: (one.figures.macs, -(one.latency_s or 0.0)))
 
 
 def _group(run: StoredRun) -> object:

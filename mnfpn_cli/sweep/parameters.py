@@ -23,16 +23,29 @@ def check_parameters(given: Collection[str], of_space: Sequence[str], store: str
     def among(*names: str) -> list[str]:
         return [name for name in names if name in given]
 
+    if "score_command" not in given:
+        _refuse(among("score_timeout"), "requires `score_command`")
     if "ray" not in given:
         _refuse(among("accelerator"), "requires `ray`")
     if store is None:
-        timing = () if "dry_run" in given else (*SAMPLING, "by_layer", "baseline_every", "run_timeout")
-        unused = among(*timing, "again", "retry_failed", "max_latency")
+        measuring = (*SAMPLING, "by_layer", "predict", "baseline_every", "run_timeout", "score_command")
+        unused = among(*(() if "dry_run" in given else measuring), "again", "retry_failed", "max_latency")
         _refuse(unused, "cannot be used without `store`, since nothing is measured")
     if "resume" in given:
-        fixed = [*of_space, *among(*BUDGET, *SAMPLING, "measure", "by_layer")]
+        kept = ("measure", "by_layer", "predict", "score_command", "score_timeout")
+        fixed = [*of_space, *among(*BUDGET, *SAMPLING, *kept)]
         _refuse(fixed, "cannot be used with `resume`, which keeps the options of each sweep")
         _refuse(among("dry_run", "again"), "cannot be used with `resume`, which measures what is left")
+
+
+def check_predict(predict: bool, measure: str) -> None:
+    """Check that a sweep whose other runs are predicted measures some.
+
+    Raises:
+        UsageError: where ``measure`` is ``none``.
+    """
+    if predict and measure == "none":
+        raise UsageError(Problem("`predict`", "needs measured runs: `measure` must be all or a number of runs"))
 
 
 def _refuse(names: Sequence[str], rule: str) -> None:

@@ -9,7 +9,8 @@ from threading import Event
 from typing import Protocol
 
 from mnfpn_cli.space.runs import Run
-from mnfpn_cli.sweep.process import Outcome, Task, run_task
+from mnfpn_cli.sweep.command import Scored, ScoreTask
+from mnfpn_cli.sweep.process import Outcome, Task, run_on_worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +40,20 @@ class Lost:
     why: str
 
 
+Ending = Outcome | Scored | Lost
+"""What ends the work of a worker."""
+
+
 class Pool(Protocol):
     """Workers, and what they measure."""
 
     def idle(self) -> Sequence[Worker]:
         """Return the workers that measure nothing."""
 
-    def start(self, worker: Worker, task: Task) -> None:
-        """Have an idle worker measure a run."""
+    def start(self, worker: Worker, task: Task | ScoreTask) -> None:
+        """Have an idle worker measure a run, or train a network."""
 
-    def wait(self, seconds: float) -> Sequence[tuple[Worker, Outcome | Lost]]:
+    def wait(self, seconds: float) -> Sequence[tuple[Worker, Ending]]:
         """Wait at most this long; return what has finished, or was lost."""
 
     def alive(self, run: Run) -> bool:
@@ -76,18 +81,18 @@ class LocalPool:
     worker: Worker
     _executor: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
     _stop: Event = field(default_factory=Event)
-    _running: Future[Outcome] | None = None
+    _running: Future[Outcome | Scored] | None = None
 
     def idle(self) -> Sequence[Worker]:
         """Return the machine, unless it measures."""
         return [] if self._running else [self.worker]
 
-    def start(self, worker: Worker, task: Task) -> None:
+    def start(self, worker: Worker, task: Task | ScoreTask) -> None:
         """Measure a run in a new process."""
         assert worker == self.worker
-        self._running = self._executor.submit(run_task, task, self._stop.is_set)
+        self._running = self._executor.submit(run_on_worker, task, self._stop.is_set)
 
-    def wait(self, seconds: float) -> Sequence[tuple[Worker, Outcome | Lost]]:
+    def wait(self, seconds: float) -> Sequence[tuple[Worker, Ending]]:
         """Wait at most this long; return what has finished."""
         if not self._running:
             self._stop.wait(seconds)

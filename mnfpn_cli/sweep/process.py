@@ -19,6 +19,7 @@ from mnfpn_cli.documents.read import parse_document
 from mnfpn_cli.documents.worker import Measured, ResponseStatus, RunRequest, RunResponse
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.store.sweeps import now
+from mnfpn_cli.sweep.command import Scored, ScoreTask, run_command
 
 POLL_S = 0.05
 OUTPUT_BYTES = 4000
@@ -54,6 +55,11 @@ class Task:
 
     work: RunRequest
     timeout_s: float
+
+
+def run_on_worker(task: Task | ScoreTask, stopped: Callable[[], bool] = lambda: False) -> Outcome | Scored:
+    """Measure a run, or run a command that trains a network; ``stopped``: as `run_task`."""
+    return run_task(task, stopped) if isinstance(task, Task) else run_command(task, stopped)
 
 
 def run_task(task: Task, stopped: Callable[[], bool] = lambda: False) -> Outcome:

@@ -1,24 +1,15 @@
-"""Recommend a measured run under a budget: the one with the largest capacity, and what more capacity would cost."""
+"""Recommend a measured run under a budget: the one with the highest score, and what a higher score would cost."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mnfpn_cli.documents.report import NextCommands, PickRecord, RecommendationRecord, RecommendDocument
-from mnfpn_cli.measure.statistics import Latency, latency_record
-from mnfpn_cli.space.frontier import TimingGroup, measured_frontier, timing_group
-from mnfpn_cli.space.planned import Budget, capacity_share
-from mnfpn_cli.space.runs import Run, identities, name_of
-from mnfpn_cli.store.rows import StoredRun
+from mnfpn_cli.documents.report import NextCommands, PickRecord, RecommendationRecord, RecommendDocument, StepRecord
+from mnfpn_cli.measure.statistics import latency_record, unpaired_ratio
+from mnfpn_cli.space.planned import Budget
+from mnfpn_cli.space.runs import Run, identities, names_of
+from mnfpn_cli.sweep.frontier import Candidate, TimingGroup, frontiers
+from mnfpn_cli.sweep.objective import Objective
 from mnfpn_cli.sweep.run_records import executed_run
-
-
-@dataclass(frozen=True, slots=True)
-class Pick:
-    """A measured run; ``sure``: its whole 95 % interval is within the latency limit, or there is no limit."""
-
-    run: StoredRun
-    latency: Latency
-    sure: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,68 +18,48 @@ class Recommendation:
 
     Attributes:
         group: what these have in common: machine, device, batch, and whether they train.
-        picks: the frontier within the budget, the run with the largest capacity first.
-        step: the fastest run with more capacity than all picks: what more capacity costs; None where there is none.
-        measured: the number of measured runs.
+        picks: the frontier within the budget, the run with the highest score first.
+        step: the fastest run with a higher score than all picks: what more costs; None where there is none.
+        measured: the number of measured runs with a score.
         within: how many of them are within the budget.
         fastest: the fastest run, within the budget or not.
-        most: the largest capacity of the store.
     """
 
     group: TimingGroup
-    picks: tuple[Pick, ...]
-    step: Pick | None
+    picks: tuple[Candidate, ...]
+    step: Candidate | None
     measured: int
     within: int
-    fastest: Pick
-    most: int
+    fastest: Candidate
 
 
-def recommend(runs: Iterable[StoredRun], budget: Budget, most: int) -> list[Recommendation]:
-    """Recommend runs within a budget, for each group whose times can be compared.
-
-    Args:
-        runs: the runs to choose from.
-        budget: the limits.
-        most: the largest capacity of the store.
-    """
-    timed = [one for one in runs if one.latency_s is not None]
-    allowed = [one for one in timed if _allowed(one, budget)]
-    every, within = measured_frontier(timed), measured_frontier(allowed)
+def recommend(found: Sequence[Candidate], budget: Budget) -> list[Recommendation]:
+    """Recommend runs within a budget, for each group whose times can be compared."""
+    allowed = [one for one in found if is_allowed(one, budget)]
+    every, within = frontiers(found), frontiers(allowed)
     return [
         Recommendation(
             group,
-            tuple(_pick(one, budget) for one in reversed(within.get(group, []))),
-            _step(frontier, within.get(group, []), budget),
-            sum(timing_group(one) == group for one in timed),
-            sum(timing_group(one) == group for one in allowed),
-            _pick(frontier[0], budget),
-            most,
+            tuple(reversed(within.get(group, []))),
+            _step(frontier, within.get(group, [])),
+            sum(one.timed.group == group for one in found),
+            sum(one.timed.group == group for one in allowed),
+            frontier[0],
         )
         for group, frontier in every.items()
     ]
 
 
-def _allowed(run: StoredRun, budget: Budget) -> bool:
-    slow = budget.latency_s is not None and (run.latency_s or 0.0) > budget.latency_s
-    return not slow and not budget.exceeded(run.figures)
+def is_allowed(one: Candidate, budget: Budget) -> bool:
+    """Return whether a measured run is within a budget."""
+    slow = budget.latency_s is not None and one.timed.seconds > budget.latency_s
+    return not slow and not budget.exceeded(one.run.figures)
 
 
-def _step(frontier: Sequence[StoredRun], within: Sequence[StoredRun], budget: Budget) -> Pick | None:
-    """Return the fastest run with more capacity than any within the budget."""
-    most = max((_product(one) for one in within), default=0)
-    above = [one for one in frontier if _product(one) > most]
-    return _pick(above[0], budget) if above and within else None
-
-
-def _pick(run: StoredRun, budget: Budget) -> Pick:
-    latency = Latency(run.result.samples if run.result else ())
-    sure = budget.latency_s is None or (latency.interval is not None and latency.interval.high <= budget.latency_s)
-    return Pick(run, latency, sure)
-
-
-def _product(run: StoredRun) -> int:
-    return run.figures.capacity.product
+def _step(frontier: Sequence[Candidate], within: Sequence[Candidate]) -> Candidate | None:
+    """Return the fastest run with a higher score than any within the budget."""
+    most = max((one.score.value for one in within), default=0.0)
+    return next((one for one in frontier if one.score.value > most), None) if within else None
 
 
 Commands = Callable[[Run], NextCommands]
@@ -97,8 +68,9 @@ Commands = Callable[[Run], NextCommands]
 
 def recommend_document(
     recommendations: Sequence[Recommendation],
-    objective: str,
-    budget: Mapping[str, str],
+    objective: Objective,
+    budget: Budget,
+    given: Mapping[str, str],
     warnings: Sequence[str],
     commands: Commands,
 ) -> RecommendDocument:
@@ -106,47 +78,66 @@ def recommend_document(
 
     Args:
         recommendations: the recommendation for each group.
-        objective: the quantity that runs are chosen by, in words.
-        budget: the limits as they were given, by parameter.
+        objective: what runs are chosen by.
+        budget: the limits.
+        given: the limits as they were given, by parameter.
         warnings: reasons to trust the times less.
         commands: gives the commands that continue from a run.
     """
     return RecommendDocument(
         settings=None,
         model=None,
-        objective=objective,
-        budget=dict(budget),
-        warnings=tuple(warnings),
-        recommendations=tuple(_record(one, commands) for one in recommendations),
+        metric=objective.metric,
+        objective=objective.words,
+        budget=dict(given),
+        warnings=(*objective.warnings, *warnings),
+        recommendations=tuple(_record(one, budget, commands) for one in recommendations),
     )
 
 
-def _record(found: Recommendation, commands: Commands) -> RecommendationRecord:
+def _record(found: Recommendation, budget: Budget, commands: Commands) -> RecommendationRecord:
     """Return the record of a recommendation, with each run named as among its others."""
-    picks = [*found.picks, *([found.step] if found.step else []), found.fastest]
-    named = identities([one.run.planned.run for one in picks])
-    records = [_pick_record(pick, identity, found.most, commands) for pick, identity in zip(picks, named, strict=True)]
+    chosen = [*found.picks, *([found.step] if found.step else []), found.fastest]
+    named = identities([one.run.planned.run for one in chosen])
+    named_picks = zip(chosen, named, names_of(named), strict=True)
+    records = [_pick_record(one, identity, name, budget, commands) for one, identity, name in named_picks]
     within = len(found.picks)
     return RecommendationRecord(
         **found.group._asdict(),
         measured=found.measured,
         within=found.within,
         picks=tuple(records[:within]),
-        step=records[within] if found.step else None,
+        step=_step_record(found.picks[0], found.step, records[within]) if found.step else None,
         fastest=records[-1],
     )
 
 
-def _pick_record(pick: Pick, identity: Mapping[str, str], most: int, commands: Commands) -> PickRecord:
-    run = pick.run.planned.run
+def _step_record(first: Candidate, step: Candidate, record: PickRecord) -> StepRecord:
+    """Return the record of the next step, with its time over that of the first pick."""
+    ratio = unpaired_ratio(_corrected(first), _corrected(step))
+    return StepRecord(**dict(record), ratio=ratio.value, ratio_ci95=tuple(ratio.interval) if ratio.interval else None)
+
+
+def _corrected(one: Candidate) -> list[float]:
+    """Return the samples of a run over its drift."""
+    return [sample / one.timed.drift for sample in one.timed.latency.samples]
+
+
+def _pick_record(
+    pick: Candidate, identity: Mapping[str, str], name: str, budget: Budget, commands: Commands
+) -> PickRecord:
+    run, timed = pick.run.planned.run, pick.timed
+    sure = budget.latency_s is None or (timed.interval is not None and timed.interval.high <= budget.latency_s)
     return PickRecord(
         **dict(executed_run(pick.run)),
         key=pick.run.key,
         identity=dict(identity),
-        name=name_of(identity),
+        name=name,
         size=str(run.size),
-        latency_s=latency_record(pick.latency),
-        within_surely=pick.sure,
-        capacity_share=capacity_share(pick.run.figures.capacity, most),
+        latency_s=latency_record(timed.latency),
+        drift=timed.drift if timed.drift != 1 else None,
+        corrected_s=timed.seconds if timed.drift != 1 else None,
+        within_surely=sure,
+        score=pick.score,
         commands=commands(run),
     )

@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mnfpn_cli.documents.sweep import ExpectedRecord, MeasuringRecord
+from mnfpn_cli.documents.records import LatencyModelRecord
+from mnfpn_cli.documents.sweep import ExpectedRecord, MeasuringRecord, ScoringRecord
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.settings.measuring import Sampling
 from mnfpn_cli.space.axes import Space
@@ -18,12 +20,17 @@ from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import RunStatus, StoredRun, Sweep
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import Remeasure, read_sweeps
+from mnfpn_cli.sweep.command import check_command
 from mnfpn_cli.sweep.command_lines import resuming
 from mnfpn_cli.sweep.pool import Pool
 from mnfpn_cli.sweep.start import Chosen, begin, expect, this_machine, unfinished
-from mnfpn_cli.sweep.state import State, Swept, failures, read_swept
+from mnfpn_cli.sweep.state import State, Swept, failures, read_swept, training_failures
 from mnfpn_cli.sweep.sweep import Sweeper
+from mnfpn_cli.sweep.training import Trainer, TrainingState, retry_trainings
 from mnfpn_cli.text import ReportProgress, counted
+
+if TYPE_CHECKING:
+    from mnfpn_cli.sweep.teaching import Teacher
 
 WORTH_A_CLUSTER = 100_000
 """The number of runs from which a cluster plans them: fewer are planned faster here."""
@@ -86,6 +93,9 @@ SweepBar = Callable[[Sequence[StoredRun]], AbstractContextManager[Callable[[Stat
 """Shows the progress of a sweep of these runs: within the context, it is called with each state."""
 
 
+TrainingBar = Callable[[], AbstractContextManager[Callable[[TrainingState], None]]]
+
+
 @dataclass(frozen=True, slots=True)
 class SweepCallbacks:
     """What is called while sweeps are measured.
@@ -95,11 +105,13 @@ class SweepCallbacks:
         stopping: gives, while the sweeps are measured, a function that is polled between measurements; they end when it
             returns true.
         note: is called with each warning before something is measured.
+        training: shows the progress of trainings: within the context, its function is called with each state.
     """
 
     bar: SweepBar = lambda _runs: nullcontext(lambda _state: None)
     stopping: Callable[[], AbstractContextManager[Callable[[], bool]]] = lambda: nullcontext(lambda: False)
     note: Callable[[str], None] = lambda _line: None
+    training: TrainingBar = lambda: nullcontext(lambda _state: None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +123,7 @@ class SweepOutcome:
         failures: a line for each reason why runs failed or could not be run.
         stopped: whether it was stopped before the end.
         left: the number of runs that are still pending.
+        to_train: the number of measured networks that are still to be trained.
         resume: the command that measures them.
     """
 
@@ -118,24 +131,34 @@ class SweepOutcome:
     failures: tuple[str, ...]
     stopped: bool
     left: int
+    to_train: int
     resume: str
 
 
 def plan_sweep(
-    space: Space, budget: Budget, measure: str, command: str, ray: str | None, progress: ReportProgress
+    space: Space,
+    budget: Budget,
+    measure: str,
+    command: str,
+    ray: str | None,
+    progress: ReportProgress,
+    scoring: ScoringRecord | None = None,
+    predict: bool = False,
 ) -> Chosen:
     """Plan a space, and choose the runs to measure.
 
     Args:
         space: every run that could be measured.
         budget: the limits of a run.
-        measure: which of those within the budget: all, none, those on the frontier, or a number of them along it.
+        measure: which of those within the budget: all, none, or a number of them.
         command: what starts the sweep, for its record.
         ray: the address of a cluster, which plans a large space; None for none.
         progress: is called with what is being done.
+        scoring: the command that trains the networks of the chosen runs; None for none.
+        predict: whether the sweep itself chooses among all runs, so that the others can be predicted.
 
     Raises:
-        UsageError: where no run is valid.
+        UsageError: where no run is valid, or the command cannot train these networks.
         MnfpnError: where the cluster fails.
     """
     if ray is not None and space.count >= WORTH_A_CLUSTER:
@@ -146,7 +169,11 @@ def plan_sweep(
         planned = plan_space(space, budget, progress)
     if planned.invalid and not planned.runs and not planned.cut:
         raise UsageError("\n".join(planned.invalid))
-    return Chosen(choose(planned.runs, measure), planned, measure, command)
+    chosen = choose(planned.runs, "all" if predict else measure)
+    if scoring:
+        sizes, dtypes = {one.run.size for one in chosen}, {one.run.execution.dtype for one in chosen}
+        check_command("`score_command`", scoring.command, sizes, dtypes)
+    return Chosen(chosen, planned, measure, command, scoring, predict)
 
 
 def expected_time(
@@ -195,7 +222,7 @@ def run_sweep(
     again: Remeasure,
     callbacks: SweepCallbacks,
 ) -> SweepOutcome:
-    """Insert a sweep into a store, and measure it.
+    """Insert a sweep into a store, and measure it; then train its networks, where it has a command for that.
 
     Raises:
         MnfpnError: where no run is within the budget, or the store or the machines fail; the results so far are stored.
@@ -204,7 +231,7 @@ def run_sweep(
         _check_budget(chosen)
         with workers.pool([one.run for one in chosen.runs]) as pool:  # may fail, before there is a sweep to resume
             sweep = begin(store, chosen, measuring, workers.machine, again)
-            return _measure(store, [sweep], pool, Changes(), callbacks)
+            return _measure(store, [sweep], pool, Changes(), again, callbacks)
 
 
 def resume_sweeps(
@@ -222,6 +249,8 @@ def resume_sweeps(
         for one in read_sweeps(store) if retry else ():
             if one.machine == machine:
                 retry_failed(store, one.id)
+        if retry:
+            retry_trainings(store, [one for one in read_sweeps(store) if one.machine == machine])
         left = unfinished(store)
         if not left:
             callbacks.note(nothing_left(store, Counter(one.status for one in read_runs(store))))
@@ -232,9 +261,10 @@ def resume_sweeps(
                 callbacks.note(_elsewhere(one, machine, workers))
         if not here:
             raise MnfpnError(Problem("`resume`", "all runs that are left are for other kinds of machines"))
-        runs = [one.planned.run for sweep in here for one in read_runs(store, sweep.id, "pending")]
-        with workers.pool(runs) as pool:
-            return _measure(store, [one.id for one in here], pool, changes, callbacks)
+        runs = [one for sweep in here for one in read_runs(store, sweep.id)]
+        left_runs = [one.planned.run for one in runs if one.status == "pending"]
+        with workers.pool(left_runs or [one.planned.run for one in runs]) as pool:
+            return _measure(store, [one.id for one in here], pool, changes, Remeasure(failed=retry), callbacks)
 
 
 def _check_budget(chosen: Chosen) -> None:
@@ -244,7 +274,7 @@ def _check_budget(chosen: Chosen) -> None:
 
 def _elsewhere(sweep: Sweep, machine: str, workers: Workers) -> str:
     hint = " (resume it with `ray` ADDRESS)" * (sweep.machine.startswith(ON_RAY) and workers.ray is None)
-    pending = f"{counted(sweep.counts.pending, 'run')} of it left{hint}"
+    pending = f"{counted(sweep.left, 'run')} of it left{hint}"
     return f"sweep {sweep.id} is for {sweep.machine}, this is {machine}: {pending}"
 
 
@@ -256,9 +286,14 @@ def nothing_left(store: Store, counts: "Counter[RunStatus]") -> str:
 
 
 def _measure(
-    store: Store, numbers: Sequence[int], pool: Pool, changes: Changes, callbacks: SweepCallbacks
+    store: Store,
+    numbers: Sequence[int],
+    pool: Pool,
+    changes: Changes,
+    again: Remeasure,
+    callbacks: SweepCallbacks,
 ) -> SweepOutcome:
-    """Measure sweeps one after the other.
+    """Measure sweeps one after the other, and then train their networks, which would disturb the measurements.
 
     The newest sweep comes first: a run that several share is measured with the newest sweep's settings.
 
@@ -270,24 +305,52 @@ def _measure(
         for number in sorted(numbers, reverse=True):
             measuring = changes.of(known[number].plan.measuring)
             with callbacks.bar(read_runs(store, number)) as report:
-                states.append(Sweeper(store, number, pool, measuring, stopped, report).run())
+                teacher = _teacher(store, known[number])
+                states.append(Sweeper(store, number, pool, measuring, stopped, report, teacher=teacher).run())
             if stopped():
                 break
+        for number in sorted(numbers, reverse=True):
+            if known[number].plan.scoring and not stopped():
+                with callbacks.training() as report_training:
+                    Trainer(store, known[number], pool, again, stopped, report_training).run()
     return _outcome(store, [one for one in read_sweeps(store) if one.id in numbers], states, stopped())
+
+
+def _teacher(store: Store, sweep: Sweep) -> "Teacher | None":
+    """Return what chooses the runs of a sweep whose other runs are predicted; None for any other sweep."""
+    if not sweep.plan.predict:
+        return None
+    from mnfpn_cli.sweep.predictions import check_installed
+    from mnfpn_cli.sweep.teaching import Teacher
+
+    check_installed()
+    most = None if sweep.plan.measure == "all" else int(sweep.plan.measure)
+    return Teacher(most, read_runs(store, status="done"))
+
+
+def _models(result: Swept) -> tuple[LatencyModelRecord, ...]:
+    """Return the models that the measured runs of sweeps allow; none where no sweep predicts."""
+    if not any(one.plan.predict for one in result.sweeps):
+        return ()
+    from mnfpn_cli.sweep.predictions import models_of
+
+    return models_of(result.runs, result.baselines)
 
 
 def _outcome(store: Store, sweeps: Sequence[Sweep], states: Sequence[State], stopped: bool) -> SweepOutcome:
     result = read_swept(store, sweeps, states)
+    result = replace(result, models=_models(result))
     # If a sweep asked for all runtimes, one that cannot run here is not a failure.
     lenient = {one.id for one in sweeps if one.plan.space.all_runtimes}
     by_name = [state for state in states if state.sweep not in lenient]
     not_run = {left_out.run.key: left_out for state in by_name for left_out in state.not_run}
-    failed = failures(result.runs, list(not_run.values()))
+    failed = [*failures(result.runs, list(not_run.values())), *training_failures(result.trainings)]
     idle = bool(states) and not any(one.skipped for one in states) and not any(one.counts.done for one in sweeps)
     return SweepOutcome(
         result,
         (*(["no run was measured"] if idle and not stopped else []), *failed),
         stopped,
-        sum(one.counts.pending for one in sweeps),
+        sum(one.left for one in sweeps),
+        result.trainings.pending if result.trainings else 0,
         resuming(store.argument),
     )

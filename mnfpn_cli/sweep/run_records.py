@@ -12,13 +12,16 @@ from mnfpn_cli.documents.runs import (
     RunsPruneDocument,
     RunsShowDocument,
     StoredRunRecord,
+    TrainingRecord,
 )
 from mnfpn_cli.measure.statistics import Latency, latency_record
 from mnfpn_cli.space.planned import planned_run
 from mnfpn_cli.space.runs import Run, identities
 from mnfpn_cli.store.change import Removed
 from mnfpn_cli.store.rows import BaselineTiming, StoredResult, StoredRun, Sweep
+from mnfpn_cli.store.trainings import StoredTraining
 from mnfpn_cli.sweep.drift import drifts_of
+from mnfpn_cli.sweep.objective import score_records
 
 
 def newest_first(runs: Iterable[StoredRun]) -> list[StoredRun]:
@@ -63,6 +66,7 @@ def run_record(run: StoredRun, drift: float | None, identity: Mapping[str, str],
     """
     result = _newest(run)
     latency = Latency(result.samples) if result and run.measured else None
+    drift = None if drift == 1 else drift
     return StoredRunRecord(
         **dict(executed_run(run)),
         key=run.key,
@@ -75,6 +79,7 @@ def run_record(run: StoredRun, drift: float | None, identity: Mapping[str, str],
         latency_s=latency_record(latency) if latency else None,
         drift=drift,
         corrected_s=latency.median / drift if latency and drift else None,
+        scores=score_records(run),
         sweep=result.sweep if result else None,
         started=result.started if result else None,
         finished=result.finished if result else None,
@@ -110,9 +115,13 @@ def runs_export_document(
 
 
 def show_document(
-    run: StoredRun, results: Sequence[StoredResult], baselines: Sequence[BaselineTiming], command: Command
+    run: StoredRun,
+    results: Sequence[StoredResult],
+    baselines: Sequence[BaselineTiming],
+    trainings: Sequence[StoredTraining],
+    command: Command,
 ) -> RunsShowDocument:
-    """Make the document of `mnfpn runs show`: a run and all of its results, the oldest first."""
+    """Make the document of `mnfpn runs show`: a run, all of its results, and trainings of its network."""
     (record,) = run_records([run], baselines, command)
     execution = run.execution
     return RunsShowDocument(
@@ -121,6 +130,9 @@ def show_document(
         run=record,
         requested=RequestedRecord(device=execution.device, threads=execution.threads, machine=run.target_machine),
         results=tuple(map(_result_record, results)),
+        trainings=tuple(
+            TrainingRecord(**{name: getattr(one, name) for name in TrainingRecord.model_fields}) for one in trainings
+        ),
     )
 
 

@@ -16,19 +16,21 @@ from mnfpn_cli.documents.sweep import (
     InvalidRuns,
     MeasuringRecord,
     PlannedDocument,
-    PlannedFrontierRun,
+    PlannedSpaceRun,
     PlanRecord,
+    ScoringRecord,
     SpaceCounts,
 )
 from mnfpn_cli.settings.measuring import Sampling, runtime_names
-from mnfpn_cli.space.frontier import planned_frontier, shuffled
-from mnfpn_cli.space.planned import Planned, PlannedSpace, capacity_share, planned_run
+from mnfpn_cli.space.frontier import by_macs, shuffled, spread
+from mnfpn_cli.space.planned import Planned, PlannedSpace, planned_run
 from mnfpn_cli.space.runs import Execution, Run, identifying_columns, run_key
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import StoredResult, Sweep
 from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import REMEASURE_NONE, Remeasure, add_sweep, read_sweeps, runs_to_remeasure
 from mnfpn_cli.sweep.reuse import measured_otherwise
+from mnfpn_cli.sweep.training import has_trainings_left
 
 STARTED_S = 5.0
 """The time of a run besides its timed passes: imports, operation counts, warm-up (benchmarks/README.md)."""
@@ -60,12 +62,28 @@ class Chosen:
         space: the space that they were chosen from.
         measure: the rule that chose them.
         command: the command line that starts the sweep.
+        scoring: the command that trains its networks; None for none.
+        predict: whether only so many of the runs are measured as others can be predicted from, ``measure`` at most.
     """
 
     runs: Sequence[Planned]
     space: PlannedSpace
     measure: str
     command: str
+    scoring: ScoringRecord | None = None
+    predict: bool = False
+
+    @property
+    def trainings(self) -> int:
+        """The number of networks to train: each once at each size and in each dtype."""
+        runs = (one.run for one in self.runs if self.scoring)
+        return len({(one.network, one.execution.dtype) for one in runs})
+
+    @property
+    def most(self) -> int:
+        """The most runs that are measured."""
+        limited = self.predict and self.measure != "all"
+        return min(len(self.runs), int(self.measure)) if limited else len(self.runs)
 
 
 def expect(
@@ -88,6 +106,7 @@ def expect(
     keys = [run_key(one.run, machine) for one in chosen.runs]
     repeated = set(store.read(lambda connection: runs_to_remeasure(connection, keys, again))) if store else set()
     left = sum(key in repeated or key not in known or known[key].status == "pending" for key in keys)
+    left = min(left, max(0, chosen.most - (len(keys) - left)))
     baselines = 1 + -(-left // measuring.baseline_every) if left else 0
     others = [known[key] for key in keys if key in known and key not in repeated]
     reused = measured_otherwise(measuring, others, {one.id: one for one in read_sweeps(store)} if store else {})
@@ -114,36 +133,36 @@ def space_document(chosen: Chosen, expected: ExpectedRecord | None) -> PlannedDo
         invalid=invalid_runs(space.invalid),
         over_budget=space.cut,
         measure=chosen.measure,
-        chosen=len(chosen.runs),
+        chosen=chosen.most,
+        trainings=chosen.trainings,
         all_runtimes=all_runtimes(space),
         expected_s=expected.seconds if expected else None,
         expected=expected,
-        frontier=_frontier_runs(space.runs),
+        sample=_sample(space.runs),
     )
 
 
 MOST_COMPARED = 2000
-"""The most runs of a space that are compared with its frontier to find the settings that differ."""
+"""The most runs of a space that are compared to find the settings that differ."""
+
+SAMPLED = 20
+"""The networks of a space that its plan lists."""
 
 
-def _frontier_runs(runs: Sequence[Planned]) -> tuple[PlannedFrontierRun, ...]:
-    """Return the records of the planned frontier of a space, each named by what differs in the space."""
-    frontier = planned_frontier(runs)
-    sample = Random(0).sample(runs, min(len(runs), MOST_COMPARED))
-    columns = identifying_columns([_bare(one.run) for one in (*frontier, *sample)])
-    most = max((one.figures.capacity.product for one in frontier), default=0)
+def _sample(runs: Sequence[Planned]) -> tuple[PlannedSpaceRun, ...]:
+    """Return the records of networks from the fewest MACs to the most, each named by what differs in the space."""
+    networks = {(one.run.network, one.run.execution.batch, one.run.execution.dtype): one for one in runs}
+    listed = spread(by_macs(networks.values()), SAMPLED)
+    compared = Random(0).sample(runs, min(len(runs), MOST_COMPARED))
+    columns = identifying_columns([_bare(one.run) for one in (*listed, *compared)])
     return tuple(
-        PlannedFrontierRun(
-            **dict(planned_run(one)),
-            identity={key: words[index] for key, words in columns.items()},
-            capacity_share=capacity_share(one.figures.capacity, most),
-        )
-        for index, one in enumerate(frontier)
+        PlannedSpaceRun(**dict(planned_run(one)), identity={key: words[index] for key, words in columns.items()})
+        for index, one in enumerate(listed)
     )
 
 
 def _bare(run: Run) -> Run:
-    """Return the run without runtime, device and threads, on which cost and capacity do not depend."""
+    """Return the run without runtime, device and threads, on which its cost does not depend."""
     return Run(run.settings, run.size, Execution(batch=run.execution.batch, dtype=run.execution.dtype))
 
 
@@ -166,7 +185,9 @@ def begin(
     plan = PlanRecord(
         command=chosen.command,
         measuring=measuring,
+        scoring=chosen.scoring,
         measure=chosen.measure,
+        predict=chosen.predict,
         space=SpaceCounts(runs=len(space.runs), repeated=space.repeated, all_runtimes=all_runtimes(space)),
         invalid=invalid_runs(space.invalid),
         over_budget=space.cut,
@@ -186,9 +207,9 @@ def invalid_runs(reasons: Mapping[str, int]) -> tuple[InvalidRuns, ...]:
 
 
 def unfinished(store: Store) -> list[Sweep]:
-    """Return the sweeps that have pending runs, the oldest first.
+    """Return the sweeps that have runs to measure, or networks to train, the oldest first.
 
     Raises:
         StoreError: where the store cannot be read.
     """
-    return [sweep for sweep in read_sweeps(store) if sweep.counts.pending]
+    return [sweep for sweep in read_sweeps(store) if sweep.left or has_trainings_left(store, sweep)]

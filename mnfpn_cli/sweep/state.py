@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mnfpn_cli.documents.records import StatusCounts
+from mnfpn_cli.documents.records import LatencyModelRecord, StatusCounts
 from mnfpn_cli.documents.sweep import (
     FailedRun,
     MeasuredDocument,
@@ -12,6 +12,7 @@ from mnfpn_cli.documents.sweep import (
     NotRunGroup,
     ReusedRecord,
     SweepCommands,
+    TrainingsRecord,
 )
 from mnfpn_cli.space.runs import run_namer
 from mnfpn_cli.store.read import read_runs
@@ -20,6 +21,7 @@ from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
 from mnfpn_cli.sweep.drift import moved_baselines
 from mnfpn_cli.sweep.reuse import reused_by_any
+from mnfpn_cli.sweep.training import trainings_record
 
 MOST_REASONS = 10
 """Reasons that `failures` lists; the store has all."""
@@ -45,9 +47,10 @@ class State:
         not_run: runs that no worker can run.
         others: runs that another process measures.
         left_s: an estimate of the time left in seconds; None before the first run has finished.
-        best: the run with the largest capacity within the latency limit; without a limit, the fastest.
+        best: the run with the most MACs within the latency limit; without a limit, the fastest.
         drift: that of the last baseline run.
         notes: warnings.
+        last: the run that ended last; None before the first.
     """
 
     sweep: int
@@ -61,11 +64,12 @@ class State:
     best: StoredRun | None = None
     drift: float = 1.0
     notes: tuple[str, ...] = ()
+    last: StoredRun | None = None
 
     @property
     def left(self) -> int:
         """The number of runs that are still to be measured."""
-        return self.total - self.done - self.failed - self.skipped - len(self.not_run)
+        return max(0, self.total - self.done - self.failed - self.skipped - len(self.not_run))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,8 @@ class Swept:
         skipped: the number of runs that were left out as too slow for the latency limit.
         not_run: runs that no worker can run.
         reused: runs with results of an earlier sweep and other options.
+        trainings: what the command of the scores gave; None without one.
+        models: the models that predict the runs that were not measured.
     """
 
     store: str
@@ -91,6 +97,8 @@ class Swept:
     skipped: int = 0
     not_run: tuple[CannotRun, ...] = ()
     reused: tuple[ReusedRecord, ...] = ()
+    trainings: TrainingsRecord | None = None
+    models: tuple[LatencyModelRecord, ...] = ()
 
     @property
     def counts(self) -> StatusCounts:
@@ -145,6 +153,7 @@ def read_swept(store: Store, ran: Sequence[Sweep], states: Sequence[State]) -> S
         skipped=sum(one.skipped for one in states),
         not_run=tuple({left_out.run.key: left_out for one in states for left_out in one.not_run}.values()),
         reused=tuple(reused_by_any(ran, by_sweep, known)),
+        trainings=trainings_record(store, ran),
     )
 
 
@@ -168,10 +177,21 @@ def swept_document(swept: Swept, commands: SweepCommands, warnings: Sequence[str
         baselines=len(swept.baselines),
         baseline_moved=swept.moved,
         reused=swept.reused,
+        trainings=swept.trainings,
         keys=tuple(run.key for run in swept.runs),
+        models=swept.models,
         warnings=(*swept.notes, *warnings),
         commands=commands,
     )
+
+
+def training_failures(trainings: TrainingsRecord | None) -> list[str]:
+    """Return a line for each reason why networks could not be trained, with their number."""
+    reasons = Counter(one.reason for one in trainings.failed) if trainings else Counter[str]()
+    return [
+        f"{number} {'training' if number == 1 else 'trainings'} failed: {reason} (runs show has what it printed)"
+        for reason, number in reasons.most_common(MOST_REASONS)
+    ]
 
 
 def failures(runs: Sequence[StoredRun], not_run: Sequence[CannotRun]) -> list[str]:

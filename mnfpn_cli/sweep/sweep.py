@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from secrets import token_hex
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 from mnfpn_cli.documents.sweep import MeasuringRecord
 from mnfpn_cli.documents.worker import RunRequest
@@ -19,9 +20,12 @@ from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import add_baseline, now, read_sweeps
 from mnfpn_cli.sweep.drift import drift_at
 from mnfpn_cli.sweep.order import Baselines, Rates, Requirements, requirements
-from mnfpn_cli.sweep.pool import Lost, Pool, Worker
+from mnfpn_cli.sweep.pool import Ending, Lost, Pool, Worker
 from mnfpn_cli.sweep.process import Outcome, Task
 from mnfpn_cli.sweep.state import CannotRun, State
+
+if TYPE_CHECKING:
+    from mnfpn_cli.sweep.teaching import Teacher
 
 POLL_S = 0.25
 MAX_LOSSES = 3
@@ -49,6 +53,7 @@ class Sweeper:
         stopped: polled between measurements; the sweep ends when it returns true.
         report: called with the new state after each poll.
         clock: gives seconds.
+        teacher: chooses the runs to measure; None for all that are pending.
     """
 
     store: Store
@@ -58,6 +63,7 @@ class Sweeper:
     stopped: Callable[[], bool] = lambda: False
     report: Callable[[State], None] = lambda _state: None
     clock: Callable[[], float] = time.monotonic
+    teacher: "Teacher | None" = None
     _running: dict[Worker, Measurement] = field(default_factory=dict)
     _unavailable: dict[tuple[Worker, Requirements], str] = field(default_factory=dict)
     _left_out: set[str] = field(default_factory=set)
@@ -77,7 +83,10 @@ class Sweeper:
                 self._count(run)
         for run in read_runs(self.store, status="done"):
             self.rates.learn(run)
-        self._queue = deque(pending_keys(self.store, self.sweep))
+        if self.teacher is not None:
+            ended = self.state.done + self.state.failed
+            self.state = replace(self.state, total=ended + self.teacher.left(self.runs))
+        self._queue = deque(pending_keys(self.store, self.sweep) if self.teacher is None else ())
 
     def run(self) -> State:
         """Measure until no run is left, or until stopped; return the last state.
@@ -106,6 +115,8 @@ class Sweeper:
         return self.state
 
     def _start_idle_workers(self) -> None:
+        if self.teacher is not None and not self._running and not self._queue:
+            self._queue.extend(self.teacher.next(self.runs, self._left_out, self._baselines))
         if not self._running:
             self._leave_out_unavailable()
         for worker in self.pool.idle():
@@ -151,6 +162,8 @@ class Sweeper:
                 self.state = replace(self.state, skipped=self.state.skipped + 1)
             elif self.claims.claim(key):
                 return self.runs[key]
+            elif self.teacher is not None:
+                self._left_out.add(key)  # another process measures it
         return None
 
     def _has_more(self) -> bool:
@@ -163,6 +176,8 @@ class Sweeper:
             if not any(self.pool.alive(self.runs[key].planned.run) for key in self._queue):
                 raise MnfpnError("no worker is left that can measure the pending runs")
             return True
+        if self.teacher is not None:
+            return False  # it was asked, and wants no more
         self.claims.release_expired()
         stored = {run.key: run for run in read_runs(self.store, self.sweep)}
         for key, run in stored.items():
@@ -174,13 +189,14 @@ class Sweeper:
         self.state = replace(self.state, others=others - len(self._queue))
         return others > 0
 
-    def _finish(self, worker: Worker, outcome: Outcome | Lost) -> None:
+    def _finish(self, worker: Worker, outcome: Ending) -> None:
         """Store the outcome of a worker's measurement, or queue the run again."""
         measurement = self._running.pop(worker)
         run, is_baseline = measurement.run, measurement.is_baseline
         if isinstance(outcome, Lost):
             self._lose(worker, run, is_baseline, outcome)
             return
+        assert isinstance(outcome, Outcome)
         if outcome.status == "unavailable":
             self._mark_unavailable(worker, run, is_baseline, outcome.reason or "")
             return
@@ -220,6 +236,7 @@ class Sweeper:
             raise StoreError(*error.problems, rescued) from error
         if ours:
             measured = replace(run, status=result.status, result=result)
+            self.state = replace(self.state, last=measured)
             self.runs = {**self.runs, run.key: measured}
             self._count(measured)
 

@@ -208,7 +208,7 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: api.sweep({"width": [1]}), "space: width: "),
     (lambda: api.sweep({"width_mult": {1}}), "space: must be what JSON can say"),
     (lambda: api.sweep({"width_mult": 1}, max_macs="5X"), "max_macs: must be a number of 1 or more, as 5G"),
-    (lambda: api.sweep({"width_mult": 1}, measure="some"), "measure: must be all, frontier, none or a number of runs"),
+    (lambda: api.sweep({"width_mult": 1}, measure="some"), "measure: must be all, none or a number of runs"),
     (lambda: api.sweep(resume=True), "store: must be given, to resume its sweeps"),
     (lambda: api.export(CONV, "a.onnx", "onnx"), "inputs: must be given for a network without settings: a tensor"),
     (lambda: api.export(CONV, "a.onnx", "onnx", size=32, opset=0), "opset: must be a whole number from 1 to 100"),

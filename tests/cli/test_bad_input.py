@@ -167,9 +167,9 @@ ROWS: list[tuple[list[str], int, str]] = [
         "--dtype: must be one of float32, bfloat16, float16, int8, got 'flot16'; did you mean 'float16'?",
     ),
     (
-        ["sweep", "--measure", "frontir"],
+        ["sweep", "--measure", "non"],
         2,
-        "--measure: must be all, frontier, none or a number of runs, got 'frontir'; did you mean 'frontier'?",
+        "--measure: must be all, none or a number of runs, got 'non'; did you mean 'none'?",
     ),
     # What takes one value takes it once, and a key is given once.
     (["shapes", "--batch", "2", "--batch", "4"], 2, "--batch: must be given once, got '2' and '4'"),

@@ -35,7 +35,7 @@ ASKED: list[tuple[str, list[str]]] = [
     ("report --format p", ["png"]),
     ("runs export --format p", ["parquet"]),
     ("runs list --status f", ["failed"]),
-    ("sweep --measure f", ["frontier"]),
+    ("sweep --measure n", ["none"]),
     ("sweep --dtype float16,b", ["float16,bfloat16"]),
     ("shapes --set pyramid.sm", ["pyramid.smooth=", "pyramid.smooth_levels=", "pyramid.smooth_shared="]),
     ("shapes --set pyramid.smooth=", ["pyramid.smooth=conv", "pyramid.smooth=separable", "pyramid.smooth=none"]),

@@ -141,8 +141,11 @@ def test_an_error_is_broken_at_words_in_a_terminal(monkeypatch: pytest.MonkeyPat
 def test_the_presets_fit_a_terminal_and_are_a_line_each_in_a_pipe(
     mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A description is broken into lines beside the name."""
-    assert len(mnfpn("settings", "presets").out.splitlines()) == len(preset_names())
+    """What was published has a line more; a description is broken into lines beside the name."""
+    lines = mnfpn("settings", "presets").out.splitlines()
+    published = [line for line in lines if line.startswith(" ")]
+    assert len(lines) - len(published) == len(preset_names())
+    assert all(line.strip().startswith("Published: ") for line in published)
     screen = Terminal()
     monkeypatch.setenv("COLUMNS", "70")
     monkeypatch.setenv("TERM", "xterm")
@@ -173,9 +176,11 @@ def test_a_part_of_a_summary_that_was_not_asked_for_is_null(mnfpn: Mnfpn) -> Non
     """Never absent: a program need not ask whether a key is there."""
     small = ("summary", "--stages", "2,8,2,2 2,16,1,2", "--size", "64", "--json")
     least = json.loads(mnfpn(*small, "--no-audit").out)
-    assert [key for key, value in least.items() if value is None] == ["model", "counts", "audit", "levels", "weights"]
+    assert [key for key, value in least.items() if value is None] == [
+        *("model", "accuracy", "counts", "audit", "levels", "weights")
+    ]
     most = json.loads(mnfpn(*small, "--counts").out)
-    assert [key for key, value in most.items() if value is None] == ["model", "weights"]
+    assert [key for key, value in most.items() if value is None] == ["model", "accuracy", "weights"]
     assert most.keys() == least.keys()
     assert most["counts"]["work"]["dense_macs"] == 0 < most["counts"]["work"]["convolution_macs"]
     assert {"fvcore", "torchinfo"} < {one["tool"] for one in most["counts"]["tools"]}

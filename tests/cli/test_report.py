@@ -95,7 +95,7 @@ def test_the_format_is_enough_where_the_name_says_nothing(mnfpn: Mnfpn, store: s
 
 
 def test_a_device_and_a_sweep_can_be_chosen(mnfpn: Mnfpn, tmp_path: Path) -> None:
-    """What is kept is then against the most of what is left."""
+    """The others are not in it."""
     path = tmp_path / "runs.db"
     make_store(path, SAMPLE[:1])
     make_store(path, [Made(1.0, SMALL, EAGER, 0.01)])

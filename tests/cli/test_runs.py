@@ -70,7 +70,7 @@ def test_list_shows_sweeps_runs_and_failures(mnfpn: Mnfpn, store: str, keys: lis
     lines = [line.split("  ") for line in done.out.splitlines()]
     listed = [line[0] for line in lines if line[0] in {key[:8] for key in keys}]
     assert listed == [keys[index][:8] for index in (0, 1, 3, 2, 1)]  # the last done first, and why one failed
-    assert f"{keys[0][:8]}  width_mult 0.25  done     here    11.00 ms   18 %  01-01 00:00" in done.out
+    assert f"{keys[0][:8]}  width_mult 0.25  done     here    5.500 ms   18 %  01-01 00:00" in done.out
     assert f"{keys[1][:8]}  =HYPERLINK(1)|<b> / and \\x1b[31mmore" in done.out
     assert "All of these: size 64x64, batch 1, runtime eager, device cpu." in done.out
 
@@ -282,7 +282,7 @@ def test_the_json_export_is_a_document_of_runs(mnfpn: Mnfpn, store: str, keys: l
     figures = planned(1)[0][1].figures
     assert (done["cost"]["parameters"], done["cost"]["macs"]) == (figures.parameters, figures.macs)
     assert done["cost"]["planned_memory_bytes"] == figures.memory_bytes
-    assert done["cost"]["capacity"] == figures.capacity._asdict()
+    assert done["cost"]["levels"] == figures.levels
     assert (done["sweep"], done["finished"], done["reason"]) == (1, SLOW, None)
     assert (failed["reason"], failed["latency_s"], failed["worker"]) == (EVIL, None, "here")
     assert {pending[name] for name in ("latency_s", "worker", "sweep", "started", "finished", "reason")} == {None}

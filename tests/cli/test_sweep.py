@@ -65,9 +65,9 @@ BAD: list[tuple[list[str], str]] = [
     (["--store", "x.db", "--accelerator", "H100"], "--accelerator: requires --ray"),
     (
         ["--store", "x.db", "--measure", "some"],
-        "--measure: must be all, frontier, none or a number of runs, got 'some'",
+        "--measure: must be all, none or a number of runs, got 'some'",
     ),
-    (["--store", "x.db", "--measure", "0"], "--measure: must be all, frontier, none or a number of runs, got '0'"),
+    (["--store", "x.db", "--measure", "0"], "--measure: must be all, none or a number of runs, got '0'"),
     (["--measure", "none", "--width-mult", "wide"], "--width-mult: must be numbers separated by commas, got 'wide'"),
     (["--measure", "none", "--width-mult", "1,,2"], "--width-mult: must have a value before and after each comma"),
     (
@@ -125,7 +125,7 @@ def test_bad_input_is_refused(mnfpn: Mnfpn, arguments: list[str], message: str) 
     """Before anything is measured, with the option, the rule and the value; no store is made."""
     outcome = mnfpn("sweep", *arguments)
     assert (outcome.code, outcome.out) == (2, "")
-    assert f"error: {message}" in outcome.err
+    assert f"error: {message}" in outcome.problems
     assert list(Path().iterdir()) == []
 
 
@@ -137,11 +137,11 @@ def test_a_million_million_runs_are_refused_with_the_count(mnfpn: Mnfpn) -> None
     )
     outcome = mnfpn("sweep", "--space", "space.json", "--measure", "none")
     assert outcome.code == 2
-    assert "the space: must have at most 1,000,000 runs, got 1,000,000,000,000" in outcome.err
+    assert "the space: must have at most 1,000,000 runs, got 1,000,000,000,000" in outcome.problems
 
 
 def test_without_measuring_a_sweep_is_a_table(mnfpn: Mnfpn) -> None:
-    """What is invalid and what is over budget is counted; the frontier is worked out; nothing is written."""
+    """What is invalid and what is over budget is counted; networks of it are listed; nothing is written."""
     arguments = (
         "--width-mult",
         "0.5,1.0",
@@ -159,7 +159,7 @@ def test_without_measuring_a_sweep_is_a_table(mnfpn: Mnfpn) -> None:
     assert document["runs"] == 4
     assert [one["runs"] for one in document["invalid"]] == [2]
     assert document["over_budget"] == {"max_parameters": 2}
-    assert all(one["cost"]["parameters"] <= 3_000_000 for one in document["frontier"])
+    assert all(one["cost"]["parameters"] <= 3_000_000 for one in document["sample"])
     assert list(Path().iterdir()) == []
 
 
@@ -181,7 +181,7 @@ def test_runs_can_be_put_down_now_and_measured_later(mnfpn: Mnfpn) -> None:
     """All within the budget, as pending; going on with the sweep measures them."""
     outcome = mnfpn("sweep", "--width-mult", "0.35", "--size", "64", *QUICK, "--measure", "none", "--store", "runs.db")
     assert outcome.code == 0
-    assert "1 run to measure later: mnfpn sweep --resume --store runs.db" in outcome.err
+    assert "1 run to measure later: mnfpn sweep --resume --store runs.db" in outcome.problems
     with open_store("runs.db") as store:
         assert [one.status for one in read_runs(store)] == ["pending"]
     assert "timed 2 times" in mnfpn("sweep", "--resume", "--store", "runs.db").out
@@ -197,10 +197,10 @@ def test_only_what_is_left_is_to_measure(mnfpn: Mnfpn, monkeypatch: pytest.Monke
     assert ": 1 run and 2 times of the baseline run" in dry
     assert "cannot run" not in dry
     put_down = mnfpn("sweep", "--size", "64", *stored, "--measure", "none")
-    assert put_down.err.startswith("warning: 1 run to measure later: mnfpn sweep --resume ")
+    assert put_down.problems.startswith("warning: 1 run to measure later: mnfpn sweep --resume ")
     assert mnfpn("sweep", "--resume", "--store", "runs.db").code == 0
     for again in (("--resume", "--store", "runs.db"), ("--size", "64", *stored, "--measure", "none")):
-        assert mnfpn("sweep", *again).err == "warning: nothing to resume in 'runs.db': 2 runs measured\n"
+        assert mnfpn("sweep", *again).problems == "warning: nothing to resume in 'runs.db': 2 runs measured\n"
     every = mnfpn("sweep", "--size", "64", "--runtime", "all", "--dry-run").out
     assert "less those whose runtime cannot run there" in every
 
@@ -212,7 +212,7 @@ def test_where_nothing_was_measured_no_run_is_advised(mnfpn: Mnfpn, monkeypatch:
     assert outcome.code == 1
     assert "mnfpn recommend" not in outcome.out
     again = mnfpn("sweep", "--resume", "--store", "runs.db")
-    assert "nothing to resume in 'runs.db': 1 run failed (--retry-failed tries again)" in again.err
+    assert "nothing to resume in 'runs.db': 1 run failed (--retry-failed tries again)" in again.problems
 
 
 def test_a_dry_run_says_how_many_runs_and_how_long(mnfpn: Mnfpn) -> None:
@@ -263,7 +263,7 @@ def test_a_sweep_that_is_killed_twice_ends_with_every_run_once(mnfpn: Mnfpn) -> 
         assert set(results("runs.db").values()) == {1}
         assert len(results("runs.db")) < 6
     outcome = mnfpn("sweep", "--resume", "--store", "runs.db", "--json")
-    assert outcome.code == 0, outcome.err
+    assert outcome.code == 0, outcome.problems
     document = json.loads(outcome.out)
     assert document["counts"] == {"done": 6, "failed": 0, "pending": 0}
     assert len(document["keys"]) == 6
@@ -287,13 +287,13 @@ def _done() -> int:
 
 
 def _recommend(mnfpn: Mnfpn) -> None:
-    """The best run under a budget, by capacity alone, and what to do with it."""
+    """The best run under a budget, by MACs where there are no scores, and what to do with it."""
     outcome = mnfpn("recommend", "--store", "runs.db", "--max-latency", "10s", "--device", "cpu")
     assert outcome.code == 0
     assert "6 of 6 measured runs are within --max-latency 10s" in outcome.out
-    assert "has the most capacity" in outcome.out
-    assert "No measured run has more capacity, at any cost." in outcome.out
-    assert "It does not measure accuracy" in outcome.out
+    assert "the first has the most MACs" in outcome.out
+    assert "No measured run has more MACs, at any cost." in outcome.out
+    assert "The store has no scores" in outcome.out
     assert "inspect  mnfpn summary --width-mult 0.75 --size 64x96" in outcome.out
     with open_store("runs.db") as store:
         fastest, *_, slowest = sorted(one.latency_s or 0 for one in read_runs(store))
@@ -302,13 +302,13 @@ def _recommend(mnfpn: Mnfpn) -> None:
     (found,) = document["recommendations"]
     best = found["picks"][0]
     assert best["latency_s"]["median"] <= (fastest + slowest) / 2
-    shares = [one["capacity_share"] for one in found["picks"]]
-    assert shares == sorted(shares, reverse=True)
-    assert found["step"] is None or found["step"]["capacity_share"] > best["capacity_share"]
+    scores = [one["score"]["value"] for one in found["picks"]]
+    assert scores == sorted(scores, reverse=True)
+    assert found["step"] is None or found["step"]["score"]["value"] > best["score"]["value"]
     nothing = mnfpn("recommend", "--store", "runs.db", "--max-latency", "1us")
     assert nothing.code == 1
     assert "none of 6 measured runs is within --max-latency 1us" in nothing.out
-    assert "error: no measured run is within --max-latency 1us" in nothing.err
+    assert "error: no measured run is within --max-latency 1us" in nothing.problems
     assert mnfpn("recommend", "--store", "runs.db").code == 2
 
 
@@ -325,7 +325,7 @@ def test_a_recommendation_for_what_there_is_not_is_wrong_usage(
     """With the names that there are, before the store is read; several runtimes may be named."""
     outcome = mnfpn("recommend", "--store", "none.db", "--max-latency", "1s", *option)
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.err.startswith(f"error: {message}")
+    assert outcome.problems.startswith(f"error: {message}")
 
 
 BATCHES = [Made(execution=Execution(device="cpu", batch=batch), latency_s=0.01) for batch in (1, 16, 2)]
@@ -347,14 +347,14 @@ def test_a_recommendation_among_no_runs_is_wrong_usage(
     """With the option that leaves none, and what there is."""
     path = make_store(tmp_path / "runs.db", [*BATCHES, Made(execution=CHANNELS_LAST, latency_s=0.02)])
     outcome = mnfpn("recommend", "--store", str(path), "--max-latency", "1s", *options.split())
-    assert (outcome.code, outcome.out, outcome.err) == (2, "", f"error: {message}\n")
+    assert (outcome.code, outcome.out, outcome.problems) == (2, "", f"error: {message}\n")
 
 
 def test_a_recommendation_takes_measured_runs(mnfpn: Mnfpn, tmp_path: Path) -> None:
     """Without any it says so."""
     path = make_store(tmp_path / "runs.db", [Made()])
     outcome = mnfpn("recommend", "--store", str(path), "--max-latency", "1s")
-    assert (outcome.code, outcome.err) == (1, f"error: --store: no run in '{path}' is measured yet\n")
+    assert (outcome.code, outcome.problems) == (1, f"error: --store: no run in '{path}' is measured yet\n")
 
 
 def test_a_note_is_one_line_in_a_pipe_and_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -363,7 +363,7 @@ def test_a_note_is_one_line_in_a_pipe_and_printed_once(capsys: pytest.CaptureFix
     for number in (0, 1):
         with sweep_bar([], told) as tell:
             tell(State(number, 0, notes=("word " * 60,)))
-    assert capsys.readouterr().err == f"warning: {'word ' * 60}\n"
+    assert capsys.readouterr().problems == f"warning: {'word ' * 60}\n"
 
 
 def test_what_went_wrong_is_reported_while_it_does_and_not_again_with_the_results(
@@ -372,7 +372,7 @@ def test_what_went_wrong_is_reported_while_it_does_and_not_again_with_the_result
     """On standard error; a document has it, too."""
     quickly(monkeypatch, lambda task: failed("too large") if task.work.height == 96 else steady(task))
     outcome = mnfpn("sweep", "--size", "64,96", "--store", "runs.db")
-    assert outcome.err.count("the baseline run (") == 1
+    assert outcome.problems.count("the baseline run (") == 1
     assert "the baseline run (" not in outcome.out
     again = mnfpn("sweep", "--size", "64,96", "--store", "runs.db", "--again", "--json")
     assert any("the baseline run (" in line for line in json.loads(again.out)["warnings"])
@@ -425,7 +425,7 @@ def test_a_cluster_that_does_not_answer_leaves_no_sweep(mnfpn: Mnfpn, address: s
     """It is asked before anything is stored, so that nothing is left to resume."""
     outcome = mnfpn("sweep", "--size", "64", *QUICK, "--ray", address, "--store", "runs.db")
     assert outcome.code == code
-    assert f"error: {message}" in outcome.err
+    assert f"error: {message}" in outcome.problems
     with open_store("runs.db") as store:
         assert read_sweeps(store) == []
 
@@ -441,7 +441,7 @@ def test_a_store_is_not_written_over(mnfpn: Mnfpn) -> None:
     ):
         outcome = mnfpn(*command, "--output", "runs.db")
         assert outcome.code == 2
-        assert "--output: must not be a store, but 'runs.db' is an SQLite database" in outcome.err
+        assert "--output: must not be a store, but 'runs.db' is an SQLite database" in outcome.problems
     with open_store("runs.db") as store:
         assert len(read_runs(store)) == 1
 
@@ -468,7 +468,7 @@ def test_runs_that_fail_are_an_error_after_the_results(mnfpn: Mnfpn, monkeypatch
     for arguments in (("--run-timeout", "10"), ("--json",)):
         outcome = mnfpn(*FAILING, *arguments)
         assert outcome.code == 1
-        assert outcome.err == "error: 1 run failed: it took more than 10 s (--run-timeout)\n"
+        assert outcome.problems == "error: 1 run failed: it took more than 10 s (--run-timeout)\n"
     assert json.loads(outcome.out)["counts"] == {"done": 1, "failed": 1, "pending": 0}
 
 
@@ -481,7 +481,7 @@ def test_what_failed_is_tried_again_with_more_time(
     assert mnfpn(*FAILING, "--run-timeout", "10").code == 1
     assert mnfpn(*how, "--retry-failed", "--run-timeout", "20").code == 1
     outcome = mnfpn(*how, "--retry-failed", "--run-timeout", "1000", "--baseline-every", "1", "--json")
-    assert (outcome.code, outcome.err) == (0, "")
+    assert (outcome.code, outcome.problems) == (0, "")
     assert json.loads(outcome.out)["counts"] == {"done": 2, "failed": 0, "pending": 0}
 
 
@@ -501,12 +501,12 @@ def test_a_runtime_that_cannot_run_here_is_a_failure_where_it_is_named(
     """Not where all are asked for: it is listed, and counted apart from what failed; as in bench."""
     quickly(monkeypatch, no_graphs)
     every = mnfpn("sweep", "--size", "64", "--runtime", "all", "--store", "all.db")
-    assert (every.code, every.err) == (0, "")
+    assert (every.code, every.problems) == (0, "")
     assert "not run       1: cuda-graph on auto, float32: runs on CUDA alone" in every.out
     assert "failed" not in every.out
     named = mnfpn("sweep", "--size", "64", "--runtime", "eager,cuda-graph", "--store", "some.db", "--json")
     assert named.code == 1
-    assert named.err == "error: 1 run not run: cuda-graph on auto, float32: runs on CUDA alone\n"
+    assert named.problems == "error: 1 run not run: cuda-graph on auto, float32: runs on CUDA alone\n"
     document = json.loads(named.out)
     assert document["counts"] == {"done": 1, "failed": 0, "pending": 1}
     (left_out,) = document["not_run"]
@@ -537,11 +537,11 @@ def test_going_on_with_what_is_finished_says_so(mnfpn: Mnfpn) -> None:
     """How many runs are measured, and that failures can be tried again; with failures, it exits with 1."""
     failing = mnfpn("sweep", "--size", "60000", "--device", "cpu", *QUICK, "--store", "runs.db")
     assert failing.code == 1
-    assert "error: no run was measured" in failing.err
+    assert "error: no run was measured" in failing.problems
     assert "must fit the memory that cpu has free" in failing.out
     again = mnfpn("sweep", "--resume", "--store", "runs.db")
     assert again.code == 1
-    assert "nothing to resume in 'runs.db': 1 run failed (--retry-failed tries again)" in again.err
+    assert "nothing to resume in 'runs.db': 1 run failed (--retry-failed tries again)" in again.problems
     assert "mnfpn recommend" not in again.out
     assert "failed        1" in again.out
 
@@ -550,7 +550,7 @@ def test_a_budget_that_leaves_nothing_is_reported(mnfpn: Mnfpn) -> None:
     """And no sweep is stored."""
     outcome = mnfpn("sweep", "--size", "64", "--max-parameters", "1", "--store", "runs.db")
     assert outcome.code == 1
-    assert "error: no run is within the budget: 1 are beyond it" in outcome.err
+    assert "error: no run is within the budget: 1 are beyond it" in outcome.problems
 
 
 @pytest.mark.parametrize(
@@ -570,8 +570,8 @@ def test_a_sweep_whose_plan_is_damaged_is_not_gone_on_with(mnfpn: Mnfpn, key: st
         plan = sweep.plan.model_dump(mode="json")
         put_plan(store, {**plan, "measuring": {**plan["measuring"], key: value} if key else value})
     outcome = mnfpn("sweep", "--resume", "--store", "runs.db")
-    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (1, "", 1)
-    assert outcome.err.startswith(f"error: --store: 'runs.db' is damaged: sweep 1: {rule}")
+    assert (outcome.code, outcome.out, outcome.problems.count("\n")) == (1, "", 1)
+    assert outcome.problems.startswith(f"error: --store: 'runs.db' is damaged: sweep 1: {rule}")
     assert results("runs.db") == Counter()
 
 
@@ -613,7 +613,7 @@ def test_layers_are_not_timed_in_training_steps(mnfpn: Mnfpn) -> None:
     """As in bench; and where a file asks for both ways, only inference passes have layers."""
     outcome = mnfpn("sweep", *TRAINING, "--store", "runs.db", "--train", "--by-layer")
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.err == (
+    assert outcome.problems == (
         "error: --by-layer: cannot be used with --train, since layers are timed in inference passes\n"
     )
 
@@ -623,7 +623,7 @@ def test_a_space_may_hold_both_ways_to_run(mnfpn: Mnfpn) -> None:
     Path("space.json").write_text('{"train": [false, true], "size": 64}')
     planned = json.loads(mnfpn("sweep", "--space", "space.json", "--measure", "none", "--json").out)
     assert planned["runs"] == 2
-    assert [one["train"] for one in planned["frontier"]] == [False, True]
+    assert len(planned["sample"]) == 1, "its cost is the same"
     Path("space.json").write_text('{"train": ["no"]}')
     outcome = mnfpn("sweep", "--space", "space.json", "--measure", "none")
-    assert (outcome.code, outcome.err) == (2, 'error: space.json: train: must be true or false, got "no"\n')
+    assert (outcome.code, outcome.problems) == (2, 'error: space.json: train: must be true or false, got "no"\n')

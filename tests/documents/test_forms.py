@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from mnfpn_cli.accuracy.presets import presets_document
 from mnfpn_cli.documents.base import Document, to_json
 from mnfpn_cli.documents.render import TABLES
 from mnfpn_cli.documents.schema import DOCUMENTS, records, schema
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.plan.network import plan_network
-from mnfpn_cli.plan.rules import network_input, presets_document
+from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.plan.shapes import network_shapes, shapes_document
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
@@ -91,7 +92,7 @@ def test_without_pandas_the_error_says_how_to_install_it(monkeypatch: pytest.Mon
 def test_a_document_imports_its_tables_when_it_is_printed() -> None:
     """Not before: what measures has no need of them."""
     program = (
-        "import sys; from mnfpn_cli.plan.rules import presets_document; made = presets_document()\n"
+        "import sys; from mnfpn_cli.accuracy.presets import presets_document; made = presets_document()\n"
         "def found(): return sorted(name for name in sys.modules if name.startswith('mnfpn_cli.report'))\n"
         "before = found(); repr(made); made.to_json(); assert found() == before == [], before\n"
         "str(made); print(found())"

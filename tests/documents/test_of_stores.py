@@ -53,7 +53,7 @@ def test_one_quantity_has_one_name(mnfpn: Mnfpn, tmp_path: Path) -> None:
     assert len(frontier["runs"]) == len(recommended["picks"]) == 4
     assert len(report["runs"]) == len(exported)
     for one in (*frontier["runs"], *report["runs"]):
-        of_report = ("name", "capacity_share", "on_frontier")
+        of_report = ("name", "score", "on_frontier", "prediction")
         assert {key: value for key, value in one.items() if key not in of_report} == exported[one["key"]]
     for one in recommended["picks"]:
         same = exported[one["key"]].keys() & one.keys() - {"size", "identity"}  # named as among its own
@@ -68,5 +68,7 @@ def test_one_quantity_has_one_name(mnfpn: Mnfpn, tmp_path: Path) -> None:
             "train",
             "cost",
             "latency_s",
+            "drift",
+            "corrected_s",
         }
         assert {key: one[key] for key in same} == {key: exported[one["key"]][key] for key in same}

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.devices.timers import EventMarks, HostMarks, Marks
-from mnfpn_cli.measure.layer_times import LayerTimes, time_layers
+from mnfpn_cli.measure.layer_times import LayerTime, LayerTimes, time_layers
 from mnfpn_cli.network.network import Network, build_meta, build_network
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, network_work
@@ -107,6 +107,17 @@ def test_the_time_outside_all_layers_has_its_own_row() -> None:
     assert times.undisturbed == 1.0
     assert ("", "rest") in times.by_id
     assert ("stages.0", "stages.0") in times.by_id
+
+
+def test_rows_without_the_time_of_marks_add_up_to_a_pass_without_them() -> None:
+    """Each stretch between two marks has the same share of it; what takes less than its share becomes nothing."""
+    rows = (LayerTime("", "rest", 0.1, 4), LayerTime("stem", "stem", 5.0, 1), LayerTime("head", "head", 6.9, 2))
+    times = LayerTimes(rows, 12.0, 9.0)
+    assert sum(times.without_marks.values()) == pytest.approx(9.0)
+    assert times.without_marks == pytest.approx(
+        {("", "rest"): 0.0, ("stem", "stem"): 5 - 2.9 / 3, ("head", "head"): 6.9 - 2 * 2.9 / 3}
+    )
+    assert LayerTimes(rows, 12.0, 13.0).without_marks == times.by_id
 
 
 def test_times_are_medians_and_the_first_pass_warms_up() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnfpn_cli.plan.advice import Advice, TimeModel, best_advice
+from mnfpn_cli.plan.advice import Advice, Law, TimeModel, best_advice, fit_law
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerId, LayerWork, network_work
 from mnfpn_cli.plan.rules import network_input, resolve
@@ -62,13 +62,81 @@ def test_estimates_are_close_where_times_follow_the_law(override: str) -> None:
 def test_where_calls_take_all_the_time_only_fewer_layers_help() -> None:
     """As on a GPU with one small image, where half the channels make no difference."""
     before = works_of(NetworkSettings())
-    seconds = {work.id: 1e-5 for work in before if work.macs} | {work.id: 0.0 for work in before if not work.macs}
+    seconds = {work.id: 1e-5 * work.calls if work.macs else 0.0 for work in before}
     for override in ("width_mult=0.5", "pyramid.levels=p3-p5"):
         after = works_of(preset("mobilenetv2-fpn", override))
-        layers = sum(work.macs > 0 for work in after)
-        assert sum(TimeModel(before, seconds).by_part(after).values()) == pytest.approx(1e-5 * layers)
+        calls = sum(work.calls for work in after if work.macs)
+        assert sum(TimeModel(before, seconds).by_part(after).values()) == pytest.approx(1e-5 * calls)
     advice = advise(NetworkSettings(), seconds)
     assert advice is None or not any("width_mult" in override for override in advice.overrides)
+
+
+CALL = 20e-6
+"""Seconds of a call on the planted machine, however small its map is: those of a processor with eager torch."""
+
+SMALL = [
+    (name, side, override)
+    for name in ("mobilenetv2-fpn", "mobilenetv2-fpnlite", "mobilenetv2-classifier")
+    for side in (32, 64)
+    for override in ("width_mult=0.5", "pyramid.levels=p4-p5", "pyramid.channels=64", "head.depth=2")
+    if name == "mobilenetv2-fpnlite"
+    or override == "width_mult=0.5"
+    or (name == "mobilenetv2-fpn" and "head" not in override)
+]
+
+
+def planted(work: LayerWork) -> float:
+    """A machine with a fixed cost of each call, and rates of compute and of memory."""
+    return CALL * work.calls + work.macs / RATE + work.bytes * SECONDS_PER_BYTE
+
+
+@pytest.mark.parametrize(("name", "side", "override"), SMALL)
+def test_a_promise_for_small_maps_counts_what_each_call_costs(name: str, side: int, override: str) -> None:
+    """There most of the time is that of calls, of which a layer with a norm and an activation has three."""
+    size = Size(side, side)
+    before, after = works_of(preset(name, size=size), size), works_of(preset(name, override, size=size), size)
+    estimated = sum(TimeModel(before, {work.id: planted(work) for work in before}).by_part(after).values())
+    assert estimated == pytest.approx(sum(map(planted, after)), rel=0.01)
+
+
+def test_half_the_channels_of_small_maps_save_little() -> None:
+    """The speed-up of the planted machine is promised, not that of the bytes."""
+    size = Size(64, 64)
+    settings, changed = (
+        preset("mobilenetv2-fpnlite", size=size),
+        preset("mobilenetv2-fpnlite", "width_mult=0.5", size=size),
+    )
+    before, after = works_of(settings, size), works_of(changed, size)
+    model = TimeModel(before, {work.id: planted(work) for work in before})
+    real = sum(map(planted, before)) / sum(map(planted, after))
+    assert model.total / sum(model.by_part(after).values()) == pytest.approx(real, rel=0.01)
+    assert real < 1.2
+
+
+def test_what_a_layer_takes_beyond_the_law_goes_faster_than_its_work() -> None:
+    """As measured; with the square of the ratio."""
+    before, after = works_of(NetworkSettings()), works_of(preset("mobilenetv2-fpn", "width_mult=0.5"))
+    layer = ("stages.1.1.expand", "stages.1")
+    usual = {work.id: planted(work) for work in before}
+    slow = usual | {layer: 3 * usual[layer]}
+    (now,) = (work for work in after if work.id == layer)
+    gained = [sum(TimeModel(before, seconds).by_part(after).values()) for seconds in (usual, slow)]
+    ratio = planted(now) / usual[layer]
+    assert gained[1] - gained[0] == pytest.approx(2 * usual[layer] * ratio**2, rel=0.2)
+
+
+@pytest.mark.parametrize("known", [(1e-5, 1e-11, 1e-10), (0.0, 1e-11, 0.0), (1e-5, 0.0, 0.0), (0.0, 0.0, 1e-10)])
+def test_a_law_is_found_where_times_follow_it(known: tuple[float, float, float]) -> None:
+    """Also one that has only some of its parts."""
+    works = [work for work in works_of(NetworkSettings()) if work.operation == "pointwise"]
+    assert fit_law(works, {work.id: Law(*known).seconds(work) for work in works}) == pytest.approx(known, abs=1e-15)
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=8, max_size=8))
+def test_no_part_of_a_law_is_negative(seconds: list[float]) -> None:
+    """Whatever the times are; a smaller layer never takes longer."""
+    works = works_of(NetworkSettings())[:8]
+    assert min(fit_law(works, {work.id: time for work, time in zip(works, seconds, strict=True)})) >= 0
 
 
 def test_an_unchanged_network_takes_the_measured_time() -> None:
@@ -82,11 +150,11 @@ def test_an_unchanged_network_takes_the_measured_time() -> None:
     assert parts["rest"] == 0.5
 
 
-def test_time_outside_layers_scales_with_the_bytes_of_its_part() -> None:
-    """Or with all bytes, where it belongs to no part."""
+def test_time_outside_layers_scales_with_the_layers_of_its_part() -> None:
+    """Or with all layers, where it belongs to no part: it is Python's time around each."""
     before, after = works_of(NetworkSettings()), works_of(preset("mobilenetv2-fpn", "pyramid.levels=p3-p5"))
     seconds = times(NetworkSettings()) | {("", "rest"): 0.5, ("stages.3", "stages.3"): 0.25}
-    share = sum(work.bytes for work in after) / sum(work.bytes for work in before)
+    share = len(after) / len(before)
     gone = sum(law(work) for work in after)
     assert sum(TimeModel(before, seconds).by_part(after).values()) == pytest.approx(
         gone + 0.25 + 0.5 * share, rel=CLOSE
@@ -154,7 +222,7 @@ BY_LEVEL = ("head.anchors.ratios=[[2],[2,3]]", "head.anchors.scales=[0.2,0.5,1]"
 ADVISED_HEADS = [
     (("head.kind=retinanet", "head.classes=21"), ("head.depth=2",)),
     (DENSE, ("head.separable=true",)),
-    ((*DENSE, "head.separable=true"), ("head.depth=0",)),
+    ((*DENSE, "head.separable=true"), ("head.channels=128",)),
     ((*DENSE, "head.separable=true", "head.channels=512"), ("head.channels=256",)),
     (("head.kind=fcos",), ("head.depth=2",)),
     (("head.kind=ssd",), ("head.separable=true",)),
@@ -200,7 +268,7 @@ def test_half_the_channels_of_a_head_are_advised_only_where_its_groups_divide_th
 def test_dense_layers_on_flattened_maps_can_be_averaged() -> None:
     """`head.size` becomes null with it, as a head on averages takes any size."""
     settings = preset("fpn-classifier", "head.classes=200")
-    seconds = {row: 1.0 if row[1] == "head" else 1e-3 for row in times(settings)}
+    seconds = {row: time * (1000 if row[1] == "head" else 1) for row, time in times(settings).items()}
     advice = advise(settings, seconds)
     assert advice is not None
     assert (advice.part, advice.overrides) == ("head", ("head.size=null", "head.pool=average"))
@@ -226,7 +294,7 @@ def test_a_change_with_more_macs_is_not_advised() -> None:
     """Whatever the times: with one channel, a separable smoothing has ten weights instead of nine."""
     settings = preset("mobilenetv2-fpn", "pyramid.levels=p5", "pyramid.channels=1")
     slow = {"pyramid.smooth.p5": 1.0, "stages.3.0.expand": 0.5}
-    advice = advise(settings, {row: slow.get(row[0], 1e-5) for row in times(settings)})
+    advice = advise(settings, {row: slow.get(row[0], 1e-3 * time) for row, time in times(settings).items()})
     assert advice is not None
     assert (advice.part, advice.overrides) == ("stages.3", ("width_mult=0.5",))
 

@@ -4,7 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnfpn_cli.plan.roofline import LayerWork, Peaks, roofline
+from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.plan.roofline import LayerWork, Peaks, network_work, roofline
+from mnfpn_cli.plan.rules import network_input
+from mnfpn_cli.settings.input import Size
+from mnfpn_cli.settings.network import NetworkSettings
 
 PEAKS = Peaks(macs_per_s=100.0, bytes_per_s=10.0)
 NUMBERS = st.integers(1, 10**12)
@@ -40,3 +44,12 @@ def test_no_floor_is_below_all_macs_at_the_peak_or_all_bytes_at_the_bandwidth(
     roof = roofline([layer(*work) for work in works], Peaks(macs_per_s, bytes_per_s))
     macs, size = sum(work[0] for work in works), sum(work[1] for work in works)
     assert roof.seconds >= max(macs / macs_per_s, size / bytes_per_s) * (1 - 1e-9)
+
+
+def test_a_layer_has_a_call_for_each_operation() -> None:
+    """A convolution with a norm and an activation has three, one with a norm two, an addition one."""
+    settings, size = NetworkSettings(), Size(64, 64)
+    works = {work.path: work for work in network_work(plan_network(settings), network_input(settings, size), 4)}
+    assert [works[f"stages.1.1.{name}"].calls for name in ("expand", "depthwise", "project")] == [3, 3, 2]
+    assert works["stages.1.1"].calls == works["pyramid.smooth.p2"].calls == 1
+    assert works["pyramid"].calls == 6

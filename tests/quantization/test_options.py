@@ -20,13 +20,15 @@ def command(*, quantization: QuantizationOptions) -> QuantizationCase:
 def test_options_become_a_case() -> None:
     """A path may be given with others, separated by commas, or alone; one given twice counts once."""
     run: Any = command
-    nothing = dict.fromkeys(("calibration", "keep_float", "mean", "std"))
+    nothing = {**dict.fromkeys(("calibration", "keep_float", "mean", "std")), "quiet": False, "verbose": False}
     assert run(**nothing) == QuantizationCase()
     given: dict[str, Any] = {
         "calibration": ["photos"],
         "keep_float": ["stem, head", "stem"],
         "mean": ["0.485,0.456,-0.1"],
         "std": ["0.5"],
+        "quiet": False,
+        "verbose": False,
     }
     assert run(**given) == QuantizationCase(Path("photos"), ("stem", "head"), (0.485, 0.456, -0.1), (0.5,))
 

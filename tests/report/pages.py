@@ -14,17 +14,20 @@ from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
 from mnfpn_cli.sweep.command_lines import measuring
+from mnfpn_cli.sweep.objective import choose_objective
 from mnfpn_cli.sweep.report import page_document, report_document
 from tests.report.stores import Made, make_store
 
 MADE = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
-def read(path: Path, name: str = "runs.db", sweep: int | None = None) -> PageDocument:
+def read(path: Path, name: str = "runs.db", sweep: int | None = None, metric: str | None = None) -> PageDocument:
     """The report of a store, or of one of its sweeps, as its page takes it; ``name``: the store's name on the page."""
     with open_store(str(path)) as store:
         runs = read_runs(store, sweep)
-        return page_document(report_document(runs, read_baselines(store), measuring), name, runs, read_sweeps(store))
+        objective = choose_objective(runs, metric)
+        report = report_document(runs, read_baselines(store), objective, measuring)
+        return page_document(report, name, runs, read_sweeps(store))
 
 
 def page_of(
@@ -45,6 +48,20 @@ def data_of(page: Path) -> dict[str, Any]:
     assert match
     found: dict[str, Any] = json.loads(match[1])
     return found
+
+
+def texts_of(page: Path, name: str) -> list[str]:
+    """A field of the runs in the data of a page, as text."""
+    data = data_of(page)
+    return [data["texts"][index] for index in data["runs"][name]]
+
+
+def cells_of(page: Path) -> list[list[str]]:
+    """The texts of the table in the data of a page, a list for each run."""
+    data = data_of(page)
+    return [
+        [data["texts"][column["words"][row]] for column in data["columns"]] for row in range(len(data["runs"]["key"]))
+    ]
 
 
 class Parsed(HTMLParser):

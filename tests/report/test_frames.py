@@ -8,23 +8,22 @@ from typing import Any
 
 import pytest
 
+from mnfpn_cli.accuracy.presets import presets_document
 from mnfpn_cli.bench.bench_document import bench_document
 from mnfpn_cli.bench.comparison import Comparison, compare_document
 from mnfpn_cli.documents.audit import AuditDocument
 from mnfpn_cli.documents.base import Document
 from mnfpn_cli.documents.export import ExportDocument
 from mnfpn_cli.documents.read import parse_document
+from mnfpn_cli.documents.records import PredictionRecord, ScoreRecord
 from mnfpn_cli.documents.runs import RunsPruneDocument
 from mnfpn_cli.documents.shapes import ShapesDocument
 from mnfpn_cli.documents.summary import SummaryDocument
 from mnfpn_cli.external.origin import FromSettings
-from mnfpn_cli.plan.rules import presets_document
 from mnfpn_cli.report.rows import FlatRow, rows_of
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.space.frontier import largest_product
-from mnfpn_cli.space.planned import Budget, PlannedSpace
-from mnfpn_cli.sweep.command_lines import after_sweep, measuring, next_commands
-from mnfpn_cli.sweep.recommend import recommend, recommend_document
+from mnfpn_cli.space.planned import PlannedSpace
+from mnfpn_cli.sweep.command_lines import after_sweep, measuring
 from mnfpn_cli.sweep.report import report_document
 from mnfpn_cli.sweep.run_records import list_document, newest_first, runs_export_document, show_document
 from mnfpn_cli.sweep.start import Chosen, space_document
@@ -33,7 +32,7 @@ from tests.bench.made import benchmark, key, missing, timed
 from tests.conftest import Mnfpn
 from tests.needs import needs
 from tests.report.test_compare import FASTER, NO_GATES, RESULT
-from tests.report.test_screens import SWEPT, Stored
+from tests.report.test_screens import SWEPT, Stored, recommended
 
 
 @pytest.fixture(scope="module")
@@ -168,13 +167,18 @@ def test_presets_and_what_has_one_row() -> None:
 
 
 def test_runs_of_a_store(stored: Stored) -> None:
-    """The same columns in a list, in an export and in a report, which has three more."""
+    """The same columns in a list, in an export and in a report, which has more."""
     runs = newest_first(stored.runs)
     listed = list_document("runs.db", runs, None, stored.sweeps, stored.baselines, measuring)
     exported = runs_export_document(runs, stored.baselines, measuring)
-    report = report_document(stored.runs, stored.baselines, measuring)
+    report = report_document(stored.runs, stored.baselines, stored.objective, measuring)
     assert rows_of(listed) == rows_of(exported)
-    assert set(rows_of(report)[0]) - set(rows_of(listed)[0]) == {"name", "capacity_share", "on_frontier"}
+    assert set(rows_of(report)[0]) - set(rows_of(listed)[0]) == {
+        "name",
+        *(f"score.{name}" for name in ScoreRecord.model_fields),
+        "on_frontier",
+        *(f"prediction.{name}" for name in PredictionRecord.model_fields),
+    }
     assert len(rows(report)) == len(rows(listed)) == len(SWEPT)
     assert set(column(listed, "settings.width_mult")) == {0.35, 0.5, 0.75, 1.0}
 
@@ -183,21 +187,20 @@ def test_results_of_a_run_and_recommended_runs(stored: Stored) -> None:
     """The next step is among them, and named so."""
     run = next(run for run in stored.runs if run.result)
     assert run.result
-    shown = show_document(run, [run.result], stored.baselines, measuring)
+    shown = show_document(run, [run.result], stored.baselines, (), measuring)
     assert column(shown, "run.latency_s.median") == [run.latency_s]
-    found = recommend(stored.runs, Budget(latency_s=0.1), largest_product(stored.runs))
-    document = recommend_document(found, "most capacity", {"max_latency": "0.1s"}, [], next_commands)
+    document = recommended(stored, 0.1)
     choices = column(document, "choice")
     assert choices == ["pick"] * len(document.recommendations[0].picks) + ["step"]
     assert all(command.startswith("mnfpn ") for command in column(document, "commands.measure"))
 
 
 def test_runs_of_a_space_and_measured_sweeps(stored: Stored) -> None:
-    """The planned frontier; and each sweep with its numbers of runs."""
+    """Networks of it; and each sweep with its numbers of runs."""
     planned = [one.planned for one in SWEPT]
     space = PlannedSpace(list(planned), Counter(), Counter(), 0)
     document = space_document(Chosen(planned, space, "all", "mnfpn sweep"), None)
-    assert column(document, "cost.macs") == [one.cost.macs for one in document.frontier]
+    assert column(document, "cost.macs") == [one.cost.macs for one in document.sample]
     swept = Swept("runs.db", tuple(stored.sweeps), tuple(stored.runs), tuple(stored.baselines), ())
     assert column(swept_document(swept, after_sweep("runs.db"), []), "counts.done") == [7]
 

@@ -51,7 +51,7 @@ def store(tmp_path: Path) -> str:
     ("options", "said"),
     [
         (("--max-macs", "300M", "--measure", "none"), "by --max-macs"),
-        (("--measure", "frontier", "--size", "16,64"), "Invalid combinations"),
+        (("--measure", "20", "--size", "16,64"), "Invalid combinations"),
         (("--measure", "all"), "less those whose runtime cannot run there"),
         (("--measure", "2", "--min-levels", "3"), "no measurements yet"),
     ],

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mnfpn_cli.accuracy.presets import presets_document
 from mnfpn_cli.errors import spelled
-from mnfpn_cli.plan.rules import presets_document
 from mnfpn_cli.report.html import COLOURS, RULES, as_html
 from mnfpn_cli.report.terminal.frontier import STYLES, frontier_report
 from mnfpn_cli.report.terminal.plain import as_text
@@ -105,12 +105,12 @@ def test_what_must_not_be_broken_is_preformatted_and_stands_together() -> None:
 
 @needs("plotext")
 def test_a_plot_is_drawn_in_the_colours_of_its_legend(tmp_path: Path) -> None:
-    """It is as wide as in a file; its symbols have the class of their runtime."""
+    """It is as wide as in a file; its symbols have the class of their runtime, or are dim."""
     stored = Stored(tmp_path, SAMPLE)
-    report = frontier_report(report_document(stored.runs, stored.baselines, measuring))
+    report = frontier_report(report_document(stored.runs, stored.baselines, stored.objective, measuring))
     (plot,) = (one for one in parsed(as_html(report)).iter("pre"))
     colours = {symbol: one.get("class") for one in plot.iter() if one.get("class") for symbol in one.text or ""}
-    assert colours == {"●": "bright_blue", "○": "bright_blue", "□": "yellow"}
+    assert colours == {"●": "bright_blue", "○": "dim", "□": "dim"}
     assert text_of(plot).splitlines()[3] in as_text(report)
 
 

@@ -11,7 +11,7 @@ from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.report.figures.frontier import COSTS
 from tests.needs import needs
 from tests.report import stores
-from tests.report.pages import Parsed, data_of, page_of
+from tests.report.pages import Parsed, cells_of, data_of, page_of, texts_of
 from tests.report.stores import SAMPLE, Made
 
 pytestmark = needs("plotly", "jinja2")
@@ -65,7 +65,7 @@ def test_control_characters_are_shown_and_do_nothing(tmp_path: Path, monkeypatch
     page = hostile_page(tmp_path, evil, monkeypatch)
     assert set(evil) & set(page.read_text(encoding="utf-8")) <= set("abcdef[31m") | set(evil) & set(harmless)
     shown = r"a\x00b\x1b[31mc\x9bd\u202ee\u2066f\x7f"
-    assert {row["worker"] for row in data_of(page)["rows"]} == {shown, ""}
+    assert set(texts_of(page, "worker")) == {shown, ""}
     assert f"mnfpn report: {shown}" in Parsed(page).text
 
 
@@ -76,9 +76,9 @@ def test_hostile_names_are_text_of_the_data(tmp_path: Path, evil: str, monkeypat
     (raw,) = [line for line in page.read_text(encoding="utf-8").splitlines() if 'id="data"' in line]
     inside = raw.removeprefix('<script type="application/json" id="data">').removesuffix("</script>")
     assert not set("<>&") & set(inside)
-    rows = data_of(page)["rows"]
-    assert {row["worker"] for row in rows} == {evil, ""}
-    assert [evil, evil] in [cell for row in rows for cell in row["cells"] if row["status"] == "failed"]
+    assert set(texts_of(page, "worker")) == {evil, ""}
+    failed = texts_of(page, "status").index("failed")
+    assert evil in cells_of(page)[failed]
 
 
 def test_the_policy_lets_the_pages_own_scripts_run_and_no_other(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_the_page_spells_parameters_as_options(tmp_path: Path) -> None:
     """In reasons and warnings; what has no backquotes stays as it is."""
     runs = (*SAMPLE[:1], Made(1.0, reason="it took more than 900 s (`run_timeout`)"))
     page = page_of(tmp_path, runs)
-    reasons = [words for row in data_of(page)["rows"] for _, words in row["cells"] if "900 s" in words]
+    reasons = [words for row in cells_of(page) for words in row if "900 s" in words]
     assert reasons == ["it took more than 900 s (--run-timeout)"]
     assert "`" not in Parsed(page).text
 
@@ -143,7 +143,5 @@ def test_without_measurements_there_is_no_environment_and_no_warning(tmp_path: P
 
 def test_the_page_offers_every_cost_once(tmp_path: Path) -> None:
     """Those of `COSTS`."""
-    page = Parsed(page_of(tmp_path, SAMPLE))
-    assert [a["value"] for tag, a in page.elements if tag == "input" and a.get("name") == "cost"] == [
-        cost.key for cost in COSTS
-    ]
+    axes = data_of(page_of(tmp_path, SAMPLE))["axes"]
+    assert [one["key"] for one in axes] == [cost.key for cost in COSTS]

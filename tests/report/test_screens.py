@@ -15,6 +15,7 @@ from mnfpn_cli.bench.bench_document import bench_document
 from mnfpn_cli.bench.comparison import Comparison
 from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.documents.base import Document, to_json
+from mnfpn_cli.documents.report import RecommendDocument
 from mnfpn_cli.documents.sweep import ExpectedRecord, MovedRecord
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.plan.network import plan_network
@@ -24,7 +25,7 @@ from mnfpn_cli.report.terminal.bench import bench_tables
 from mnfpn_cli.report.terminal.frontier import TerminalPlot, frontier_report
 from mnfpn_cli.report.terminal.plain import as_text
 from mnfpn_cli.report.terminal.profile import layers_tables
-from mnfpn_cli.report.terminal.recommend import OBJECTIVE, recommend_report
+from mnfpn_cli.report.terminal.recommend import recommend_report
 from mnfpn_cli.report.terminal.runs import list_report, show_report
 from mnfpn_cli.report.terminal.runtimes import runtimes_tables
 from mnfpn_cli.report.terminal.screen import print_report
@@ -34,13 +35,14 @@ from mnfpn_cli.report.terminal.sweep import moved_lines, result_warnings, space_
 from mnfpn_cli.report.terminal.tables import Report
 from mnfpn_cli.settings.input import DType, Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.space.frontier import largest_product
 from mnfpn_cli.space.planned import Budget, Planned, PlannedSpace
 from mnfpn_cli.space.runs import Execution
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
 from mnfpn_cli.sweep.command_lines import after_sweep, measuring, next_commands
+from mnfpn_cli.sweep.frontier import candidates
+from mnfpn_cli.sweep.objective import Objective, choose_objective
 from mnfpn_cli.sweep.recommend import recommend, recommend_document
 from mnfpn_cli.sweep.report import report_document
 from mnfpn_cli.sweep.run_records import list_document, newest_first, show_document
@@ -88,6 +90,11 @@ class Stored:
             self.sweeps: Sequence[Sweep] = [replace(one, started=at(0)) for one in read_sweeps(store)]
             self.baselines: Sequence[BaselineTiming] = read_baselines(store)
 
+    @property
+    def objective(self) -> Objective:
+        """What the runs are compared by."""
+        return choose_objective(self.runs, None)
+
     def without_keys(self, text: str) -> str:
         """A text whose keys, hashes of all that there is to settings, are numbers."""
         for index, one in enumerate(self.runs):
@@ -102,15 +109,21 @@ def read_back(document: Parsed) -> Parsed:
 
 def report_of(stored: Stored) -> Report:
     """`mnfpn report`, without the plot: plotext may be missing."""
-    found = frontier_report(report_document(stored.runs, stored.baselines, measuring))
+    found = frontier_report(report_document(stored.runs, stored.baselines, stored.objective, measuring))
     return [item for item in found if not isinstance(item, TerminalPlot)]
+
+
+def recommended(stored: Stored, most_s: float) -> RecommendDocument:
+    """The document of it."""
+    budget = Budget(latency_s=most_s)
+    found = recommend(candidates(stored.runs, stored.baselines, stored.objective), budget)
+    given = {"max_latency": f"{most_s}s"}
+    return recommend_document(found, stored.objective, budget, given, [], next_commands)
 
 
 def recommend_of(stored: Stored, most_s: float = 0.1) -> Report:
     """`mnfpn recommend`."""
-    found = recommend(stored.runs, Budget(latency_s=most_s), largest_product(stored.runs))
-    budget = {"max_latency": f"{most_s}s"}
-    return recommend_report(read_back(recommend_document(found, OBJECTIVE, budget, [], next_commands)))
+    return recommend_report(read_back(recommended(stored, most_s)))
 
 
 def list_of(stored: Stored) -> Report:
@@ -123,7 +136,7 @@ def show_of(stored: Stored) -> Report:
     """`mnfpn runs show`, of a run that was measured."""
     (run,) = (run for run in stored.runs if (run.latency_s or 0) > 0.72)
     results = [run.result] if run.result else []
-    return show_report(read_back(show_document(run, results, stored.baselines, measuring)))
+    return show_report(read_back(show_document(run, results, stored.baselines, (), measuring)))
 
 
 def swept_of(stored: Stored) -> Report:
@@ -303,6 +316,6 @@ def test_runs_that_differ_only_in_the_threads_asked_for_are_told_apart(
     """Also where both ran with the same: one had them from torch."""
     more = Made(1.0, LARGE, replace(EAGER, threads=2), 0.03)
     text = as_text(of(Stored(tmp_path, [Made(1.0, SMALL, latency_s=0.02), more])))
-    (header,) = (line for line in text.splitlines() if "Median" in line)
+    (header,) = (line for line in text.splitlines() if " Median" in line)
     assert "threads" in text
     assert ("threads" in header) or ("Network" in header)

@@ -1,8 +1,22 @@
 """Numbers as people read them."""
 
+from typing import Literal
+
 import pytest
 
-from mnfpn_cli.report.units import count, per_cent, scaled, seconds, seconds_range, sides, size_in_bytes
+from mnfpn_cli.documents.records import ScoreRecord
+from mnfpn_cli.report.units import (
+    accuracies,
+    accuracy,
+    count,
+    per_cent,
+    scaled,
+    score,
+    seconds,
+    seconds_range,
+    sides,
+    size_in_bytes,
+)
 
 
 def test_counts_have_separators() -> None:
@@ -75,3 +89,31 @@ def test_sides_show_what_is_not_whole() -> None:
 def test_no_end_of_a_range_loses_its_digits(low: float, high: float, text: str) -> None:
     """The ends share a unit unless they are far apart."""
     assert seconds_range(low, high) == text
+
+
+def scored(metric: str, value: float, error: float | None = None) -> ScoreRecord:
+    """A score; an estimate where it has an error."""
+    kind: Literal["published", "estimated"] = "estimated" if error else "published"
+    return ScoreRecord(metric=metric, value=value, error=error, kind=kind, source="a test", date=None)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (71.8, None, "71.8"),
+        (66.4709, 0.7219, "66.5 ± 0.7"),
+        (0.66471, 0.0072, "0.665 ± 0.007"),
+        (64.2, 12.4, "64 ± 12"),
+    ],
+)
+def test_an_estimate_has_the_digits_of_its_error(value: float, error: float | None, text: str) -> None:
+    """More would be noise."""
+    assert score(scored("map", value, error)) == text
+
+
+def test_accuracies_are_named_as_people_do() -> None:
+    """The name once, before several sizes."""
+    assert accuracy(scored("coco-map", 22.2)) == "COCO mAP 22.2 %"
+    assert accuracy(scored("imagenet-top1", 66.4709, 0.7219)) == "ImageNet top-1 66.5 ± 0.7 %"
+    some = {224: scored("imagenet-top1", 71.8), 192: scored("imagenet-top1", 70.7)}
+    assert accuracies(some) == "ImageNet top-1 71.8 % at 224, 70.7 % at 192"

@@ -1,9 +1,9 @@
-"""The frontier, and choosing runs from it."""
+"""The frontier of anything, and the choice of runs to measure."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnfpn_cli.space.frontier import choose, pareto, planned_frontier, spread
+from mnfpn_cli.space.frontier import by_macs, choose, pareto, spread
 from mnfpn_cli.space.planned import Budget, Planned, plan_space
 from tests.space.spaces import space_of
 
@@ -34,30 +34,30 @@ def runs() -> list[Planned]:
     return plan_space(space, Budget()).runs
 
 
-def test_every_execution_of_a_network_on_the_frontier_is_on_it() -> None:
-    """Their MACs and capacity are the same; only a measurement shows which is faster."""
-    frontier = planned_frontier(runs())
-    assert 2 < len(frontier) < 32
-    assert {one.run.execution.runtime for one in frontier} == {"eager", "fused"}
-    assert len(frontier) == 2 * len({one.run.network for one in frontier})
+def test_runs_are_ordered_by_macs_and_those_of_a_network_stand_together() -> None:
+    """Their MACs are the same; only a measurement shows which is faster."""
+    ordered = by_macs(runs())
+    assert len(ordered) == 32
+    macs = [one.figures.macs for one in ordered]
+    assert macs == sorted(macs)
+    assert all(one.run.network == other.run.network for one, other in zip(ordered[::2], ordered[1::2], strict=True))
 
 
-def test_a_number_of_runs_is_spread_along_the_frontier() -> None:
+def test_a_number_of_runs_is_spread_from_the_fewest_macs_to_the_most() -> None:
     """As many as asked for, or all; both ends are among them."""
-    frontier = planned_frontier(runs())
-    for count in range(1, len(frontier) + 3):
-        chosen = spread(frontier, count)
-        assert len(chosen) == min(count, len(frontier))
+    ordered = by_macs(runs())
+    for count in range(1, len(ordered) + 3):
+        chosen = spread(ordered, count)
+        assert len(chosen) == min(count, len(ordered))
         assert len(set(chosen)) == len(chosen)
         if count >= 4:
-            assert {frontier[0].run.network, frontier[-1].run.network} <= {one.run.network for one in chosen}
+            assert {ordered[0].run.network, ordered[-1].run.network} <= {one.run.network for one in chosen}
 
 
 def test_runs_to_measure_are_chosen_by_a_word_or_a_number() -> None:
-    """All, none, those on the frontier, or a number of those."""
+    """All, none, or a number of them."""
     every = runs()
     assert choose(every, "all") == every
     assert choose(every, "none") == []
-    assert choose(every, "frontier") == planned_frontier(every)
-    assert len(choose(every, "5")) == 5
+    assert choose(every, "5") == spread(by_macs(every), 5)
     assert choose([], "5") == []

@@ -10,15 +10,15 @@ from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
-from mnfpn_cli.space.planned import Budget, capacity_share, plan_runs, plan_space, planned_run
-from mnfpn_cli.space.runs import Execution, Run, identities
+from mnfpn_cli.space.planned import Budget, plan_runs, plan_space, planned_run
+from mnfpn_cli.space.runs import Execution, Run, identities, names_of, run_namer, shared_settings
 from tests.space.spaces import space_of
 from tests.strategies import settings_and_size
 
 
 @given(settings_and_size(), st.integers(1, 9), st.sampled_from(("float32", "bfloat16")))
 def test_figures_are_those_of_the_plan(drawn: tuple[NetworkSettings, Size], batch: int, dtype: DType) -> None:
-    """Parameters, MACs, memory of the batch, and the finest map are what `summary`, `shapes` and `bench` show."""
+    """Parameters, MACs, memory of the batch, and the number of levels are what `summary`, `shapes` and `bench` show."""
     settings, size = drawn
     plan = plan_network(settings.at(size))
     (planned,) = plan_runs(settings.at(size), size, [Execution(batch=batch, dtype=dtype)])
@@ -26,11 +26,7 @@ def test_figures_are_those_of_the_plan(drawn: tuple[NetworkSettings, Size], batc
     image = NetworkInput(batch, settings.in_channels, size)
     assert (figures.parameters, figures.macs) == (total.parameters, total.macs)
     assert figures.memory_bytes == memory_needed(plan, image, dtype)
-    levels = network_shapes(plan, image).levels
-    if levels:
-        finest = levels[0].output
-        assert (figures.capacity.channels, figures.capacity.levels) == (finest.channels, len(levels))
-        assert figures.capacity.cells * finest.channels == finest.elements
+    assert figures.levels == (len(network_shapes(plan, image).levels) or 1)
 
 
 @given(settings_and_size(), st.integers(1, 9), st.booleans())
@@ -143,20 +139,8 @@ def test_runs_over_the_budget_are_cut() -> None:
         assert len(planned.runs) == 2
         assert list(planned.cut.values()) == [1]
     planned = plan_space(space_of(pyramid__levels=["all", "p3-p5"], size=["64"]), Budget(levels=4))
-    assert [one.figures.capacity.levels for one in planned.runs] == [4]
+    assert [one.figures.levels for one in planned.runs] == [4]
     assert planned.cut == {"min_levels": 1}
-
-
-def test_the_capacity_share_is_the_geometric_mean_of_the_ratios() -> None:
-    """With half of the channels, it is the fourth root of a half."""
-    full, half = (
-        next(
-            plan_runs(NetworkSettings.model_validate({"pyramid": {"channels": channels}}), Size(64, 64), [Execution()])
-        )
-        for channels in (128, 64)
-    )
-    assert capacity_share(half.figures.capacity, full.figures.capacity.product) == 0.5**0.25
-    assert capacity_share(full.figures.capacity, full.figures.capacity.product) == 1.0
 
 
 def test_runs_on_any_device_are_told_from_those_on_the_device_that_it_stands_for() -> None:
@@ -178,3 +162,37 @@ def test_runs_with_heads_of_several_kinds_are_identified_by_what_does_not_follow
     space = space_of(head__kind=["retinanet", "ssd"], head__depth=[1, 2], head__channels=[64], size=["64"])
     runs = [one.run for one in plan_space(space, Budget()).runs]
     assert [tuple(one) for one in identities(runs)] == [("head.kind", "head.depth")] * 4
+
+
+FPNLITE = {"preset": ["mobilenetv2-fpnlite"]}
+
+
+def test_one_network_is_named_once_where_it_has_many_settings() -> None:
+    """A preset by its name, another by what differs alone; few settings are a name."""
+    execution = {"size": ["64", "128"], "runtime": ["eager", "fused"]}
+    preset = [one.run for one in plan_space(space_of(**FPNLITE, **execution), Budget()).runs]
+    assert identities(preset) == [{"preset": "mobilenetv2-fpnlite"}] * 4
+    assert names_of(identities(preset)) == ["preset mobilenetv2-fpnlite"] * 4
+    space = space_of(**FPNLITE, width_mult=[0.5], **execution)
+    runs = [one.run for one in plan_space(space, Budget()).runs]
+    assert len(identities(runs)[0]) > 2
+    assert names_of(identities(runs)) == ["the network"] * 4
+    assert shared_settings(runs)["width_mult"] == "0.5"
+    assert names_of(identities(runs[:1])) != ["the network"]
+    few = [one.run for one in plan_space(space_of(width_mult=[0.5], **execution), Budget()).runs]
+    assert names_of(identities(few)) == ["width_mult 0.5"] * 4
+
+
+def test_runs_of_one_network_are_told_apart_by_what_differs() -> None:
+    """By the progress of a sweep, say."""
+    space = space_of(**FPNLITE, width_mult=[0.5], size=["64", "128"], runtime=["eager", "fused"])
+    runs = [one.run for one in plan_space(space, Budget()).runs]
+    name = run_namer(runs)
+    assert [name(one) for one in runs[:2]] == ["size 64x64, runtime eager", "size 64x64, runtime fused"]
+
+
+def test_several_networks_share_no_settings() -> None:
+    """Though some of their settings are the same."""
+    runs = [one.run for one in plan_space(space_of(**FPNLITE, width_mult=[0.5, 1.0], size=["64"]), Budget()).runs]
+    assert shared_settings(runs) == shared_settings([]) == {}
+    assert names_of(identities(runs)) == ["width_mult 0.5", "width_mult 1.0"]

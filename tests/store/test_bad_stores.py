@@ -70,7 +70,7 @@ def damaged(path: Path) -> None:
     path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
 
 
-READS = "has version {} of the tables and was made by mnfpn 0.1.0; this is mnfpn 0.1.0, which reads version 3"
+READS = "has version {} of the tables and was made by mnfpn 0.1.0; this is mnfpn 0.1.0, which reads version 4"
 NEWER = "UPDATE mnfpn_store SET value = '9' WHERE name = 'schema_version'"
 NEWER_RULE = READS.format(9) + ": update mnfpn"
 OLDER = "UPDATE mnfpn_store SET value = '1' WHERE name = 'schema_version'"
@@ -126,10 +126,13 @@ DAMAGE: list[tuple[str, str]] = [
     ),
     ("UPDATE mnfpn_results SET worker = CAST(x'ff' AS TEXT)", "could not decode to UTF-8 column 'worker'"),
     ("UPDATE mnfpn_runs SET height = 'tall'", "run {run}: height: must be a whole number, 1 or more, got 'tall'"),
-    (
-        "UPDATE mnfpn_runs SET finest_cells = 0",
-        "run {run}: finest_cells: must be a whole number, 1 or more, got '0'",
-    ),
+    ("UPDATE mnfpn_runs SET levels = -1", "run {run}: levels: must be a whole number"),
+    ("UPDATE mnfpn_scores SET value = 'good'", "score 22222222: value: must be a finite number, got 'good'"),
+    ("UPDATE mnfpn_scores SET value = 9e999", "score 22222222: value: must be a finite number, got 'inf'"),
+    ("UPDATE mnfpn_scores SET date = 'May'", "score 22222222: date: must be a moment, as 2026-01-31T12:00:00+00:00"),
+    ("UPDATE mnfpn_scores SET dtype = 'int3'", "score 22222222: dtype: must be one of float32, bfloat16, float16"),
+    ("UPDATE mnfpn_scores SET height = 0", "score 22222222: height: must be a whole number, 1 or more, got '0'"),
+    ("ALTER TABLE mnfpn_scores RENAME COLUMN metric TO name", "mnfpn_scores lacks the column metric"),
     ("UPDATE mnfpn_runs SET status = 'lost'", "run {run}: status: must be one of pending, done, failed, got 'lost'"),
     ("UPDATE mnfpn_runs SET dtype = 'int3'", "run {run}: dtype: must be one of float32, bfloat16, float16"),
     ("ALTER TABLE mnfpn_runs RENAME COLUMN macs TO mac", "mnfpn_runs lacks the column macs"),
@@ -183,7 +186,7 @@ def test_an_error_of_the_program_is_not_reported_as_damage(tmp_path: Path) -> No
         store.read(lambda connection: connection.execute(text("SELECT nowhere FROM mnfpn_runs")))
 
 
-MISSING = ["mnfpn_results", "mnfpn_runs", "mnfpn_sweep_runs", "mnfpn_sweeps", "mnfpn_baselines"]
+MISSING = ["mnfpn_results", "mnfpn_runs", "mnfpn_sweep_runs", "mnfpn_sweeps", "mnfpn_baselines", "mnfpn_scores"]
 
 COMMANDS: list[tuple[str, ...]] = [
     ("runs", "list"),
@@ -206,6 +209,8 @@ def put_and_damage(path: Path, statement: str) -> dict[str, str]:
         add_baseline(store, BaselineTiming("1" * 32, sweep, key, "here", one.finished, one.samples))
     with sqlite3.connect(path) as connection:
         ((network,),) = connection.execute("SELECT network FROM mnfpn_runs")
+        row = ("2" * 32, network, 64, 64, "float32", "map", 0.5, "a file", one.finished)
+        connection.execute(f"INSERT INTO mnfpn_scores VALUES ({','.join('?' * len(row))})", row)
         connection.execute(statement)
     connection.close()
     return {"result": one.id[:8], "run": key[:8], "network": network[:8]}

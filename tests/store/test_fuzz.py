@@ -21,7 +21,9 @@ from mnfpn_cli.documents.bench import AdviceRecord, LayerTimeRecord, PartTime
 from mnfpn_cli.store import rows as t
 from mnfpn_cli.store import store as connect_module
 from mnfpn_cli.store.claims import Claims
-from mnfpn_cli.store.rows import BaselineTiming
+from mnfpn_cli.store.read import read_runs
+from mnfpn_cli.store.rows import BaselineTiming, StoredScore
+from mnfpn_cli.store.scores import add_scores, of_run
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import add_baseline, now
 from mnfpn_cli.sweep.process import Outcome
@@ -194,6 +196,8 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         measure(store, keys[1], result(sweep, (0.02, 0.021, 0.022)), claims)
         measure(store, keys[2], result(sweep, status="failed", reason="out of memory"), claims)
         add_baseline(store, BaselineTiming("1" * 32, sweep, keys[0], "here", first.finished, first.samples))
+        patch.setattr("mnfpn_cli.store.scores.token_hex", lambda count: chance.randbytes(count).hex())
+        add_scores(store, [of_run(one, StoredScore("map", 0.5, "a file", STARTED)) for one in read_runs(store)[:2]])
     return path
 
 
@@ -206,11 +210,13 @@ def commands(store: str, key: str, other: str) -> list[tuple[str, ...]]:
         ("runs", "show", key, *at),
         ("runs", "show", key, "--json", *at),
         ("runs", "export", "--format", "csv", *at),
+        ("runs", "export", "--format", "csv", "--metric", "map", *at),
         ("runs", "export", *at),
         ("report", *at),
         ("report", "--json", *at),
         ("recommend", "--max-latency", "1s", *at),
         ("sweep", "--width-mult", "0.25,0.26", "--size", "64", "--by-layer", "--dry-run", *at),
+        ("runs", "score", key, "map=0.6", *at),
         ("runs", "merge", store, "--store", other),
         ("runs", "merge", other, *at),
         ("sweep", "--resume", *at),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from mnfpn_cli.space.runs import Run
 from mnfpn_cli.store.sweeps import now
+from mnfpn_cli.sweep.command import ScoreTask
 from mnfpn_cli.sweep.pool import Lost, Worker
 from mnfpn_cli.sweep.process import Outcome, Task
 from tests.sweep.recorded import made_up, recorded
@@ -49,8 +50,9 @@ class FakePool:
         """The workers that measure nothing."""
         return [worker for worker in self.workers if worker not in self._running]
 
-    def start(self, worker: Worker, task: Task) -> None:
+    def start(self, worker: Worker, task: Task | ScoreTask) -> None:
         """Record the task."""
+        assert isinstance(task, Task)
         assert worker in self.idle(), "a worker measures one run at a time"
         self.tasks.append((worker, task))
         self._running[worker] = task

@@ -26,7 +26,7 @@ from mnfpn_cli.space.planned import Budget, plan_space
 from mnfpn_cli.space.runs import KEY_VERSION
 from mnfpn_cli.store import rows as tables
 from mnfpn_cli.store.store import Store, open_store
-from mnfpn_cli.sweep.pool import Lost, Worker
+from mnfpn_cli.sweep.pool import Ending, Lost, Worker
 from mnfpn_cli.sweep.process import Outcome, Task
 from mnfpn_cli.sweep.ray import cluster as ray_cluster
 from mnfpn_cli.sweep.ray import plan as ray_plan
@@ -151,7 +151,7 @@ def task() -> Task:
     return works.task(90, sampling=SamplingRecord(min_time_s=61))
 
 
-def measured(pool: RayPool, worker: Worker) -> Outcome | Lost:
+def measured(pool: RayPool, worker: Worker) -> Ending:
     """The outcome of a run on a worker."""
     pool.start(worker, task())
     while True:

@@ -1,4 +1,4 @@
-"""Plot latency by size and batch: each measured run with its interval, and a line through the runs of a network."""
+"""Plot latency by size and batch: each run with its interval, and a line through the runs of a network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from mnfpn_cli.report.figures.style import (
     axis,
-    cloud,
     colours,
     figure,
     graph_objects,
@@ -15,6 +14,7 @@ from mnfpn_cli.report.figures.style import (
     logarithmic,
     plot_text,
     plotted_runs,
+    points,
 )
 
 if TYPE_CHECKING:
@@ -40,16 +40,16 @@ def sizes_figure(report: ReportDocument) -> Figure:
     Raises:
         MnfpnError: where plotly is not installed.
     """
-    measured = plotted_runs(report)
-    steps = sorted({_step(one) for one in measured})
+    plotted = plotted_runs(report)
+    steps = sorted({_step(one) for one in plotted})
     several_batches = len({batch for batch, *_ in steps}) > 1
-    offsets = _offsets(measured)
-    xs = {one.index: steps.index(_step(one)) + offsets[_series(one)] for one in measured}
+    offsets = _offsets(plotted)
+    xs = {one.index: steps.index(_step(one)) + offsets[_series(one)] for one in plotted}
     traces = list["Scatter"]()
-    for runtime, colour in colours(measured).items():
-        runs = [one for one in measured if one.run.runtime == runtime]
-        traces += [_lines(runs, xs, runtime, colour)] * (len(measured) <= MOST_JOINED)
-        traces += [cloud(runs, [xs[one.index] for one in runs], colour, size=7)]
+    for runtime, colour in colours(plotted).items():
+        runs = [one for one in plotted if one.run.runtime == runtime]
+        traces += [_lines(runs, xs, runtime, colour)] * (len(plotted) <= MOST_JOINED)
+        traces += points(runs, [xs[one.index] for one in runs], colour, runtime)
         traces += [key(plot_text(runtime), runtime, color=colour)]
     along = axis(
         "Size of the image",
@@ -59,7 +59,7 @@ def sizes_figure(report: ReportDocument) -> Figure:
         showgrid=False,
     )
     return figure(
-        traces, xaxis=along, yaxis=logarithmic("Latency of a pass (ms)", [one.milliseconds for one in measured])
+        traces, xaxis=along, yaxis=logarithmic("Latency of a pass (ms)", [one.milliseconds for one in plotted])
     )
 
 
@@ -85,10 +85,10 @@ def _series(one: PlottedRun) -> Series:
     return one.run.runtime, one.machine, one.run.name, one.run.train
 
 
-def _offsets(measured: Sequence[PlottedRun]) -> dict[Series, float]:
+def _offsets(plotted: Sequence[PlottedRun]) -> dict[Series, float]:
     """Return how far from the middle of a size each series is drawn: in the order of runtime, then MACs."""
     macs = defaultdict[Series, int](int)
-    for one in measured:
+    for one in plotted:
         macs[_series(one)] = max(macs[_series(one)], one.run.cost.macs)
     order = sorted(macs, key=lambda series: (series[0], macs[series], series))
     return {series: WIDTH * ((index + 0.5) / len(order) - 0.5) for index, series in enumerate(order)}

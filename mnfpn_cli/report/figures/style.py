@@ -5,6 +5,7 @@ Plotly has no types: to the type checker its figures and traces are `Any`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from plotly.basedatatypes import BaseTraceType
     from plotly.graph_objects import Figure, Scatter
 
-    from mnfpn_cli.documents.records import LatencyRecord
     from mnfpn_cli.documents.report import ReportDocument, ReportedRun
 
 PlotLayout = dict[str, Any]
@@ -31,31 +31,44 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "x", "
 INK, GRID = "#59636e", "#e3e6ea"
 """The colours of text and of grid lines on white; the page has its own."""
 
+GREY = "#9aa3ad"
+"""The colour of runs that are not on the frontier, on white and on black."""
+
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', 'DejaVu Sans', sans-serif"
 
 
 @dataclass(frozen=True, slots=True)
 class PlottedRun:
-    """A run that was measured; ``index``: its position among all runs of the report."""
+    """A run with a time, which is measured and corrected for drift, or else predicted.
+
+    Attributes:
+        index: its position among all runs of the report.
+        run: the run.
+        milliseconds: the time.
+        low: the lower end of its interval, in milliseconds; the time itself with too few samples.
+        high: the upper end.
+    """
 
     index: int
     run: ReportedRun
-    latency: LatencyRecord
-
-    @property
-    def milliseconds(self) -> float:
-        """The median in milliseconds."""
-        return 1e3 * self.latency.median
+    milliseconds: float
+    low: float
+    high: float
 
     @property
     def machine(self) -> str:
-        """The device and the worker that measured the run."""
-        return f"{self.run.device} on {self.run.worker}"
+        """The device and the kind of machine: times of one are comparable."""
+        return f"{self.run.device} on {self.run.machine}"
 
 
 def plotted_runs(report: ReportDocument) -> list[PlottedRun]:
-    """Return the measured runs of a report, in their order."""
-    return [PlottedRun(index, run, run.latency_s) for index, run in enumerate(report.runs) if run.latency_s]
+    """Return the runs of a report that have a time, in their order."""
+    plotted = []
+    for index, run in enumerate(report.runs):
+        if run.time_s:
+            low, high = run.time_interval or (run.time_s, run.time_s)
+            plotted.append(PlottedRun(index, run, 1e3 * run.time_s, 1e3 * low, 1e3 * high))
+    return plotted
 
 
 def figure(traces: Sequence[BaseTraceType], **layout: Any) -> Figure:
@@ -98,14 +111,20 @@ def axis(title: str, **more: Any) -> PlotLayout:
     return {"title": {"text": title, "standoff": 12}, "tickcolor": GRID, "automargin": True, **lines, **more}
 
 
+LEAST_TICKS, MOST_TICKS = 4, 10
+TICK_DECADES = 0.31
+"""From 0.3 powers of ten a tick, plotly's logarithmic axes have ticks at 1, 2 and 5 alone."""
+
+
 def logarithmic(title: str, values: Iterable[float]) -> PlotLayout:
     """Return the layout of a logarithmic axis, large numbers with decimal prefixes.
 
-    ``values``: the values along it. Over less than two powers of ten it has few ticks: plotly's would overlap.
+    ``values``: the values along it. It has ticks at 1, 2 and 5, as nine in each power of ten would overlap.
     """
     along = list(values)
-    few = {"nticks": 4} if along and max(along) < 100 * min(along) else {}
-    return axis(title, type="log", tickformat="~s" if max(along, default=0) >= 1e5 else ",~g", **few)
+    decades = math.log10(max(along) / min(along)) if along else 0.0
+    ticks = min(MOST_TICKS, max(LEAST_TICKS, int(decades / TICK_DECADES)))
+    return axis(title, type="log", tickformat="~s" if max(along, default=0) >= 1e5 else ",~g", nticks=ticks)
 
 
 def key(name: str, group: str, **look: str) -> Scatter:
@@ -128,40 +147,87 @@ def colours(runs: Sequence[PlottedRun]) -> dict[str, str]:
     return {runtime: COLOURS[index % len(COLOURS)] for index, runtime in enumerate(runtimes)}
 
 
-def symbols(runs: Sequence[PlottedRun]) -> dict[str, str]:
-    """Return a symbol for each machine that measured."""
-    machines = sorted({one.machine for one in runs})
-    return {one: SYMBOLS[index % len(SYMBOLS)] for index, one in enumerate(machines)}
+def points(
+    runs: Sequence[PlottedRun],
+    xs: Sequence[float],
+    colour: str,
+    group: str,
+    errors: Sequence[float] = (),
+    symbol: str = "circle",
+    size: float = 7,
+) -> list[Scatter]:
+    """Return traces with the points of runs and their intervals: hollow and dotted where the time is predicted.
 
-
-def cloud(runs: Sequence[PlottedRun], xs: Sequence[float], colour: str, **look: str | float) -> Scatter:
-    """Return the points of runs of one runtime, with the 95 % intervals of medians; of length 0 with too few samples.
-
-    ``customdata`` are the positions of the runs in the report.
+    Args:
+        runs: the runs. ``customdata`` are their positions in the report.
+        xs: where they are along x.
+        colour: of points and bars.
+        group: the name of the points, and the entry of the legend that shows and hides them.
+        errors: the standard errors along x; none where there are none.
+        symbol: the shape of a point.
+        size: the size of a point, in pixels.
     """
-    medians = [one.milliseconds for one in runs]
-    intervals = [one.latency.ci95 or (one.latency.median, one.latency.median) for one in runs]
-    runtime = plot_text(runs[0].run.runtime)
+    traces = list["Scatter"]()
+    rows = list(zip(runs, xs, errors or [0.0] * len(runs), strict=True))
+    if predicted := [row for row in rows if row[0].run.is_predicted]:
+        look = {"color": colour, "symbol": f"{symbol}-open", "size": size, "line": {"width": 1.5}}
+        traces += [_dotted_bars(predicted, colour, group), _cloud(predicted, group, look)]
+    if measured := [row for row in rows if not row[0].run.is_predicted]:
+        look = {"color": colour, "symbol": symbol, "size": size, "opacity": 0.85}
+        traces.append(_cloud(measured, group, look).update(_bars(measured, colour)))
+    return traces
+
+
+_Points = list[tuple[PlottedRun, float, float]]
+"""Runs, with the place and the error of each along x."""
+
+
+def _cloud(rows: _Points, group: str, look: PlotLayout) -> Scatter:
     return graph_objects().Scatter(
-        x=list(xs),
-        y=medians,
-        customdata=[one.index for one in runs],
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "array": [1e3 * high - median for (_, high), median in zip(intervals, medians, strict=True)],
-            "arrayminus": [median - 1e3 * low for (low, _), median in zip(intervals, medians, strict=True)],
-            "thickness": 1.2,
-            "width": 3,
-            "color": colour,
-        },
+        x=[x for _, x, _ in rows],
+        y=[one.milliseconds for one, _, _ in rows],
+        customdata=[one.index for one, _, _ in rows],
         mode="markers",
-        name=runtime,
-        legendgroup=runtime,
-        showlegend=False,
-        marker={"color": colour, **look},
+        marker=look,
         hoverinfo="text",
         meta={"kind": "runs"},
+        **_hidden(group),
+    )
+
+
+def _hidden(group: str) -> PlotLayout:
+    """Return what puts a trace into a group of the legend without an entry of its own."""
+    return {"name": plot_text(group), "legendgroup": plot_text(group), "showlegend": False}
+
+
+def _bars(rows: _Points, colour: str) -> PlotLayout:
+    """Return error bars: along y the intervals of the times, along x the errors, where there are any."""
+    bars = {"type": "data", "thickness": 1.2, "width": 3, "color": colour}
+    upward = [one.high - one.milliseconds for one, _, _ in rows]
+    downward = [one.milliseconds - one.low for one, _, _ in rows]
+    errors = [error for _, _, error in rows]
+    along_x = {"error_x": {**bars, "array": errors}} if any(errors) else {}
+    return {"error_y": {**bars, "symmetric": False, "array": upward, "arrayminus": downward}, **along_x}
+
+
+def _dotted_bars(rows: _Points, colour: str, group: str) -> Scatter:
+    """Return the same bars as dotted lines, which plotly's error bars cannot be; None ends a line."""
+    xs, ys = list[float | None](), list[float | None]()
+    for one, x, error in rows:
+        xs += [x, x, None]
+        ys += [one.low, one.high, None]
+        if error:
+            xs += [x - error, x + error, None]
+            ys += [one.milliseconds, one.milliseconds, None]
+    return graph_objects().Scatter(
+        x=xs,
+        y=ys,
+        customdata=[one.index for one, _, _ in rows],
+        mode="lines",
+        line={"color": colour, "width": 1.2, "dash": "dot"},
+        hoverinfo="skip",
+        meta={"kind": "intervals"},
+        **_hidden(group),
     )
 
 

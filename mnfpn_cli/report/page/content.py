@@ -49,7 +49,10 @@ class Content:
         frontier: the number of runs on any frontier.
         layers_timed: whether any run has its layers timed.
         sweeps: the sweeps of the runs.
+        common: the settings of the one network of all runs; empty where they are of several.
         axes: a list of the values of each setting in which the runs differ.
+        estimated: whether any score is an estimate with an error.
+        predicted: whether the time of any run is predicted.
         environments: the machines that measured; no rows where none did.
         moved: the baseline runs that moved, in order of time.
         worst: the largest drift, up or down; 1 where no baseline run moved.
@@ -61,7 +64,10 @@ class Content:
     frontier: int
     layers_timed: bool
     sweeps: Sequence[SweepContent]
+    common: Mapping[str, str]
     axes: Mapping[str, str]
+    estimated: bool
+    predicted: bool
     environments: Environments
     moved: Sequence[MovedRecord]
     worst: float
@@ -76,7 +82,10 @@ def page_content(page: PageDocument) -> Content:
         frontier=sum(len(frontier.runs) for frontier in page.frontier),
         layers_timed=any(one.profile for one in page.measurements.values()),
         sweeps=[_sweep(one) for one in page.sweeps],
+        common=page.common,
         axes={key: _list(values) for key, values in page.differences.items()},
+        estimated=any(one.score.error for one in page.runs if one.score),
+        predicted=any(one.is_predicted for one in page.runs),
         environments=_environments(page),
         moved=page.baseline_moved,
         worst=max((one.drift for one in page.baseline_moved), key=lambda drift: abs(drift - 1), default=1.0),

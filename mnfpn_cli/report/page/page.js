@@ -1,8 +1,16 @@
 "use strict";
 // The script of the page: it filters and sorts runs (`rows`), and draws the plots, the table and the diagrams. All texts
-// of the store are inserted as text, never as markup.
+// of the store are inserted as text, never as markup. The data has each text once, and else its index (`data.py`).
 const data = JSON.parse(document.getElementById("data").textContent);
-const rows = data.rows;
+const text = (index) => data.texts[index];
+const rows = data.runs.key.map((key, index) => ({
+  ...Object.fromEntries(data.filters.map(([field]) => [field, text(data.runs[field][index])])),
+  frontier: data.runs.frontier[index] === 1,
+  get title() { return data.runs.title[index].map(text).join(" "); },
+  get command() { return data.runs.command[index].map(text).join(" "); },
+  get hover() { return data.runs.hover[index].map(text).join("<br>"); },
+  get cells() { return data.columns.map((column) => text(column.words[index])); },
+}));
 const $ = (id) => document.getElementById(id);
 // Only these buttons: plotly has one that would upload the plot to its makers.
 const BUTTONS = [["toImage", "zoom2d", "pan2d", "resetScale2d"]];
@@ -107,6 +115,13 @@ function makeFilters() {
   });
 }
 
+// The text of each run that the search box searches, made for the first search.
+let searchTexts;
+function searched() {
+  searchTexts ??= rows.map((row, index) => [...row.cells, data.runs.key[index]].join(" ").toLowerCase());
+  return searchTexts;
+}
+
 function applyFilters() {
   const words = $("search").value.toLowerCase().split(/\s+/).filter(Boolean);
   const chosen = data.filters.map(([field]) => [field, $(`by-${field}`)]).filter(([, select]) => select && select.selectedIndex > 0);
@@ -114,7 +129,7 @@ function applyFilters() {
     const row = rows[index];
     return (!$("frontier-only").checked || row.frontier)
       && chosen.every(([field, select]) => String(row[field]) === select.value)
-      && words.every((word) => row.search.includes(word));
+      && words.every((word) => searched()[index].includes(word));
   });
   $("matches").textContent = `${visible.length} of ${rows.length} runs`;
   drawTable();
@@ -123,31 +138,64 @@ function applyFilters() {
 
 // -- plots of runs ---------------------------------------------------------------------------------------------------
 
-const cost = () => document.querySelector("input[name=cost]:checked").value;
+// What latency is plotted against: first the metric of the frontier.
+let along = data.axes[0];
 
-// The traces of a figure with the visible runs alone; `costKey`: the cost along x, where that can be switched.
-function filtered(figure, costKey) {
+function makeAxes() {
+  $("axes").replaceChildren(...data.axes.map((axis, index) => {
+    const input = make("input", { type: "radio", name: "axis", value: axis.key, checked: index === 0 });
+    input.addEventListener("change", () => {
+      along = axis;
+      drawClouds();
+    });
+    return make("label", {}, input, make("span", { textContent: axis.word }));
+  }));
+}
+
+// The traces of a figure with the visible runs alone; `xs` and `errors`: the place of each run along x, and its error.
+function filtered(figure, xs, errors) {
   const left = new Set(visible);
+  const { middle, low, high } = data.times;
   const traces = figure.data.map((trace) => {
-    if (trace.meta.kind === "key") return trace;
-    if (trace.meta.kind === "lines") return { ...trace, visible: left.size === rows.length };
-    const matching = trace.customdata.map((index, position) => [index, position]).filter(([index]) => left.has(index));
-    const pick = (values) => matching.map(([, position]) => values[position]);
-    const x = costKey ? matching.map(([index]) => rows[index].costs[costKey]) : pick(trace.x);
-    const result = { ...trace, x, y: pick(trace.y) };
-    result.customdata = matching.map(([index]) => index);
-    result.text = matching.map(([index]) => rows[index].hover);
-    if (trace.error_y) result.error_y = { ...trace.error_y, array: pick(trace.error_y.array), arrayminus: pick(trace.error_y.arrayminus) };
+    const { kind } = trace.meta;
+    if (kind === "key") return trace;
+    if (kind === "lines") return { ...trace, visible: left.size === rows.length };
+    const indices = trace.customdata.filter((index) => left.has(index) && xs[index] !== null);
+    if (kind === "intervals") return { ...trace, ...segments(indices, xs, errors) };
+    const result = {
+      ...trace, customdata: indices, x: indices.map((index) => xs[index]), y: indices.map((index) => middle[index]),
+    };
+    if (kind === "frontier") {
+      // A line along another axis than the frontier's would zigzag: its rings stay.
+      if (figure === data.figures.frontier && along !== data.axes[0]) result.mode = "markers";
+      result.line = { ...trace.line, color: colour("ink") };
+      result.marker = { ...trace.marker, color: colour("ink") };
+      return result;
+    }
+    result.text = indices.map((index) => rows[index].hover);
+    if (trace.error_y) {
+      const upward = indices.map((index) => high[index] - middle[index]);
+      result.error_y = { ...trace.error_y, array: upward, arrayminus: indices.map((index) => middle[index] - low[index]) };
+    }
+    if (trace.error_x) result.error_x = { ...trace.error_x, visible: !!errors, array: indices.map((index) => errors?.[index] ?? 0) };
     return result;
   });
-  const ink = inkOfTraces(traces);
-  traces.forEach((trace, index) => {
-    if (trace.meta.kind === "frontier") {
-      trace.line = { ...trace.line, color: ink["line.color"][index] };
-      trace.marker = { ...trace.marker, color: ink["marker.color"][index] };
-    }
-  });
   return traces;
+}
+
+// The dotted intervals of predicted runs; null ends a line.
+function segments(indices, xs, errors) {
+  const { middle, low, high } = data.times;
+  const x = [], y = [];
+  for (const index of indices) {
+    x.push(xs[index], xs[index], null);
+    y.push(low[index], high[index], null);
+    if (errors?.[index]) {
+      x.push(xs[index] - errors[index], xs[index] + errors[index], null);
+      y.push(middle[index], middle[index], null);
+    }
+  }
+  return { x, y, customdata: undefined };
 }
 
 function layoutOf(figure) {
@@ -160,27 +208,51 @@ function layoutOf(figure) {
   return layout;
 }
 
-// Over less than two powers of ten plotly's own ticks would overlap.
-function fewTicks() {
-  const costs = visible.map((index) => rows[index].costs[cost()]);
-  return Math.max(...costs) < 100 * Math.min(...costs);
+// As many ticks that a logarithmic axis has them at 1, 2 and 5: nine in each power of ten would overlap (style.py).
+function ticks() {
+  const values = visible.map((index) => along.values[index]).filter((value) => value !== null);
+  const decades = values.length ? Math.log10(Math.max(...values) / Math.min(...values)) : 0;
+  return Math.min(10, Math.max(4, Math.floor(decades / 0.31)));
 }
 
 function drawClouds() {
   if (!data.figures) return;
   const layout = layoutOf(data.figures.frontier);
-  layout.xaxis.title.text = data.costs[cost()];
-  Object.assign(layout.xaxis, { nticks: fewTicks() ? 4 : 0, tickformat: cost() === "memory_bytes" ? ",~g" : "~s" });
-  Plotly.react("plot-frontier", filtered(data.figures.frontier, cost()), layout, SETTINGS);
-  Plotly.react("plot-sizes", filtered(data.figures.sizes), layoutOf(data.figures.sizes), SETTINGS);
+  layout.xaxis.title.text = along.title;
+  const scale = along.logarithmic
+    ? { type: "log", nticks: ticks(), tickformat: along.key === "memory_bytes" ? ",~g" : "~s" }
+    : { type: "linear", nticks: 0, tickformat: "" };
+  Object.assign(layout.xaxis, scale);
+  Plotly.react("plot-frontier", filtered(data.figures.frontier, along.values, along.errors), layout, SETTINGS);
+  if (sizesSeen) drawSizes();
+}
+
+// The plot by size is drawn when it comes into view: of thousands of runs, plots take most of the time to load the page.
+let sizesSeen = false;
+
+function drawSizes() {
+  Plotly.react("plot-sizes", filtered(data.figures.sizes, data.places), layoutOf(data.figures.sizes), SETTINGS);
+}
+
+function showSizes() {
+  if (sizesSeen) return;
+  sizesSeen = true;
+  drawSizes();
+  copyOnClick("plot-sizes");
+}
+
+function copyOnClick(id) {
+  $(id).on("plotly_click", (event) => copyCommand(rows[event.points[0].customdata]));
 }
 
 function startClouds() {
   if (!data.figures) return;
-  for (const id of ["plot-frontier", "plot-sizes"]) {
-    $(id).on("plotly_click", (event) => copyCommand(rows[event.points[0].customdata]));
-  }
-  for (const input of document.querySelectorAll("input[name=cost]")) input.addEventListener("change", drawClouds);
+  copyOnClick("plot-frontier");
+  makeAxes();
+  new IntersectionObserver((entries) => {
+    if (entries.some((entry) => entry.isIntersecting)) showSizes();
+  }).observe($("plot-sizes"));
+  addEventListener("beforeprint", showSizes);
 }
 
 // -- where the time goes ----------------------------------------------------------------------------------------------
@@ -207,13 +279,13 @@ function drawParts() {
   const bars = detail === "layers" && all.length > MOST_BARS
     ? [...all].sort((one, other) => other[2] - one[2]).slice(0, MOST_BARS) : all;
   const share = (seconds) => `${(100 * seconds / total).toPrecision(2)} %`;
-  const names = bars.map(([name]) => data.names[name]);
+  const names = bars.map(([name]) => data.texts[name]);
   const figure = data.figures.parts;
   const trace = {
     ...figure.data[0], y: names, x: bars.map(([, , seconds]) => 1000 * seconds),
     text: bars.map(([, , seconds]) => share(seconds)),
-    hovertext: bars.map(([name, , seconds]) => `${data.names[name]}<br>${milliseconds(seconds)}, ${share(seconds)}`),
-    marker: { color: bars.map(([, part]) => data.partColours[data.names[part].split(/[ .]/)[0]] ?? "#818b98") },
+    hovertext: bars.map(([name, , seconds]) => `${data.texts[name]}<br>${milliseconds(seconds)}, ${share(seconds)}`),
+    marker: { color: bars.map(([, part]) => data.partColours[data.texts[part].split(/[ .]/)[0]] ?? "#818b98") },
   };
   const layout = layoutOf(figure);
   const room = 55 / Math.max(100, $("plot-parts").clientWidth - 200); // right of the longest bar, for its label
@@ -241,7 +313,7 @@ function startDiagrams() {
 function showDiagram() {
   const diagram = data.diagrams[$("diagrams-run").selectedIndex];
   if (!diagram) return;
-  const svg = diagram.svg.replace("@media(prefers-color-scheme:dark)", isDark() ? "@media all" : "@media not all");
+  const svg = diagram.svg.map(text).join("\n").replace("@media(prefers-color-scheme:dark)", isDark() ? "@media all" : "@media not all");
   $("diagram").src = `data:image/svg+xml,${encodeURIComponent(svg)}`;
   $("diagram").alt = diagram.title;
 }
@@ -271,7 +343,8 @@ function makeTable() {
 }
 
 function compare(one, other) {
-  const [a, b] = [one, other].map((index) => rows[index].cells[sorted.column][0]);
+  const { values, words } = data.columns[sorted.column];
+  const [a, b] = [one, other].map((index) => (values ? values[index] : text(words[index]) || null));
   if (a === null || b === null) return (a === null) - (b === null) || one - other; // empty cells come last, in either order
   const order = typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true });
   return (sorted.down ? -order : order) || one - other;
@@ -290,7 +363,7 @@ function drawTable() {
 
 function tableRow(index) {
   const row = rows[index];
-  const cells = data.columns.map((column, at) => make("td", { className: column.kind, textContent: row.cells[at][1] }));
+  const cells = data.columns.map((column) => make("td", { className: column.kind, textContent: text(column.words[index]) }));
   const copy = make("button", { type: "button", textContent: "Copy", title: row.command, ariaLabel: `Copy the command of ${row.title}` });
   copy.addEventListener("click", () => copyCommand(row));
   const kind = row.status === "failed" ? "failed" : row.frontier ? "frontier" : "";

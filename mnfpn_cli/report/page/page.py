@@ -13,7 +13,7 @@ from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.report.figures.style import graph_objects
 from mnfpn_cli.report.page.content import moment, page_content
 from mnfpn_cli.report.page.data import page_data
-from mnfpn_cli.report.units import CAPACITY, count
+from mnfpn_cli.report.units import count
 from mnfpn_cli.text import all_printable, counted, percent
 
 if TYPE_CHECKING:
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
     from mnfpn_cli.documents.report import PageDocument
+
+
+PLOTLY = "plotly-basic.min.js"
+"""Plotly's bundle of points, lines and bars, 4.1.1, as the package plotly.js-basic-dist-min of npm has it (MIT).
+
+Python's package of plotly has only the bundle of all plots, which is four times as large.
+"""
 
 
 def report_page(page: PageDocument, spell: Callable[[str], str], made: datetime | None = None) -> str:
@@ -37,9 +44,7 @@ def report_page(page: PageDocument, spell: Callable[[str], str], made: datetime 
     """
     graph_objects()
     template = _template("page.html", spell)
-    from plotly.offline import get_plotlyjs
-
-    scripts = [get_plotlyjs(), _file("page.js")]
+    scripts = [_file(PLOTLY), _file("page.js")]
     return template.render(
         policy=_policy(scripts),
         version=__version__,
@@ -48,7 +53,7 @@ def report_page(page: PageDocument, spell: Callable[[str], str], made: datetime 
         css=_file("page.css"),
         scripts=scripts,
         content=page_content(page),
-        capacity=CAPACITY,
+        objective=spell(page.objective),
         data=all_printable(page_data(page, spell).model_dump(mode="json")),
     )
 

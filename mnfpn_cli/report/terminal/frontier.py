@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.report.terminal.bench import half_width
-from mnfpn_cli.report.terminal.run_tables import RunNames, columns_of, dtype_of_all, numbers_of, runs_report
+from mnfpn_cli.report.terminal.models import model_lines
+from mnfpn_cli.report.terminal.run_tables import (
+    RunNames,
+    columns_of,
+    dtype_of_all,
+    numbers_of,
+    runs_report,
+    time_columns,
+    time_notes,
+)
 from mnfpn_cli.report.terminal.sweep import moved_lines
 from mnfpn_cli.report.terminal.tables import Line, Report, note, warning
-from mnfpn_cli.report.units import CAPACITY, count, scaled, seconds, size_in_bytes
-from mnfpn_cli.text import counted, percent, printable
+from mnfpn_cli.report.units import count, scaled, score, seconds, size_in_bytes
+from mnfpn_cli.text import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +29,10 @@ if TYPE_CHECKING:
 
 HINT = "For a plot of it here: pip install 'mnfpn[report]', which brings plotext."
 SYMBOLS = (("●", "○"), ("■", "□"), ("▲", "△"), ("◆", "◇"), ("▼", "▽"), ("★", "☆"), ("◉", "◎"))
-"""The symbols of each runtime: for a run on the frontier, and for any other."""
+"""The symbols of each runtime: for a run on the frontier, and for any other, which is dim."""
+
+PREDICTED = "×"
+"""The symbol of a run that is not measured, but predicted."""
 
 COLOURS = ("blue", "orange", "green", "magenta", "cyan", "red", "gold")
 STYLES = ("bright_blue", "yellow", "green", "magenta", "cyan", "red", "bright_yellow")
@@ -33,9 +45,10 @@ PLAIN_WIDTH = 80
 
 @dataclass(frozen=True)
 class TerminalPlot:
-    """A plot of measured runs whose times can be compared."""
+    """A plot of runs whose times can be compared; ``metric``: what their latency is plotted against."""
 
     runs: Sequence[ReportedRun]
+    metric: str
 
     def lines(self, width: int | None) -> Iterator[Line]:
         """The plot with its legend; without plotext, how to install it."""
@@ -47,13 +60,15 @@ class TerminalPlot:
         columns = PLAIN_WIDTH if width is None else min(width, MOST_WIDTH)
         coloured = width is not None
         yield Line("")
-        yield Line("Latency against MACs, both logarithmic; filled: on the frontier", "bold")
+        yield Line(f"Latency against {printable(metric_name(self.metric))}; filled: on the frontier", "bold")
         drawn = _drawn(self.runs, columns, min(MOST_HEIGHT, max(12, columns // 4)), coloured)
         known = list(zip(SYMBOLS, STYLES, _runtimes(self.runs), strict=False))
-        marks = tuple((f"[{full}{empty}]+", style) for (full, empty), style, _ in known)
+        hollow = "".join(empty for (_, empty), _, _ in known)
+        marks = (*((f"{full}+", style) for (full, _), style, _ in known), (f"[{hollow}]+", "dim"))
         yield Line(drawn.rstrip("\n"), whole=True, ansi=coloured, marks=() if coloured else marks)
         legend = "".join(f"{full}{empty} {runtime}   " for (full, empty), _, runtime in known)
-        yield Line(f"  {legend}", marks=marks)
+        predicted = f"{PREDICTED} predicted" if any(one.is_predicted for one in self.runs) else ""
+        yield Line(f"  {legend}{predicted}".rstrip(), marks=marks)
 
 
 def _runtimes(runs: Sequence[ReportedRun]) -> list[str]:
@@ -69,29 +84,38 @@ def _drawn(runs: Sequence[ReportedRun], width: int, height: int, coloured: bool)
     figure.clear()
     figure.theme("simple")
     figure.plot_size(width, height)
-    runtimes = _runtimes(runs)
-    for on_frontier in (False, True):  # the frontier last, on top
-        for index, runtime in enumerate(runtimes):
-            kind = min(index, len(SYMBOLS) - 1)
-            some = [one for one in runs if one.runtime == runtime]
-            xs = [math.log10(_macs(one)) for one in some if one.on_frontier == on_frontier]
-            ys = [math.log10(_latency(one)) for one in some if one.on_frontier == on_frontier]
-            if xs:
-                pixel = plotext.pixel(COLOURS[kind]) if coloured else plotext.pixel()
-                mark = plotext.marker(SYMBOLS[kind][not on_frontier], pixel)
-                figure.draw(figure.signal(xs, ys, marker=mark))
-    _scale(figure.ruler("x"), [_macs(one) for one in runs], scaled, max(3, width // 12))
+    by_macs = runs[0].score is not None and runs[0].score.kind == "planned"
+    along = math.log10 if by_macs else float
+    for symbol, colour, some in _symbols(runs):
+        mark = plotext.marker(symbol, plotext.pixel(colour) if coloured else plotext.pixel())
+        xs, ys = [along(_score(one)) for one in some], [math.log10(_latency(one)) for one in some]
+        figure.draw(figure.signal(xs, ys, marker=mark))
+    scores = [_score(one) for one in runs]
+    if by_macs:
+        _scale(figure.ruler("x"), scores, scaled, max(3, width // 12))
     _scale(figure.ruler("y"), [_latency(one) for one in runs], seconds, max(3, height // 3))
     return str(figure.build().string(colorless=not coloured))
 
 
-def _macs(run: ReportedRun) -> float:
-    return max(1, run.cost.macs)
+def _symbols(runs: Sequence[ReportedRun]) -> Iterator[tuple[str, str, list[ReportedRun]]]:
+    """Yield each symbol, its colour, and its runs: those of the frontier last, on top, and all others in grey."""
+    runtimes, groups = _runtimes(runs), defaultdict[tuple[bool, bool, int], list["ReportedRun"]](list)
+    for one in runs:
+        kind = min(runtimes.index(one.runtime), len(SYMBOLS) - 1)
+        groups[one.on_frontier, not one.is_predicted, kind].append(one)
+    for (on_frontier, measured, kind), some in sorted(groups.items(), key=lambda group: group[0]):
+        symbol = SYMBOLS[kind][not on_frontier] if measured else PREDICTED
+        yield symbol, COLOURS[kind] if on_frontier else "gray", some
+
+
+def _score(run: ReportedRun) -> float:
+    assert run.score
+    return run.score.value
 
 
 def _latency(run: ReportedRun) -> float:
-    assert run.latency_s
-    return run.latency_s.median
+    assert run.time_s
+    return run.time_s
 
 
 def _scale(ruler: object, values: Sequence[float], words: Callable[[float], str], most: int) -> None:
@@ -126,11 +150,22 @@ def frontier_report(document: ReportDocument) -> Report:
     """A table for each frontier with a plot below it, and how many runs there are."""
     report: Report = []
     for frontier in document.frontier:
-        comparable = [one for one in document.runs if one.latency_s and _is_comparable(one, frontier)]
-        report += [*_table(frontier, len(comparable)), TerminalPlot(comparable)]
+        comparable = [one for one in document.runs if one.score and one.time_s and _is_comparable(one, frontier)]
+        measured = sum(not one.is_predicted for one in comparable)
+        report += [
+            *_table(frontier, measured, document.metric),
+            *_predicted(frontier.predicted, document.metric),
+            TerminalPlot(comparable, document.metric),
+        ]
     if document.frontier:
-        report.append(note(CAPACITY, "dim"))
-    return [*report, _counts(document), *(warning(line) for line in moved_lines(document.baseline_moved))]
+        report.append(note(document.objective, "dim"))
+    warnings = (*document.warnings, *moved_lines(document.baseline_moved))
+    return [*report, _counts(document), *model_lines(document.models), *map(warning, warnings)]
+
+
+def metric_name(metric: str) -> str:
+    """The name of a metric in a title."""
+    return "MACs" if metric == "macs" else metric
 
 
 def _is_comparable(run: ReportedRun, frontier: FrontierRecord) -> bool:
@@ -139,12 +174,33 @@ def _is_comparable(run: ReportedRun, frontier: FrontierRecord) -> bool:
     return own == (frontier.machine, frontier.device, frontier.batch, frontier.train)
 
 
-def _table(frontier: FrontierRecord, measured: int) -> Report:
+def _table(frontier: FrontierRecord, measured: int, metric: str) -> Report:
     """A row for each run of a frontier; ``measured`` counts all measured runs that it is of."""
     runs = frontier.runs
     batch = f", batch {frontier.batch}" if frontier.batch > 1 else ""
     where = f"{frontier.device} of {frontier.machine}{batch}{', training steps' * frontier.train}"
     title = f"Frontier on {where}: {count(len(runs))} of {counted(measured, 'run')}"
+    return _runs_table(title, runs, metric)
+
+
+MOST_PREDICTED = 10
+"""The most predicted runs of a table, those with the highest score; JSON has all."""
+
+
+def _predicted(runs: Sequence[ReportedRun], metric: str) -> Report:
+    """A row for each predicted run that no run beats."""
+    if not runs:
+        return []
+    number = f"{counted(len(runs), 'run')}"
+    title = f"Predicted to be on the frontier: {number}, not measured"
+    left = len(runs) - MOST_PREDICTED
+    lines = [f"{count(left)} more of these, with lower scores: `json` has all."] if left > 0 else []
+    lines.append("mnfpn recommend `predict` measures those that are promising within a budget.")
+    return [*_runs_table(title, runs[-MOST_PREDICTED:], metric), *(note(line, "dim") for line in lines)]
+
+
+def _runs_table(title: str, runs: Sequence[ReportedRun], metric: str) -> Report:
+    """A row for each run."""
     names = RunNames(
         columns_of([one.identity for one in runs]),
         {
@@ -153,17 +209,16 @@ def _table(frontier: FrontierRecord, measured: int) -> Report:
             **dtype_of_all([one.dtype for one in runs]),
         },
     )
-    latencies = [one.latency_s for one in runs if one.latency_s]  # all have one: they were measured
     costs = [one.cost for one in runs]
+    scores = [score(one.score) for one in runs if one.score]  # all have one
     numbers = {
-        ">Median": [seconds(one.median) for one in latencies],
-        ">±95 %": [half_width(one.median, one.ci95) for one in latencies],
+        **({} if metric == "macs" else {f">{printable(metric)}": scores}),
+        **time_columns(runs),
         ">MACs": [scaled(one.macs) for one in costs],
         ">Parameters": [scaled(one.parameters) for one in costs],
         ">Memory": [size_in_bytes(one.planned_memory_bytes) for one in costs],
-        ">Capacity": [percent(one.capacity_share) for one in runs],
     }
-    return runs_report(printable(title), names, numbers, numbers_of(runs))
+    return [*runs_report(printable(title), names, numbers, numbers_of(runs)), *time_notes(runs)]
 
 
 def _counts(document: ReportDocument) -> Line:

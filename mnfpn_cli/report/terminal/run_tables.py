@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mnfpn_cli.documents.report import ReportedRun
+from mnfpn_cli.report.terminal.bench import half_width
 from mnfpn_cli.report.terminal.tables import (
     Forms,
     Phrases,
@@ -13,8 +15,11 @@ from mnfpn_cli.report.terminal.tables import (
     note,
     table,
 )
+from mnfpn_cli.report.units import seconds
 
 if TYPE_CHECKING:
+    from mnfpn_cli.documents.report import PickRecord
+    from mnfpn_cli.documents.runs import StoredRunRecord
     from mnfpn_cli.report.terminal.tables import Cell, Table
 
 Columns = Mapping[str, Sequence[str]]
@@ -58,6 +63,41 @@ def numbers_of(rows: Sequence[object]) -> Columns:
 def dtype_of_all(dtypes: Sequence[str]) -> Columns:
     """The column of the dtype where all runs have one other than float32; where they differ, it is in their names."""
     return {"Dtype": list(dtypes)} if set(dtypes) not in ({"float32"}, set()) and len(set(dtypes)) == 1 else {}
+
+
+def time_columns(runs: Sequence[StoredRunRecord | PickRecord]) -> Columns:
+    """The medians of runs, corrected for drift, and their intervals; ``≈`` is before a time that is predicted."""
+    return {
+        ">Median": [f"{_predicted(one) * '≈ '}{seconds(time)}" if (time := _time(one)) else "" for one in runs],
+        ">±95 %": [
+            half_width(one.latency_s.median, one.latency_s.ci95) if one.latency_s else _predicted_width(one)
+            for one in runs
+        ],
+    }
+
+
+def time_notes(runs: Sequence[StoredRunRecord | PickRecord]) -> Report:
+    """Say that medians are corrected, and that times are predicted, where any is."""
+    lines = []
+    if any(one.corrected_s for one in runs):
+        lines.append("Medians are corrected for the drift of the machine: mnfpn runs show has both.")
+    if any(map(_predicted, runs)):
+        lines.append("≈ is before times that are predicted and not measured; their intervals are of 90 %.")
+    return [note(line, "dim") for line in lines]
+
+
+def _predicted(run: StoredRunRecord | PickRecord) -> bool:
+    return isinstance(run, ReportedRun) and run.is_predicted
+
+
+def _time(run: StoredRunRecord | PickRecord) -> float | None:
+    return run.time_s if isinstance(run, ReportedRun) else run.seconds
+
+
+def _predicted_width(run: StoredRunRecord | PickRecord) -> str:
+    if not isinstance(run, ReportedRun) or not run.time_s:
+        return ""
+    return half_width(run.time_s, run.time_interval)
 
 
 def runs_report(

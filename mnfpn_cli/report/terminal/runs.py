@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 from mnfpn_cli.documents.base import KEY_DIGITS
 from mnfpn_cli.report.terminal.bench import environment_table, half_width
-from mnfpn_cli.report.terminal.run_tables import RunNames, columns_of, dtype_of_all, runs_report
+from mnfpn_cli.report.terminal.run_tables import (
+    RunNames,
+    columns_of,
+    dtype_of_all,
+    runs_report,
+    time_columns,
+    time_notes,
+)
 from mnfpn_cli.report.terminal.tables import (
     Report,
     command,
@@ -16,7 +23,7 @@ from mnfpn_cli.report.terminal.tables import (
     recorded_warning,
     table,
 )
-from mnfpn_cli.report.units import count, scaled, seconds, seconds_range, size_in_bytes
+from mnfpn_cli.report.units import count, scaled, score, seconds, seconds_range, size_in_bytes
 from mnfpn_cli.settings.overrides import non_defaults
 from mnfpn_cli.text import counted
 
@@ -24,19 +31,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mnfpn_cli.documents.bench import RunRecord
-    from mnfpn_cli.documents.records import PlannedCost, PlannedRun
+    from mnfpn_cli.documents.records import PlannedCost, PlannedRun, ScoreRecord
     from mnfpn_cli.documents.runs import (
         RequestedRecord,
         ResultRecord,
         RunsListDocument,
         RunsMergeDocument,
         RunsPruneDocument,
+        RunsScoreDocument,
         RunsShowDocument,
         StoredRunRecord,
+        TrainingRecord,
     )
     from mnfpn_cli.documents.sweep import SweepRecord
     from mnfpn_cli.report.terminal.tables import Table
     from mnfpn_cli.settings.network import NetworkSettings
+
+MOST_SCORES = 50
+"""The most scores of a table; JSON has all."""
 
 MOST_SWEEPS = 5
 """The most sweeps of a table; JSON has all."""
@@ -83,15 +95,15 @@ def _runs_table(store: str, runs: Sequence[StoredRunRecord], total: int) -> Repo
         "Passes": [_passes(run) if any_training else "" for run in runs],
         "Worker": [run.worker or "" for run in runs],
     }
-    latencies = [run.latency_s for run in runs]
-    figures = {
-        ">Median": [seconds(one.median) if one else "" for one in latencies],
-        ">±95 %": [half_width(one.median, one.ci95) if one else "" for one in latencies],
-        "Ended (UTC)": [_moment(run.finished or "") for run in runs],
+    metrics = sorted({metric for run in runs for metric in run.scores})
+    scores = {
+        f">{metric}": [score(run.scores[metric]) if metric in run.scores else "" for run in runs] for metric in metrics
     }
+    figures = {**scores, **time_columns(runs), "Ended (UTC)": [_moment(run.finished or "") for run in runs]}
     keys = {"Key": [run.key[:KEY_DIGITS] for run in runs]}
     names = RunNames(columns_of([run.identity for run in runs]), execution)
-    return runs_report(f"{counted(total, 'run')} in {store}", names, figures, keys, fold=True)
+    made = runs_report(f"{counted(total, 'run')} in {store}", names, figures, keys, fold=True)
+    return [*made, *time_notes(runs)]
 
 
 def _failures(runs: Sequence[StoredRunRecord]) -> list[Table]:
@@ -125,6 +137,8 @@ def show_report(document: RunsShowDocument) -> Report:
         _what(run, document.requested),
         _settings(run.settings),
         _cost(run.cost),
+        *_scores(run.scores),
+        *_trainings(document.trainings),
         *_results(document.results),
         *(_newest_table(run, newest.run) if newest and newest.run else []),
         *([environment_table(newest.environment)] if newest and newest.environment else []),
@@ -177,19 +191,44 @@ def _stages(stages: Sequence[Mapping[str, object]]) -> str:
 
 
 def _cost(cost: PlannedCost) -> Table:
-    capacity = cost.capacity
     return pairs(
-        "Cost and capacity",
+        "Cost",
         [
             ("parameters", count(cost.parameters)),
             ("MACs of one image", f"{count(cost.macs)} ({scaled(cost.macs)})"),
             ("weights and activations", size_in_bytes(cost.planned_memory_bytes)),
-            ("channels of the tapped maps", count(capacity.backbone_channels)),
-            ("channels of a level", count(capacity.channels)),
-            ("levels", count(capacity.levels)),
-            ("cells of the finest level", count(capacity.cells)),
+            ("levels", count(cost.levels)),
         ],
     )
+
+
+def _scores(scores: Mapping[str, ScoreRecord]) -> list[Table]:
+    if not scores:
+        return []
+    made = table("Scores", "Metric", ">Score", "Source", "Stored (UTC)")
+    for one in scores.values():
+        made.add_row(note(one.metric), score(one), note(one.source), (one.date or "")[:19].replace("T", " "))
+    return [made]
+
+
+MOST_LINES = 12
+"""The lines of the end of a log that are shown; JSON has all that the store keeps."""
+
+
+def _trainings(trainings: Sequence[TrainingRecord]) -> Report:
+    """The trainings of the network, and the end of what the newest of them printed."""
+    if not trainings:
+        return []
+    made = table("Trainings", "Finished (UTC)", "Status", "Command", "Why")
+    for one in trainings:
+        made.add_row((one.finished or "")[:19].replace("T", " "), one.status, note(one.command), note(one.reason or ""))
+    ended = [one for one in trainings if one.log]
+    lines = (ended[-1].log or "").strip().splitlines()[-MOST_LINES:] if ended else []
+    return [
+        made,
+        *([note("The end of what it printed:", "dim")] if lines else []),
+        *(note(f"  {one}") for one in lines),
+    ]
 
 
 def _results(results: Sequence[ResultRecord]) -> list[Table]:
@@ -240,6 +279,16 @@ def removed_report(document: RunsPruneDocument) -> Report:
         stay = "stays" if document.busy == 1 else "stay"
         report.append(note(f"{counted(document.busy, 'run')} being measured right now {stay}."))
     return report
+
+
+def scored_report(document: RunsScoreDocument) -> Report:
+    """The scores that were stored, each with the number of runs that have it now."""
+    made = table("Scores", "Network", ">Size", "Dtype", "Metric", ">Score", ">Runs")
+    for one in document.scores[:MOST_SCORES]:
+        made.add_row(note(one.name), one.size, one.dtype, note(one.metric), f"{one.value:.4g}", count(one.runs))
+    more = len(document.scores) - MOST_SCORES
+    stored = f"Stored: {counted(len(document.scores), 'score')} in '{document.store}'."
+    return [made, *([note(f"{count(more)} more: `json` has them all", "dim")] if more > 0 else []), note(stored)]
 
 
 def merged_report(document: RunsMergeDocument) -> Report:

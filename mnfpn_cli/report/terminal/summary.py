@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from mnfpn_cli.report.terminal.audit import audit_report
 from mnfpn_cli.report.terminal.export import weights_report
 from mnfpn_cli.report.terminal.tables import Line, Report, note, table, width_of
-from mnfpn_cli.report.units import count, inputs_title, per_cent, scaled, size_in_bytes
+from mnfpn_cli.report.units import accuracy, count, inputs_title, per_cent, scaled, size_in_bytes
 from mnfpn_cli.text import all_printable
 
 if TYPE_CHECKING:
@@ -231,9 +231,11 @@ def _selection_notes(document: SummaryDocument, rows: Sequence[LayerRecord], sel
 def _totals(document: SummaryDocument) -> Report:
     network, memory = document.totals, document.memory
     sizes = f"{size_in_bytes(memory.model_bytes)} of weights, {size_in_bytes(memory.activation_bytes)} of activations"
+    known = document.accuracy
     return [
         note(f"{count(network.parameters)} parameters, {count(network.macs)} MACs (FLOPs = 2 × MACs)."),
         note(f"Memory of inference: {sizes} at the peak."),
+        *([note(f"{accuracy(known)} ({known.kind}: {known.source}).")] if known else []),
     ]
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.documents.sweep import MeasuredDocument
+from mnfpn_cli.report.terminal.models import model_lines
 from mnfpn_cli.report.terminal.run_tables import RunNames, columns_of, runs_report
 from mnfpn_cli.report.terminal.tables import Report, note, pairs, phrases, table, warning
-from mnfpn_cli.report.units import CAPACITY, count, duration, scaled, size_in_bytes, times
+from mnfpn_cli.report.units import count, duration, scaled, size_in_bytes, times
 from mnfpn_cli.text import counted, percent
 
 if TYPE_CHECKING:
@@ -16,18 +17,18 @@ if TYPE_CHECKING:
     from mnfpn_cli.documents.sweep import (
         ExpectedRecord,
         FailedRun,
+        FailedTraining,
         InvalidRuns,
         MovedRecord,
         NotRunGroup,
         PlannedDocument,
-        PlannedFrontierRun,
         ReusedRecord,
         SweepRecord,
     )
     from mnfpn_cli.report.terminal.tables import Table
 
 MOST_ROWS = 10
-"""The most rows of a table; a table of a frontier has twice as many. JSON has all."""
+"""The most rows of a table. JSON has all."""
 
 
 def sweep_tables(document: PlannedDocument | MeasuredDocument) -> Report:
@@ -36,10 +37,10 @@ def sweep_tables(document: PlannedDocument | MeasuredDocument) -> Report:
 
 
 def space_report(document: PlannedDocument) -> Report:
-    """The runs of a space by number, the invalid combinations, and the planned frontier; nothing was measured."""
+    """The runs of a space by number, the invalid combinations, and networks of it; nothing was measured."""
     report: Report = [_counts(document), *reasons_report(document.invalid)]
-    if document.frontier:
-        report += [*planned_frontier_report(document.frontier), note(CAPACITY, "dim")]
+    if document.sample:
+        report += networks_report(document)
     return [*report, *map(warning, reused_lines(document.expected.reused if document.expected else ()))]
 
 
@@ -51,6 +52,7 @@ def _counts(document: PlannedDocument) -> Table:
         ("invalid", count(invalid) if invalid else ""),
         ("over budget", ", ".join(_beyond(document.over_budget))),
         ("to measure", f"{_to_measure(document)} (`measure` {document.measure})"),
+        ("to train", counted(document.trainings, "network") if document.trainings else ""),
         ("", "less those whose runtime cannot run there" if document.chosen and document.all_runtimes else ""),
         ("time", _time(expected) if expected else ""),
     ]
@@ -93,36 +95,20 @@ def reasons_report(invalid: Sequence[InvalidRuns]) -> Report:
     return [made, *more]
 
 
-def planned_frontier_report(frontier: Sequence[PlannedFrontierRun]) -> Report:
-    """The networks of a planned frontier, the cheapest first; of many, a part spread over the whole frontier.
-
-    A setting in which only other runs of the space differ stands below the table.
-    """
-    networks = list({(one.settings, one.input, one.dtype): one for one in frontier}.values())
-    listed = _spread(networks, 2 * MOST_ROWS)
-    of = f", {len(listed)} of {count(len(networks))} networks" if len(listed) < len(networks) else ""
+def networks_report(document: PlannedDocument) -> Report:
+    """Networks of a space, the fewest MACs first; a setting in which only others differ stands below the table."""
+    listed = document.sample
     figures = {
         ">MACs": [scaled(one.cost.macs) for one in listed],
         ">Parameters": [scaled(one.cost.parameters) for one in listed],
         ">Memory": [size_in_bytes(one.cost.planned_memory_bytes) for one in listed],
-        ">Levels": [str(one.cost.capacity.levels) for one in listed],
-        ">Capacity": [percent(one.capacity_share) for one in listed],
+        ">Levels": [str(one.cost.levels) for one in listed],
     }
     names = RunNames(columns_of([one.identity for one in listed]))
-    more = f"{count(len(frontier))} runs have these networks: they differ in runtime, device or threads as well."
-    return [
-        *runs_report(f"Frontier: the most capacity for the MACs{of}", names, figures, fold=True),
-        *([note(more, "dim")] if len(frontier) > len(networks) else []),
-    ]
+    return runs_report("Networks, from the fewest MACs to the most", names, figures, fold=True)
 
 
-def _spread(items: Sequence[PlannedFrontierRun], most: int) -> Sequence[PlannedFrontierRun]:
-    """At most ``most`` items, evenly spread, with the first and the last."""
-    if len(items) <= most:
-        return items
-    step = (len(items) - 1) / (most - 1)
-    return [items[round(index * step)] for index in range(most)]
-
+NO_MODEL = "too few runs are measured to predict the others: mnfpn predict says how many more are needed"
 
 MUCH = 2
 """The drift from which a factor is printed, not per cent."""
@@ -131,22 +117,43 @@ MUCH = 2
 def swept_report(document: MeasuredDocument) -> Report:
     """The runs by status, those left out or failed and why, the warnings, and what to type next."""
     commands = document.commands
+    predicting = any(sweep.predict for sweep in document.sweeps)
     left = document.counts.pending - document.skipped - sum(one.runs for one in document.not_run)  # these have own rows
     counts = {**dict(document.counts), "pending": max(0, left)}
     rows = [(status, count(number)) for status, number in counts.items() if number or status == "done"]
+    if predicting:
+        rows = [("not measured" if status == "pending" else status, number) for status, number in rows]
     left_out = [part for sweep in document.sweeps for part in _left_out(sweep)]
     if document.skipped:
         left_out.append(("too slow", f"{count(document.skipped)} by `max_latency`, and not measured"))
     left_out += [("not run", _not_run(one)) for one in document.not_run]
+    trained = document.trainings
+    if trained:
+        numbers = {"trained": trained.done, "failed": len(trained.failed), "to train": trained.pending}
+        words = ", ".join(f"{count(number)} {word}" for word, number in numbers.items() if number)
+        rows.append(("networks", words or "none to train"))
     timed = f"timed {counted(document.baselines, 'time')}" if document.baselines else "not timed"
     advice = f"The frontier: {commands.report}. Which to take: {commands.recommend}."
     return [
         pairs(f"Sweep, in {document.store}", [*rows, *left_out, ("baseline run", timed)]),
         *(table_ for sweep in document.sweeps for table_ in reasons_report(sweep.invalid)),
+        *model_lines(document.models),
+        *([warning(NO_MODEL)] if predicting and not document.models else []),
         *_failures(document.failed, commands.list_failed),
+        *_failed_trainings(trained.failed if trained else ()),
         *(warning(line) for line in result_warnings(document.reused, document.baseline_moved)),
         *([note(advice, "dim")] if document.counts.done else []),
     ]
+
+
+def _failed_trainings(failed: Sequence[FailedTraining]) -> list[Table]:
+    """The networks whose training failed, and why."""
+    if not failed:
+        return []
+    made = table("Trainings that failed", "Network", "Why", "Last line")
+    for one in failed[:MOST_ROWS]:
+        made.add_row(note(one.name), note(one.reason), note(one.last_line))
+    return [made]
 
 
 def _left_out(sweep: SweepRecord) -> list[tuple[str, str]]:
@@ -193,8 +200,8 @@ def moved_lines(changes: Sequence[MovedRecord]) -> list[str]:
     )
     when = f"{worst.finished[:19].replace('T', ' ')} UTC, on {worst.worker}"
     return [
-        f"the baseline run moved: at worst it {change} ({when}). The page of mnfpn report, and mnfpn runs "
-        "export, have times corrected for it; an idle machine needs none."
+        f"the baseline run moved: at worst it {change} ({when}). mnfpn report, recommend and runs list "
+        "have times corrected for it; an idle machine needs none."
     ]
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.space.runs import Run
-from mnfpn_cli.sweep.pool import Lost, Worker
-from mnfpn_cli.sweep.process import Outcome, Task, run_task
+from mnfpn_cli.sweep.command import Scored, ScoreTask
+from mnfpn_cli.sweep.pool import Ending, Lost, Worker
+from mnfpn_cli.sweep.process import Outcome, Task, run_on_worker
 from mnfpn_cli.sweep.ray.cluster import Node, connected, error_line, living_nodes, on_node
 from mnfpn_cli.sweep.ray.worker import Measurer, NodeReport, prepare
 
@@ -19,7 +20,7 @@ PATIENCE_S = 30.0  # before the first run, for workers to be ready; after that t
 GRACE_S = 60.0  # for a cluster to replace its last worker for a run
 MAX_LOSSES = 3  # runs in a row that are lost on a living node before it is left out
 
-Measure = Callable[[Task], Outcome]
+Measure = Callable[[Task | ScoreTask], Outcome | Scored]
 
 
 @dataclass
@@ -48,7 +49,7 @@ class RayPool:
     address: str
     devices: Collection[str]
     accelerator: str | None = None
-    measure: Measure = run_task
+    measure: Measure = run_on_worker
     clock: Callable[[], float] = time.monotonic
     _nodes: dict[str, Node] = field(default_factory=dict)
     _actors: list[Actor] = field(default_factory=list)
@@ -61,12 +62,12 @@ class RayPool:
         """Return the workers that measure nothing."""
         return [one.worker for one in self._actors if one.worker and not one.answer]
 
-    def start(self, worker: Worker, task: Task) -> None:
+    def start(self, worker: Worker, task: Task | ScoreTask) -> None:
         """Have an idle worker measure a run."""
         actor = next(one for one in self._actors if one.worker == worker)
         actor.answer = actor.handle.call.remote(self.measure, task)
 
-    def wait(self, seconds: float) -> Sequence[tuple[Worker, Outcome | Lost]]:
+    def wait(self, seconds: float) -> Sequence[tuple[Worker, Ending]]:
         """Wait at most this long; return what has finished, or was lost."""
         import ray
 
@@ -140,7 +141,7 @@ class RayPool:
                 for one in actors:
                     self._end(one)
 
-    def _receive(self, actor: Actor) -> list[tuple[Worker, Outcome | Lost]]:
+    def _receive(self, actor: Actor) -> list[tuple[Worker, Ending]]:
         """Receive an actor's answer; return the outcome of its run, or nothing where `prepare` has answered."""
         import ray
 
@@ -182,7 +183,7 @@ class RayPool:
 
 @contextmanager
 def ray_pool(
-    address: str, devices: Collection[str], accelerator: str | None = None, measure: Measure = run_task
+    address: str, devices: Collection[str], accelerator: str | None = None, measure: Measure = run_on_worker
 ) -> Iterator[RayPool]:
     """Connect to a Ray cluster; give a pool of its machines or GPUs.
 

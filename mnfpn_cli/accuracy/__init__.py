@@ -1,0 +1,1 @@
+"""Published accuracy of networks, and estimates between published networks. No torch."""
