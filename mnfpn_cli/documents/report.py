@@ -131,7 +131,7 @@ class StepRecord(PickRecord):
 
     ratio: Ratio = Field(description="Its time over that of the first pick, both corrected for drift.")
     ratio_ci95: tuple[Ratio, Ratio] | None = Field(
-        description="95 % confidence interval of the ratio; null with too few passes."
+        description="95 % confidence interval of the ratio; null with too few passes, or where they have two middles."
     )
 
 

@@ -114,8 +114,11 @@ def _record(found: Recommendation, budget: Budget, commands: Commands) -> Recomm
 
 def _step_record(first: Candidate, step: Candidate, record: PickRecord) -> StepRecord:
     """Return the record of the next step, with its time over that of the first pick."""
-    ratio = unpaired_ratio(_corrected(first), _corrected(step))
-    return StepRecord(**dict(record), ratio=ratio.value, ratio_ci95=tuple(ratio.interval) if ratio.interval else None)
+    ratio = step.timed.seconds / first.timed.seconds
+    interval = unpaired_ratio(_corrected(first), _corrected(step)).interval
+    # Of times with two humps, the interval may be about another middle than the medians are.
+    bounds = tuple(interval) if interval and interval.low <= ratio <= interval.high else None
+    return StepRecord(**dict(record), ratio=ratio, ratio_ci95=bounds)
 
 
 def _corrected(one: Candidate) -> list[float]:

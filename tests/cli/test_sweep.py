@@ -363,7 +363,7 @@ def test_a_note_is_one_line_in_a_pipe_and_printed_once(capsys: pytest.CaptureFix
     for number in (0, 1):
         with sweep_bar([], told) as tell:
             tell(State(number, 0, notes=("word " * 60,)))
-    assert capsys.readouterr().problems == f"warning: {'word ' * 60}\n"
+    assert capsys.readouterr().err == f"warning: {'word ' * 60}\n"
 
 
 def test_what_went_wrong_is_reported_while_it_does_and_not_again_with_the_results(
