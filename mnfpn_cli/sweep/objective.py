@@ -99,6 +99,10 @@ def published_accuracies(runs: Sequence[StoredRun]) -> dict[str, ScoreRecord]:
 
 
 def _by_macs(timed: Sequence[StoredRun], words: str) -> Objective:
+    """Compare by MACs, and say what these do not tell apart."""
+    dtypes = sorted({one.execution.dtype for one in timed})
+    if len(dtypes) > 1:
+        words += f" They are the same in {', '.join(dtypes)}: what a dtype loses is not in them."
     return Objective(MACS, words, {one.key: _macs(one) for one in timed}, 0)
 
 

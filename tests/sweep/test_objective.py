@@ -63,8 +63,15 @@ def test_macs_are_the_objective_where_a_run_has_no_accuracy(other: StoredRun) ->
     """A pyramid, another dtype, a larger size; the words say how many runs have one."""
     found = choose_objective([*PUBLISHED, other], None)
     assert (found.metric, len(found.scores)) == (MACS, 3)
-    assert found.words == f"{BY_MACS} 2 of 3 runs can be compared by `metric` {IMAGENET}."
+    assert found.words.startswith(f"{BY_MACS} 2 of 3 runs can be compared by `metric` {IMAGENET}.")
     assert choose_objective([other], None).words == BY_MACS
+
+
+def test_macs_of_several_dtypes_are_said_to_be_the_same() -> None:
+    """In one dtype nothing is said."""
+    several = choose_objective([PYRAMID, run(NetworkSettings(), dtype="int8")], MACS)
+    assert several.words == f"{MACS_ASKED} They are the same in float32, int8: what a dtype loses is not in them."
+    assert choose_objective([PYRAMID], MACS).words == MACS_ASKED
 
 
 def test_accuracy_can_be_asked_for_where_some_runs_have_it() -> None:
