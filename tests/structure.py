@@ -20,6 +20,7 @@ NAMES = {
     r"\d+ threads?": "# threads",
     r"\([^()]*, \d+ cores?\)": "(processor)",
     r"\bnode \S+(?<!\.)": "node",
+    r", [^,]* left$": "",
 }
 """Words that are the machine's, and what they are; keys are hashes of the machine's kind."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -92,6 +93,10 @@ def recommend(
     stated = None if space is None else space_of(space)
     if name is None and stated is None:
         raise UsageError(Problem("recommend", "must have a `store`, or a `space` to measure"))
+    filters = {"predict": predict, "device": device, "runtimes": runtimes, "batch": batch}
+    if stated is not None and (given_filters := [f"`{key}`" for key, value in filters.items() if value]):
+        rule = "cannot be used with `space`, which names its own runs, and predicts them where there are many"
+        raise UsageError(Problem(", ".join(given_filters), rule))
     from mnfpn_cli.store.filters import run_filters
     from mnfpn_cli.sweep.answer import Question
     from mnfpn_cli.sweep.run import SweepCallbacks
@@ -162,14 +167,19 @@ def recommended_of_space(
         UsageError: where no combination is a valid network.
         MnfpnError: where no run is within the budget, none could be measured, or the store or the machine fails.
     """
-    from mnfpn_cli.sweep.answer import ANSWER_S, answer, survey
+    from mnfpn_cli.sweep.answer import ANSWER_S, SMALL, answer, survey
+    from mnfpn_cli.sweep.objective import check_unscored_metric
     from mnfpn_cli.sweep.predictions import check_installed
     from mnfpn_cli.sweep.run import Workers, plan_sweep
 
     began, workers, budget = time.monotonic(), Workers(), question.budget
-    check_installed()
     with planning() as progress:
         chosen = plan_sweep(space, budget, "all", command, None, progress)
+    if len(chosen.runs) > SMALL:
+        check_installed()
+    if store is None:
+        check_unscored_metric(question.metric, [one.run for one in chosen.runs])
+    question = replace(question, among=frozenset(one.run for one in chosen.runs))
     with TemporaryDirectory() if store is None else nullcontext() as folder:
         name = store if folder is None else str(Path(folder) / "runs.db")
         assert name is not None

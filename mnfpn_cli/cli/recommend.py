@@ -62,6 +62,8 @@ def recommend(
         names = ", ".join(map(as_option, ("width_mult", "size")))
         raise UsageError(Problem("recommend", f"must have --store STORE, or networks to choose from ({names}, ...)"))
     else:
+        if predict:
+            raise UsageError("--predict: cannot be used with networks to choose from, which are predicted anyway")
         stated = space.read()
         if output.output is not None:
             check_not_read("--output", output.output, stated.files)

@@ -84,30 +84,42 @@ def _ended(run: StoredRun, name: Callable[[Run], str]) -> str:
 
 @contextmanager
 def training_bar() -> Iterator[Callable[[TrainingState], None]]:
-    """Yield a function that shows the progress of trainings: a bar, or a line for each where there is no terminal."""
-    if talk().quiet:
-        yield lambda _state: None
-        return
+    """Yield a function that shows the progress of trainings: a bar, or a line for each where there is no terminal.
+
+    Warnings are always printed.
+    """
+    printed, ended = 0, 0
+
+    def warn(state: TrainingState) -> None:
+        nonlocal printed
+        for line in state.notes[printed:]:
+            write_error(f"warning: {as_options(line)}")
+        printed = len(state.notes)
+
+    def show(state: TrainingState) -> None:
+        nonlocal ended
+        warn(state)
+        now = state.done + state.failed
+        if state.last and now > ended and not talk().quiet:
+            write_error(f"trained {now} of {state.total}: {state.last}{_failed(state)}")
+        ended = now
+
     if not talk().shows_bars:
-        ended = 0
-
-        def show(state: TrainingState) -> None:
-            nonlocal ended
-            if state.last and state.done + state.failed > ended:
-                failed = f", {state.failed} failed" if state.failed else ""
-                write_error(f"trained {state.done + state.failed} of {state.total}: {state.last}{failed}")
-            ended = state.done + state.failed
-
         yield show
         return
     with progress_bar() as progress:
 
         def draw(state: TrainingState) -> None:
-            ended = state.done + state.failed
-            failed = f", {state.failed} failed" if state.failed else ""
-            progress(f"training {min(ended + 1, state.total)} of {state.total}{failed}", ended / max(1, state.total))
+            warn(state)
+            now = state.done + state.failed
+            doing = f"training {min(now + 1, state.total)} of {state.total}{_failed(state)}"
+            progress(doing, now / max(1, state.total))
 
         yield draw
+
+
+def _failed(state: TrainingState) -> str:
+    return f", {state.failed} failed" if state.failed else ""
 
 
 def _new_warnings(state: State, printed: set[str]) -> list[str]:

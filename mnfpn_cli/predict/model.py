@@ -69,7 +69,11 @@ class _Fit:
     """The coefficients of the terms, and how certain they are."""
 
     def __init__(self, facts: Sequence[Facts], samples: Sequence[Sample]) -> None:
-        timed = [(layers, one.layers) for layers, one in zip(facts, samples, strict=True) if one.layers]
+        timed = [
+            (layers, one.layers)
+            for layers, one in zip(facts, samples, strict=True)
+            if one.layers and any(layer.id in one.layers for layer in layers)
+        ]
         # Laws of layers need the variety of several networks; a few timed ones among many would decide for all.
         self._laws = learn_laws(timed) if 2 * len(timed) >= len(samples) else None
         times = np.array([sample.seconds for sample in samples])

@@ -82,6 +82,7 @@ def insert_rows(store: Store, rows: TableRows) -> None:
         store.insert_missing(connection, t.baselines, _with_sweep_ids(baselines, sweep_ids))
         store.insert_missing(connection, t.scores, rows.scores)
         store.insert_missing(connection, t.trainings, rows.trainings)
+        _update_trainings(connection, rows.trainings)
 
     store.write(change)
 
@@ -104,6 +105,15 @@ def _update_statuses(connection: Connection, results: Sequence[StoredColumns]) -
         keys = [row["key"] for row in results if row["status"] == status]
         outdated = (t.runs.c.key.in_(keys), t.runs.c.status.in_(replaced))
         connection.execute(update(t.runs).where(*outdated).values(status=status, claimed_by=None))
+
+
+def _update_trainings(connection: Connection, trainings: Sequence[StoredColumns]) -> None:
+    """Update trainings that ended elsewhere: done replaces failed, and both replace pending."""
+    for status, replaced in (("failed", ("pending",)), ("done", ("pending", "failed"))):
+        for row in (row for row in trainings if row["status"] == status):
+            columns = t.trainings.c
+            outdated = (columns.key == row["key"], columns.status.in_(replaced), columns.claimed_by.is_(None))
+            connection.execute(update(t.trainings).where(*outdated).values(row))
 
 
 def _rows_of_results(other: Store, ids: Sequence[str]) -> TableRows:

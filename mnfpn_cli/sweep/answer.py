@@ -12,6 +12,7 @@ from mnfpn_cli.documents.worker import SamplingRecord
 from mnfpn_cli.errors import INTERRUPTED, MnfpnError, Problem
 from mnfpn_cli.space.frontier import pareto
 from mnfpn_cli.space.planned import Budget, PlannedSpace
+from mnfpn_cli.space.runs import Run
 from mnfpn_cli.store.filters import RunFilter, choose_runs
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import BaselineTiming, StoredRun
@@ -62,11 +63,17 @@ class Question:
         budget: the limits.
         filters: select the runs to choose from.
         metric: what they are chosen by; None for the metric that most runs have.
+        among: the runs to choose from; None for all of the store.
     """
 
     budget: Budget
     filters: Sequence[RunFilter] = ()
     metric: str | None = None
+    among: frozenset[Run] | None = None
+
+    def concerns(self, run: StoredRun) -> bool:
+        """Return whether a run is one to choose from, by itself."""
+        return self.among is None or run.planned.run in self.among
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,12 +297,13 @@ def _read(name: str, question: Question, predict: bool, lenient: bool) -> _Store
         if not done:
             raise MnfpnError(Problem("`store`", f"no run in {store.name} is measured yet"))
         measuring = read_sweeps(store)[-1].plan.measuring.model_copy(update={"max_latency_s": None})
-    measured = choose_runs(done, question.filters, "measured runs")
+    measured = choose_runs([one for one in done if question.concerns(one)], question.filters, "measured runs")
     if not predict:
         objective = choose_objective(measured, question.metric)
         return _Stored(measured, [], objective, baselines, measuring, (), ())
     try:
-        predicted, predictions = predict_stored(runs, done, baselines)
+        concerned = [one for one in runs if question.concerns(one)]
+        predicted, predictions = predict_stored(concerned, done, baselines)
     except MnfpnError as error:
         if not lenient:
             raise

@@ -50,17 +50,21 @@ def check_command(where: str, command: str, sizes: Collection[object], dtypes: C
     """
     try:
         words = shlex.split(command)
-        names = {name for word in words for _, name, _, _ in string.Formatter().parse(word) if name is not None}
+        fields = [field for word in words for field in string.Formatter().parse(word) if field[1] is not None]
     except ValueError as error:
         rule = f"must be a command whose quotes and braces are closed ({error})"
         raise UsageError(Problem(where, rule, f"'{command}'")) from None
     if not words:
         raise UsageError(Problem(where, f"must be a command, {EXAMPLE}", f"'{command}'"))
+    names = {str(name) for _, name, _, _ in fields}
     unknown = sorted(names - {*PLACEHOLDERS})
     if unknown:
         known = ", ".join(f"{{{one}}}" for one in PLACEHOLDERS)
         rule = f"must have placeholders among {known}; a brace of its own is written twice"
         raise UsageError(Problem(where, rule, f"'{{{unknown[0]}}}'"))
+    if formatted := [str(name) for _, name, form, conversion in fields if form or conversion]:
+        rule = "must have placeholders without a format"
+        raise UsageError(Problem(where, rule, f"'{{{formatted[0]}…}}'"))
     for one in NEEDED:
         if one not in names:
             raise UsageError(Problem(where, f"must have the placeholder {{{one}}}, {EXAMPLE}", f"'{command}'"))
@@ -160,9 +164,6 @@ def _end_of(output: IO[bytes]) -> str:
 @contextmanager
 def _ending_with_this_process(group: int) -> Iterator[None]:
     """Have a group of processes end when this process dies within the block, be it by SIGKILL."""
-    if sys.platform == "win32":
-        yield
-        return
     command = [sys.executable, "-I", "-S", "-c", GUARD, str(group)]
     guard = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
@@ -208,7 +209,8 @@ def _read_scores(code: int | None, path: Path, timeout_s: float) -> dict[str, fl
     if code is None:
         raise UsageError(f"the command took more than {timeout_s:g} s (`score_timeout`)")
     if code < 0:
-        raise UsageError(f"the command was killed by {signal.Signals(-code).name}")
+        known = {one.value: one.name for one in signal.Signals}
+        raise UsageError(f"the command was killed by {known.get(-code, f'signal {-code}')}")
     if code:
         raise UsageError(f"the command ended with exit code {code}")
     if not path.is_file():
@@ -217,7 +219,7 @@ def _read_scores(code: int | None, path: Path, timeout_s: float) -> dict[str, fl
         raise UsageError(f"the command wrote more than {MOST_OUTPUT:,} bytes into {{output}}")
     try:
         found = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError):
         raise UsageError("the command wrote no JSON into {output}") from None
     if not isinstance(found, dict) or not found:
         raise UsageError('{output} must be a JSON object with a number for each metric, as {"map": 0.231}')

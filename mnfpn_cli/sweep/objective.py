@@ -9,6 +9,7 @@ from mnfpn_cli.accuracy.published import IMAGENET
 from mnfpn_cli.documents.records import ScoreRecord
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.input import DEFAULT_DTYPE
+from mnfpn_cli.space.runs import Run
 from mnfpn_cli.store.rows import StoredRun
 from mnfpn_cli.text import counted, did_you_mean
 
@@ -90,6 +91,23 @@ def choose_objective(runs: Sequence[StoredRun], metric: str | None, predicted: C
     more = f" The store also has {', '.join(others)}: choose with `metric`." if others else ""
     without = sum(one.latency_s is not None and one.key not in scores for one in timed)
     return Objective(metric, f"The best run is the one with the highest {metric}.{more}", scores, without)
+
+
+def check_unscored_metric(metric: str | None, runs: Sequence[Run]) -> None:
+    """Check that runs without scores can be compared by a metric, before they are measured.
+
+    Raises:
+        UsageError: where they cannot.
+    """
+    if metric in (None, MACS):
+        return
+    if metric != IMAGENET:
+        rule = f"must be {MACS} or {IMAGENET} without a `store`, as nothing has a score yet"
+        raise UsageError(Problem("`metric`", rule, f"'{metric}'", did_you_mean(metric or "", (MACS, IMAGENET))))
+    found = (accuracy_of(one.settings, one.size) for one in runs if one.execution.dtype == DEFAULT_DTYPE)
+    if not any(one and one.metric == IMAGENET for one in found):
+        rule = f"must be a metric that a run has a score of, and no run has this one: {PUBLISHED_OF}"
+        raise UsageError(Problem("`metric`", rule, f"'{IMAGENET}'"))
 
 
 def published_accuracies(runs: Sequence[StoredRun]) -> dict[str, ScoreRecord]:

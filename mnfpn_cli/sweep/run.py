@@ -19,7 +19,7 @@ from mnfpn_cli.store.change import retry_failed
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import RunStatus, StoredRun, Sweep
 from mnfpn_cli.store.store import Store, open_store
-from mnfpn_cli.store.sweeps import Remeasure, read_sweeps
+from mnfpn_cli.store.sweeps import REMEASURE_NONE, Remeasure, read_sweeps
 from mnfpn_cli.sweep.command import check_command
 from mnfpn_cli.sweep.command_lines import resuming
 from mnfpn_cli.sweep.pool import Pool
@@ -264,7 +264,7 @@ def resume_sweeps(
         runs = [one for sweep in here for one in read_runs(store, sweep.id)]
         left_runs = [one.planned.run for one in runs if one.status == "pending"]
         with workers.pool(left_runs or [one.planned.run for one in runs]) as pool:
-            return _measure(store, [one.id for one in here], pool, changes, Remeasure(failed=retry), callbacks)
+            return _measure(store, [one.id for one in here], pool, changes, REMEASURE_NONE, callbacks)
 
 
 def _check_budget(chosen: Chosen) -> None:

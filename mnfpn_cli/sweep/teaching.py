@@ -27,7 +27,7 @@ class Teacher:
 
     most: int | None
     known: Sequence[StoredRun] = ()
-    _learned: set[Execution] = field(default_factory=set)
+    _learned: set[tuple[Execution, str]] = field(default_factory=set)
 
     def next(
         self, runs: Mapping[str, StoredRun], left_out: Container[str], baselines: Sequence[BaselineTiming]
@@ -44,7 +44,7 @@ class Teacher:
         for one in runs.values():
             if one.status == "pending" and one.key not in left_out:
                 pending[one.execution, one.target_machine].append(one)
-        open_kinds = {kind: some for kind, some in pending.items() if kind[0] not in self._learned}
+        open_kinds = {kind: some for kind, some in pending.items() if kind not in self._learned}
         measured = {one.key: one for one in (*self.known, *runs.values()) if one.measured}
         drifts = drifts_of(list(measured.values()), baselines)
         chosen = list[str]()
@@ -52,7 +52,7 @@ class Teacher:
             same = [one for one in measured.values() if one.execution == execution and one.target_machine == machine]
             samples = [sample_of(one) for one in timed_runs(same, drifts)]
             if len(samples) >= LEAST_SAMPLES and is_enough(LatencyModel.fit(samples)):
-                self._learned.add(execution)
+                self._learned.add((execution, machine))
                 continue
             fair = -(-(left - len(chosen)) // (len(open_kinds) - index))
             count = min(max(IN_TURN, LEAST_SAMPLES - len(samples)), fair)

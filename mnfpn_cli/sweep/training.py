@@ -141,7 +141,7 @@ class Trainer:
         """Read the trainings from the store, and queue those that are pending."""
         stored = read_trainings(self.store, list(self.networks))
         counts = Counter(one.status for one in stored.values())
-        self.state = replace(self.state, done=counts["done"], failed=counts["failed"])
+        self.state = replace(self.state, total=len(stored), done=counts["done"], failed=counts["failed"])
         running = set(self._running.values())
         self._queue = deque(
             key for key in self.networks if key in stored and stored[key].status == "pending" and key not in running

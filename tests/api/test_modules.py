@@ -224,6 +224,8 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     ),
     (lambda: api.recommend("none.db"), "recommend: must have a budget (max_macs, "),
     (lambda: api.recommend("none.db", max_latency=-1), "max_latency: must be a duration above 0"),
+    (lambda: api.recommend(space={"size": "64"}, max_latency=1, batch=2), "batch: cannot be used with space"),
+    (lambda: api.recommend(space={"size": "64"}, max_latency=1, metric="map"), "metric: must be macs or imagenet-top1"),
     (
         lambda: api.sweep(store="x.db", resume=True, max_macs="2G", passes=3, by_layer=True),
         "max_macs, passes, by_layer: cannot be used with resume, which keeps the options of each sweep",

@@ -141,6 +141,18 @@ def test_a_small_space_is_measured_whole(mnfpn: Mnfpn, pools: PlantedPools) -> N
     assert Path("new.db").exists()
 
 
+def test_only_networks_of_the_space_are_recommended(mnfpn: Mnfpn, pools: PlantedPools) -> None:
+    """The store may have others, which are larger and within the limit too."""
+    large = ("--width-mult", "1.4", "--size", "128", *CPU, "--store", "both.db")
+    small = ("--width-mult", "0.35,0.5", "--size", "64,96", *CPU, "--store", "both.db")
+    for options in (large, small):
+        done = mnfpn("recommend", *options, "--max-latency", "9s", "--json")
+        assert done.code == 0, done.err
+    (found,) = json.loads(done.out)["recommendations"]
+    assert found["measured"] == 4
+    assert found["picks"][0]["settings"]["width_mult"] == 0.5
+
+
 def test_what_cannot_be_predicted_is_said(mnfpn: Mnfpn, pools: PlantedPools) -> None:
     """How many runs are missing, which machines and runtimes the store has; never a traceback."""
     learn(mnfpn, 3)
@@ -170,6 +182,8 @@ def test_what_cannot_be_predicted_is_said(mnfpn: Mnfpn, pools: PlantedPools) -> 
         (("recommend", "--max-latency", "1s"), "must have --store STORE, or networks to choose from"),
         (("recommend", "--max-latency", "1s", "--device", "cpu"), "must have --store STORE"),
         (("recommend", *SPACE), "must have a budget"),
+        (("recommend", *SPACE, "--max-latency", "1s", "--predict"), "--predict: cannot be used with networks"),
+        (("recommend", *SPACE, "--max-latency", "1s", "--metric", "map"), "--metric: must be macs or imagenet-top1"),
         (("predict", "--size", "64"), "--store"),
         (("predict", "--store", "none.db", "--size", "64"), "there is no file 'none.db'"),
         (("report", "--store", "none.db", "--predict"), "there is no file 'none.db'"),

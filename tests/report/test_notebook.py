@@ -29,10 +29,12 @@ document
     """
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import open_store
+from mnfpn_cli.sweep.objective import choose_objective
 from mnfpn_cli.sweep.report import report_document
 
 with open_store("runs.db") as store:
-    report = report_document(read_runs(store), [], str)
+    runs = read_runs(store)
+    report = report_document(runs, [], choose_objective(runs, None), str)
 report
 """,
 )

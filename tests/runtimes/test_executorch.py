@@ -169,7 +169,9 @@ class SharedLayer(nn.Module):
 @pytest.mark.slow
 def test_a_layer_that_is_called_twice_is_quantised_twice(capfd: pytest.CaptureFixture[str]) -> None:
     """With the batch norm behind each call folded into it: PT2E itself would drop the second one."""
-    network = SharedLayer().eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(4)  # with which both maps are well above 0
+        network = SharedLayer().eval()
     inputs = (torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0)),)
     with torch.no_grad():
         reference = network(*inputs)

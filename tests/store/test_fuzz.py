@@ -233,7 +233,9 @@ def test_no_damage_ends_in_a_traceback(
     monkeypatch.setattr("time.sleep", lambda _: None)
     monkeypatch.setattr(connect_module, "BUSY_S", 0.01)
     monkeypatch.setattr("mnfpn_cli.sweep.run.this_machine", lambda: MACHINE)
-    monkeypatch.setattr("mnfpn_cli.sweep.pool.run_task", lambda *_: Outcome("failed", "here", *2 * (now(),), "no time"))
+    monkeypatch.setattr(
+        "mnfpn_cli.sweep.pool.run_on_worker", lambda *_: Outcome("failed", "here", *2 * (now(),), "no time")
+    )
     monkeypatch.chdir(tmp_path)
     ((key,),) = run(sound, "SELECT key FROM mnfpn_results WHERE document LIKE '%stem.conv%'")
     failures = list[str]()

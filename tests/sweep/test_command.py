@@ -152,6 +152,8 @@ COMMANDS = [
     ("train {config} {output", "must be a command whose quotes and braces are closed"),
     ("train '{config} {output}", "must be a command whose quotes and braces are closed"),
     ("train {} {config} {output}", "must have placeholders among"),
+    ("train {config:d} {output}", "must have placeholders without a format"),
+    ("train {config} {output!r}", "must have placeholders without a format"),
 ]
 
 

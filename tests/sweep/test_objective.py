@@ -13,7 +13,14 @@ from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.planned import plan_runs
 from mnfpn_cli.space.runs import Execution, run_key
 from mnfpn_cli.store.rows import StoredRun, StoredScore
-from mnfpn_cli.sweep.objective import BY_MACS, MACS, MACS_ASKED, choose_objective, score_records
+from mnfpn_cli.sweep.objective import (
+    BY_MACS,
+    MACS,
+    MACS_ASKED,
+    check_unscored_metric,
+    choose_objective,
+    score_records,
+)
 from tests.accuracy.classifiers import classifier
 from tests.store.made import MACHINE, result
 
@@ -119,6 +126,18 @@ def test_a_metric_that_no_run_has_is_refused_with_those_that_there_are() -> None
         choose_objective([own], "mpa")
     with pytest.raises(UsageError, match=r"\(macs\)"):
         choose_objective([PYRAMID], "map")
+
+
+def test_a_metric_is_checked_before_anything_is_measured() -> None:
+    """Without a store nothing has a score, and only some networks have a published one."""
+    pyramid, published = PYRAMID.planned.run, PUBLISHED[0].planned.run
+    check_unscored_metric(None, [pyramid])
+    check_unscored_metric(MACS, [pyramid])
+    check_unscored_metric(IMAGENET, [pyramid, published])
+    with pytest.raises(UsageError, match="must be macs or imagenet-top1"):
+        check_unscored_metric("map", [pyramid])
+    with pytest.raises(UsageError, match="no run has this one"):
+        check_unscored_metric(IMAGENET, [pyramid, INT8.planned.run])
 
 
 def test_runs_that_are_not_measured_do_not_count() -> None:

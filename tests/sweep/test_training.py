@@ -12,6 +12,8 @@ from mnfpn_cli.documents.sweep import MeasuringRecord, ScoringRecord
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.space.planned import Budget, plan_space
 from mnfpn_cli.space.runs import Run
+from mnfpn_cli.store.change import Unwanted, remove
+from mnfpn_cli.store.merge import merge_stores
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import Sweep
 from mnfpn_cli.store.store import Store, open_store
@@ -21,7 +23,7 @@ from mnfpn_cli.sweep.pool import Ending, Lost, Worker
 from mnfpn_cli.sweep.process import Task
 from mnfpn_cli.sweep.start import Chosen, begin, unfinished
 from mnfpn_cli.sweep.sweep import Sweeper
-from mnfpn_cli.sweep.training import Trainer, trainings_record
+from mnfpn_cli.sweep.training import Trainer, TrainingState, trainings_record
 from tests.conftest import Mnfpn
 from tests.space.spaces import space_of
 from tests.sweep.pools import FakePool, steady
@@ -192,6 +194,35 @@ def test_only_measured_networks_are_trained(store: Store) -> None:
     planned = plan_space(space, Budget())
     begin(store, Chosen(planned.runs, planned, "all", "mnfpn sweep", SCORING), MeasuringRecord(), "a CPU")
     assert Trainer(store, read_sweeps(store)[-1], FakeTrainer()).run().total == 0
+
+
+def test_a_merge_brings_trainings_that_ended(store: Store, tmp_path: Path) -> None:
+    """One that is done in either store is done, and needs no training."""
+    sweep = measured_sweep(store)
+    with open_store(str(tmp_path / "other.db"), create=True) as other:
+        merge_stores(other, store)
+        (here,) = read_sweeps(other)
+        Trainer(other, here, FakeTrainer(fails={"0.45"})).run()
+        Trainer(store, sweep, FakeTrainer()).run()
+        merge_stores(other, store)
+        pool = FakeTrainer()
+        assert Trainer(other, here, pool).run().done == 3
+        assert pool.tasks == []
+
+
+def test_a_training_whose_network_is_removed_is_left_out(store: Store) -> None:
+    """While others are trained."""
+    sweep, pool = measured_sweep(store), FakeTrainer(workers=[Worker("1", "one")])
+
+    def remove_one(state: TrainingState) -> None:
+        if state.done == 1:
+            trained = {one.settings.width_mult for one in read_runs(store) if one.scores}
+            left = [one for one in read_runs(store) if one.settings.width_mult not in trained]
+            width = left[-1].settings.width_mult
+            remove(store, Unwanted(keys=[one.key for one in left if one.settings.width_mult == width]))
+
+    state = Trainer(store, sweep, pool, report=remove_one).run()
+    assert (state.done, state.left) == (2, 0)
 
 
 @pytest.mark.slow

@@ -261,7 +261,7 @@ const MOST_BARS = 40;
 
 function startParts() {
   const known = Object.keys(data.profiles);
-  if (!known.length) return;
+  if (!known.length || !data.figures) return;
   $("parts").hidden = false;
   options($("parts-run"), known.map((index) => [index, rows[index].title]));
   const first = known.find((index) => rows[index].frontier);
