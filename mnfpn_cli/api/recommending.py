@@ -183,9 +183,9 @@ def recommended_of_space(
     with TemporaryDirectory() if store is None else nullcontext() as folder:
         name = store if folder is None else str(Path(folder) / "runs.db")
         assert name is not None
-        predict = survey(name, chosen, budget.latency_s, workers, callbacks, say, began)
-        found = answer(name, question, predict, workers, callbacks, say, began + ANSWER_S, lenient=True)
-        return _document(found, budget, given)
+        measured = survey(name, chosen, budget.latency_s, workers, callbacks, say, began)
+        found = answer(name, question, measured.predict, workers, callbacks, say, began + ANSWER_S, lenient=True)
+        return _document(replace(found, warnings=(*measured.warnings, *found.warnings)), budget, given)
 
 
 def _document(found: Answer, budget: Budget, given: Mapping[str, str]) -> RecommendDocument:

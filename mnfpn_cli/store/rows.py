@@ -109,14 +109,22 @@ baselines = Table(
     Column("samples", JSON, nullable=False),
 )
 
+
+def _scored() -> tuple[Column[Any], ...]:
+    """Return the columns of what a score, or a training, is of: a network at a size in a dtype."""
+    return (
+        Column("network", ForeignKey(networks.c.id), nullable=False, index=True),
+        Column("height", Integer, nullable=False),
+        Column("width", Integer, nullable=False),
+        Column("dtype", String(40), nullable=False),
+    )
+
+
 scores = Table(
     "mnfpn_scores",
     metadata,
     Column("id", String(32), primary_key=True),
-    Column("network", ForeignKey(networks.c.id), nullable=False, index=True),
-    Column("height", Integer, nullable=False),
-    Column("width", Integer, nullable=False),
-    Column("dtype", String(40), nullable=False),
+    *_scored(),
     Column("metric", String(80), nullable=False),
     Column("value", Float, nullable=False),
     Column("source", Text, nullable=False),
@@ -127,10 +135,7 @@ trainings = Table(
     "mnfpn_trainings",
     metadata,
     Column("key", String(32), primary_key=True),
-    Column("network", ForeignKey(networks.c.id), nullable=False, index=True),
-    Column("height", Integer, nullable=False),
-    Column("width", Integer, nullable=False),
-    Column("dtype", String(40), nullable=False),
+    *_scored(),
     Column("command", Text, nullable=False),
     Column("status", String(10), nullable=False, index=True),
     Column("claimed_by", String(200), index=True),  # as in `runs`

@@ -114,6 +114,14 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Survey:
+    """What was measured of a space: whether its other runs are to be predicted, and why runs are missing."""
+
+    predict: bool
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Stored:
     """What a store has: its measured runs that the question is about, its promises, and what is said of these."""
 
@@ -188,8 +196,8 @@ def survey(
     callbacks: SweepCallbacks,
     say: Say,
     began: float,
-) -> bool:
-    """Measure a space, or so many runs of it that the others can be predicted; return whether these are to be.
+) -> Survey:
+    """Measure a space, or so many runs of it that the others can be predicted.
 
     Args:
         name: the store to measure into.
@@ -231,7 +239,9 @@ def survey(
         raise AnswerInterruptedError("interrupted: nothing is recommended")
     if not outcome.result.counts.done:
         raise MnfpnError("\n".join(outcome.failures) or "no run was measured")
-    return predict
+    slow = outcome.result.skipped
+    left_out = f"{counted(slow, 'run')} too slow for `max_latency` even at the best rate so far, and not measured"
+    return Survey(predict, (*([left_out] if slow else []), *outcome.failures))
 
 
 def promising(found: Sequence[Candidate], promises: Sequence[Promise], budget: Budget) -> list[StoredRun]:

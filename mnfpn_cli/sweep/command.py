@@ -9,7 +9,6 @@ import string
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,8 +19,8 @@ from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.store.scores import check_metric, check_score
 from mnfpn_cli.store.sweeps import now
 from mnfpn_cli.store.trainings import LOG_BYTES
+from mnfpn_cli.sweep.waiting import wait_for_exit
 
-POLL_S = 0.05
 GRACE_S = 5.0
 """Seconds that a command has to end by itself after SIGTERM."""
 
@@ -145,7 +144,10 @@ def run_command(task: ScoreTask, stopped: Callable[[], bool] = lambda: False) ->
         except OSError as error:
             return Scored("failed", worker, started, now(), f"the command could not be started: {error}")
         with _ending_with_this_process(process.pid):
-            code = _wait(process, time.monotonic() + task.timeout_s, stopped)
+            try:
+                code = wait_for_exit(process, task.timeout_s, stopped)
+            finally:
+                _end_group(process)
         log = _end_of(output)
         try:
             found = _read_scores(code, scores, task.timeout_s)
@@ -175,19 +177,6 @@ def _ending_with_this_process(group: int) -> Iterator[None]:
         guard.wait()
         if guard.stdin:
             guard.stdin.close()
-
-
-def _wait(process: "subprocess.Popen[bytes]", end: float, stopped: Callable[[], bool]) -> int | None:
-    """Wait for a command; return its exit code, None where it was ended for its time or a stop."""
-    try:
-        while True:
-            try:
-                return process.wait(POLL_S)
-            except subprocess.TimeoutExpired:
-                if stopped() or time.monotonic() > end:
-                    return None
-    finally:
-        _end_group(process)
 
 
 def _end_group(process: "subprocess.Popen[bytes]") -> None:

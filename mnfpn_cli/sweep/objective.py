@@ -14,10 +14,10 @@ from mnfpn_cli.store.rows import StoredRun
 from mnfpn_cli.text import counted, did_you_mean
 
 MACS = "macs"
-"""The metric of a store without scores."""
+"""The metric where nothing has a score."""
 
 BY_MACS = (
-    "The store has no scores, so the best run is the one with the most MACs. MACs rank Google's 22 published "
+    "Nothing has a score, so the best run is the one with the most MACs. MACs rank Google's 22 published "
     "MobileNetV2 networks nearly as their accuracy does (Spearman 0.993, Kendall 0.954); of pyramids no such figures "
     "are known. Train the first few, and give their scores to mnfpn runs score."
 )

@@ -12,6 +12,12 @@ from mnfpn_cli.space.runs import Run
 from mnfpn_cli.sweep.command import Scored, ScoreTask
 from mnfpn_cli.sweep.process import Outcome, Task, run_on_worker
 
+POLL_S = 0.25
+"""Seconds that a sweep waits for its workers before it looks whether it was stopped."""
+
+MAX_LOSSES = 3
+"""A run, or a training, fails after this many workers were lost while they had it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Worker:

@@ -33,8 +33,7 @@ def check_installed() -> None:
         MnfpnError: where it is not.
     """
     if find_spec("scipy") is None:
-        needs = "needs SciPy, which is not installed: pip install 'mnfpn[predict]'"
-        raise MnfpnError(Problem("`predict`", needs))
+        raise MnfpnError("predictions need SciPy, which is not installed: pip install 'mnfpn[predict]'")
 
 
 class Kind(NamedTuple):

@@ -20,8 +20,8 @@ from mnfpn_cli.documents.worker import Measured, ResponseStatus, RunRequest, Run
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.store.sweeps import now
 from mnfpn_cli.sweep.command import Scored, ScoreTask, run_command
+from mnfpn_cli.sweep.waiting import POLL_S, wait_for_exit
 
-POLL_S = 0.05
 OUTPUT_BYTES = 4000
 """The length of the end of a process's output that is searched for its last line."""
 
@@ -98,14 +98,8 @@ def _run(task: Task, stopped: Callable[[], bool], answer: IO[bytes], output: IO[
     )
     _kill_first_without_memory(process.pid)
     _send(process, task.work)
-    end = time.monotonic() + task.timeout_s
     try:
-        while True:
-            try:
-                return process.wait(POLL_S)
-            except subprocess.TimeoutExpired:
-                if stopped() or time.monotonic() > end:
-                    return None
+        return wait_for_exit(process, task.timeout_s, stopped)
     finally:
         process.kill()
         process.wait()

@@ -20,16 +20,12 @@ from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import add_baseline, now, read_sweeps
 from mnfpn_cli.sweep.drift import drift_at
 from mnfpn_cli.sweep.order import Baselines, Rates, Requirements, requirements
-from mnfpn_cli.sweep.pool import Ending, Lost, Pool, Worker
+from mnfpn_cli.sweep.pool import MAX_LOSSES, POLL_S, Ending, Lost, Pool, Worker
 from mnfpn_cli.sweep.process import Outcome, Task
 from mnfpn_cli.sweep.state import CannotRun, State
 
 if TYPE_CHECKING:
     from mnfpn_cli.sweep.teaching import Teacher
-
-POLL_S = 0.25
-MAX_LOSSES = 3
-"""A run fails after this many workers were lost while they measured it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +79,15 @@ class Sweeper:
                 self._count(run)
         for run in read_runs(self.store, status="done"):
             self.rates.learn(run)
-        if self.teacher is not None:
-            ended = self.state.done + self.state.failed
-            self.state = replace(self.state, total=ended + self.teacher.left(self.runs))
+        self._count_to_measure()
         self._queue = deque(pending_keys(self.store, self.sweep) if self.teacher is None else ())
+
+    def _count_to_measure(self) -> None:
+        """With a teacher, count the runs that may still be measured; runs that are left out take none of them."""
+        if self.teacher is not None:
+            ended = self.state.done + self.state.failed + self.state.skipped + len(self.state.not_run)
+            left = self.teacher.left({key: run for key, run in self.runs.items() if key not in self._left_out})
+            self.state = replace(self.state, total=ended + left)
 
     def run(self) -> State:
         """Measure until no run is left, or until stopped; return the last state.
@@ -152,6 +153,7 @@ class Sweeper:
             self._left_out |= {one.run.key for one in left_out}
             self._queue = deque(key for key in self._queue if key not in self._left_out)
             self.state = replace(self.state, not_run=(*self.state.not_run, *left_out))
+            self._count_to_measure()
 
     def _claim_next(self, worker: Worker) -> StoredRun | None:
         """Claim the next queued run that the worker can run; return None where there is none."""
@@ -160,6 +162,7 @@ class Sweeper:
             if self.rates.too_slow(self.runs[key]):
                 self._left_out.add(key)
                 self.state = replace(self.state, skipped=self.state.skipped + 1)
+                self._count_to_measure()
             elif self.claims.claim(key):
                 return self.runs[key]
             elif self.teacher is not None:

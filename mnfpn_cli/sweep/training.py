@@ -26,11 +26,7 @@ from mnfpn_cli.store.trainings import (
     repeat_trainings,
 )
 from mnfpn_cli.sweep.command import Scored, ScoreTask
-from mnfpn_cli.sweep.pool import Lost, Pool, Worker
-
-POLL_S = 0.25
-MAX_LOSSES = 3
-"""A training fails after this many workers were lost while they ran it."""
+from mnfpn_cli.sweep.pool import MAX_LOSSES, POLL_S, Lost, Pool, Worker
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,6 +141,16 @@ def test_a_small_space_is_measured_whole(mnfpn: Mnfpn, pools: PlantedPools) -> N
     assert Path("new.db").exists()
 
 
+def test_runs_that_are_left_out_as_too_slow_are_said(mnfpn: Mnfpn, pools: PlantedPools) -> None:
+    """The larger of two networks cannot meet the limit at the rate of the smaller one."""
+    options = ("--width-mult", "0.35,1.4", "--size", "64,256", *CPU)
+    done = mnfpn("recommend", *options, "--max-latency", "1us", "--json")
+    document = json.loads(done.out)
+    assert done.code == 1
+    assert document["recommendations"][0]["measured"] == 1
+    assert document["warnings"][0] == "3 runs too slow for `max_latency` even at the best rate so far, and not measured"
+
+
 def test_only_networks_of_the_space_are_recommended(mnfpn: Mnfpn, pools: PlantedPools) -> None:
     """The store may have others, which are larger and within the limit too."""
     large = ("--width-mult", "1.4", "--size", "128", *CPU, "--store", "both.db")
@@ -202,7 +212,7 @@ def test_a_missing_package(mnfpn: Mnfpn, pools: PlantedPools, monkeypatch: pytes
     monkeypatch.setattr(predictions, "find_spec", lambda _name: None)
     done = mnfpn("sweep", *SPACE, "--predict", "--store", "runs.db")
     assert done.code == 1
-    assert "--predict: needs SciPy, which is not installed: pip install 'mnfpn[predict]'" in done.err
+    assert "predictions need SciPy, which is not installed: pip install 'mnfpn[predict]'" in done.err
     assert pools.measured == 0
 
 

@@ -293,7 +293,7 @@ def _recommend(mnfpn: Mnfpn) -> None:
     assert "6 of 6 measured runs are within --max-latency 10s" in outcome.out
     assert "the first has the most MACs" in outcome.out
     assert "No measured run has more MACs, at any cost." in outcome.out
-    assert "The store has no scores" in outcome.out
+    assert "Nothing has a score" in outcome.out
     assert "inspect  mnfpn summary --width-mult 0.75 --size 64x96" in outcome.out
     with open_store("runs.db") as store:
         fastest, *_, slowest = sorted(one.latency_s or 0 for one in read_runs(store))

@@ -106,7 +106,7 @@ def test_the_table_has_the_frontier_and_says_what_it_goes_by(tmp_path: Path) -> 
     assert " ".join(lines[1].split()) == "Network Size Median ±95 % MACs Parameters Memory"
     assert [line.split()[2] for line in lines[2:6]] == ["0.35", "1.0", "0.35", "1.0"]
     assert "5.000 ms" in lines[2]
-    assert "The store has no scores, so the best run is the one with the most MACs." in text
+    assert "Nothing has a score, so the best run is the one with the most MACs." in text
     assert "9 runs: 7 done, 1 failed, 1 pending." in text
 
 

@@ -287,7 +287,7 @@ def test_a_store_with_few_runs_gives_a_page_that_says_so(
 
 def test_the_page_says_what_the_metric_is(sample: Path) -> None:
     """And why it was chosen, below the plot."""
-    assert "The store has no scores, so the best run is the one with the most MACs." in Parsed(sample).text
+    assert "Nothing has a score, so the best run is the one with the most MACs." in Parsed(sample).text
 
 
 @pytest.mark.slow

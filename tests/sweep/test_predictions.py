@@ -69,6 +69,18 @@ def test_a_teacher_measures_no_more_than_the_number(store: Store) -> None:
     assert again.tasks == []
 
 
+def test_runs_that_are_too_slow_take_none_of_the_number(store: Store) -> None:
+    """As many are measured as were asked for, and the progress never reads that all are before they are."""
+    sweep, states = sweep_of(store, "9"), list[State]()
+    fastest = min(seconds_of(one.planned.run) for one in read_runs(store, sweep))
+    measuring = MeasuringRecord(max_latency_s=6 * fastest)
+    pool = FakePool(planted)
+    state = Sweeper(store, sweep, pool, measuring, report=states.append, teacher=Teacher(9)).run()
+    assert state.skipped > 0
+    assert (state.done, state.total, state.left) == (9, 9 + state.skipped, 0)
+    assert all(one.done == 9 for one in states if not one.left)
+
+
 def test_a_teacher_stops_when_the_model_is_good(store: Store) -> None:
     """A machine that follows its law exactly is known after a few runs, and the others are predicted within 10 %."""
     sweep = sweep_of(store, "all")

@@ -19,12 +19,13 @@ import pytest
 from sqlalchemy import select
 
 from mnfpn_cli import __version__
-from mnfpn_cli.documents.sweep import MeasuringRecord
+from mnfpn_cli.documents.sweep import MeasuringRecord, ScoringRecord
 from mnfpn_cli.documents.worker import SamplingRecord
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.space.planned import Budget, plan_space
 from mnfpn_cli.space.runs import KEY_VERSION
 from mnfpn_cli.store import rows as tables
+from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.sweep.pool import Ending, Lost, Worker
 from mnfpn_cli.sweep.process import Outcome, Task
@@ -39,9 +40,12 @@ from mnfpn_cli.sweep.ray.worker import CHECK, NodeReport
 from mnfpn_cli.sweep.start import Chosen, begin
 from mnfpn_cli.sweep.state import State
 from mnfpn_cli.sweep.sweep import Sweeper
+from mnfpn_cli.sweep.training import Trainer, trainings_record
 from tests.space.spaces import space_of
 from tests.sweep import works
 from tests.sweep.pools import measured as made_up
+from tests.sweep.test_command import is_gone
+from tests.sweep.test_training import measured_sweep
 
 pytest.importorskip("ray")
 
@@ -240,6 +244,56 @@ def test_the_process_that_measures_ends_with_its_actor(cluster: Any) -> None:
         measuring = _wait_for(_measuring)
         pool.close()
         _wait_for(lambda: not any(_runs(one) for one in measuring))
+
+
+TRAINING = """
+import json, os, sys, time
+width = json.load(open(sys.argv[1]))["width_mult"]
+open(f"{os.getpid()}.pid", "w").close()
+time.sleep(float(sys.argv[3]))
+json.dump({"map": width}, open(sys.argv[2], "w"))
+"""
+"""A training that writes the width of its network as its score, after some seconds."""
+
+
+def training(folder: Path, seconds: float) -> ScoringRecord:
+    """A command that trains in this folder for so many seconds."""
+    (folder / "train.py").write_text(TRAINING)
+    return ScoringRecord(command=f"{sys.executable} train.py {{config}} {{output}} {seconds}")
+
+
+@pytest.mark.slow
+def test_networks_are_trained_on_all_nodes(
+    cluster: Any, add_node: Callable[..., Any], store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One at a time on each worker; their scores are in the store."""
+    monkeypatch.chdir(tmp_path)
+    add_node()
+    sweep = measured_sweep(store, training(tmp_path, 1.0))
+    with ray_pool(cluster.address, {"auto"}) as pool:
+        until(pool, 2)
+        state = Trainer(store, sweep, pool).run()
+    assert (state.done, state.failed) == (3, 0), trainings_record(store, [sweep])
+    assert {one.scores["map"].value for one in read_runs(store)} == {0.35, 0.45, 0.55}
+    query = select(tables.trainings.c.worker)
+    assert len(set(store.read(lambda connection: connection.execute(query).scalars().all()))) == 2
+
+
+@pytest.mark.slow
+def test_a_training_ends_with_its_actor(
+    cluster: Any, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing the pool kills the actor, and with it the command, which is in a session of its own."""
+    monkeypatch.chdir(tmp_path)
+    sweep = measured_sweep(store, training(tmp_path, 600.0))
+    with ray_pool(cluster.address, {"auto"}) as pool:
+        until(pool, 1)
+        trainer = Trainer(store, sweep, pool, stopped=lambda: any(tmp_path.glob("*.pid")))
+        trainer.run()
+        (training_id,) = [int(path.stem) for path in tmp_path.glob("*.pid")]
+        assert not is_gone(training_id)
+        pool.close()
+        _wait_for(lambda: is_gone(training_id))
 
 
 @pytest.mark.slow

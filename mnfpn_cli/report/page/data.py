@@ -10,10 +10,6 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ConfigDict, JsonValue
-from pydantic.alias_generators import to_camel
-
-from mnfpn_cli.documents.base import Record
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.shapes import network_shapes
 from mnfpn_cli.report.figures.frontier import frontier_figure, plot_axes
@@ -21,10 +17,24 @@ from mnfpn_cli.report.figures.sizes import sizes_figure
 from mnfpn_cli.report.figures.style import part_colours, parts_figure, plot_text, plotted_runs
 from mnfpn_cli.report.figures.svg import diagram_svg
 from mnfpn_cli.report.layout import network_layout
-from mnfpn_cli.report.units import scaled, score, seconds, seconds_range, share, size_in_bytes
+from mnfpn_cli.report.page.columns import SORT_BY, page_columns
+from mnfpn_cli.report.page.records import (
+    AxisData,
+    Bar,
+    ColumnData,
+    Diagram,
+    FigureData,
+    Number,
+    PageData,
+    Phrase,
+    ProfileData,
+    RunsData,
+    TextIndex,
+    TimesData,
+)
+from mnfpn_cli.report.units import scaled, score, seconds, seconds_range, size_in_bytes
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.measuring import PASSES
-from mnfpn_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,6 +42,7 @@ if TYPE_CHECKING:
     from mnfpn_cli.documents.bench import RunProfile
     from mnfpn_cli.documents.report import PageDocument, ReportDocument, ReportedRun
     from mnfpn_cli.report.figures.frontier import PlotAxis
+    from mnfpn_cli.report.page.columns import PageColumn
     from mnfpn_cli.settings.network import NetworkSettings
 
 MOST_DIAGRAMS = 60
@@ -39,139 +50,6 @@ MOST_DIAGRAMS = 60
 
 DIGITS = 6
 """Significant digits of the numbers that points are drawn at, and that columns are sorted by."""
-
-Number = int | float
-PageValue = str | Number | None
-TextIndex = int
-"""The index of a text in `PageData.texts`."""
-
-Phrase = tuple[TextIndex, ...]
-"""A text as its words, which single spaces join."""
-
-Lines = tuple[TextIndex, ...]
-"""A text as its lines."""
-
-Bar = tuple[TextIndex, TextIndex, float]
-"""The name of a bar, its part, and the time in seconds."""
-
-
-class Diagram(Record):
-    """The diagram of a network of the frontier; ``title``: its text for screen readers."""
-
-    name: str
-    title: str
-    svg: Lines
-
-
-class ColumnData(Record):
-    """A column of the table.
-
-    Attributes:
-        title: its heading.
-        kind: its classes in the style sheet.
-        number: whether it holds numbers.
-        values: the value of each run to sort by, of a column whose texts do not sort; else None.
-        words: the text of each run.
-    """
-
-    title: str
-    kind: str
-    number: bool
-    values: tuple[Number | None, ...] | None
-    words: tuple[TextIndex, ...]
-
-
-class RunsData(Record):
-    """What the page knows of each run, besides the columns of the table.
-
-    Attributes:
-        status, runtime, device, size, batch, passes, worker: the fields to filter by.
-        frontier: 1 where the run is on a frontier.
-        title: its name in lists.
-        command: the command line that measures it.
-        key: its key.
-        hover: the lines at its point in plots; none where it has no time.
-    """
-
-    status: tuple[TextIndex, ...]
-    runtime: tuple[TextIndex, ...]
-    device: tuple[TextIndex, ...]
-    size: tuple[TextIndex, ...]
-    batch: tuple[TextIndex, ...]
-    passes: tuple[TextIndex, ...]
-    worker: tuple[TextIndex, ...]
-    frontier: tuple[int, ...]
-    title: tuple[Phrase, ...]
-    command: tuple[Phrase, ...]
-    key: tuple[str, ...]
-    hover: tuple[Lines, ...]
-
-
-class TimesData(Record):
-    """The time of each run and the ends of its interval, in milliseconds; None where the run has no time."""
-
-    middle: tuple[Number | None, ...]
-    low: tuple[Number | None, ...]
-    high: tuple[Number | None, ...]
-
-
-class AxisData(Record):
-    """What latency can be plotted against.
-
-    Attributes:
-        key: its name in the page.
-        word: its name on a button.
-        title: the title of the axis.
-        logarithmic: whether equal ratios are equal distances.
-        values: the value of each run; None where it has none.
-        errors: the standard error of each value; None where no value has one.
-    """
-
-    key: str
-    word: str
-    title: str
-    logarithmic: bool
-    values: tuple[Number | None, ...]
-    errors: tuple[Number, ...] | None
-
-
-class ProfileData(Record):
-    """The time of each part and each layer of a run, and of a whole pass (``measured``), in seconds."""
-
-    measured: float
-    advice: str
-    parts: tuple[Bar, ...]
-    layers: tuple[Bar, ...]
-
-
-class FigureData(Record):
-    """The plots, in plotly's JSON. Traces of runs are without numbers, which the script looks up."""
-
-    frontier: JsonValue
-    sizes: JsonValue
-    parts: JsonValue
-
-
-class PageData(Record):
-    """All data of the page.
-
-    ``profiles`` are by the index of a run; ``places`` are where each run is along x of the plot by size.
-    """
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, serialize_by_alias=True)
-
-    texts: tuple[str, ...]
-    runs: RunsData
-    columns: tuple[ColumnData, ...]
-    sort_by: int
-    filters: tuple[tuple[str, str], ...]
-    axes: tuple[AxisData, ...]
-    times: TimesData
-    places: tuple[Number | None, ...]
-    figures: FigureData | None
-    profiles: dict[str, ProfileData]
-    part_colours: dict[str, str]
-    diagrams: tuple[Diagram, ...]
 
 
 @dataclass
@@ -226,73 +104,6 @@ FILTERS = (
 """The filters: a field of `RunsData`, and the title."""
 
 
-@dataclass(frozen=True)
-class PageColumn:
-    """A column of the table.
-
-    Attributes:
-        title: its heading.
-        kind: its classes in the style sheet.
-        value: the value of a run, by which the table is sorted; None leaves the cell empty.
-        words: the text of the cell; None for the value itself.
-    """
-
-    title: str
-    kind: str
-    value: Callable[[ReportedRun], PageValue]
-    words: Callable[[ReportedRun], str] | None = None
-
-    def cell(self, run: ReportedRun) -> tuple[PageValue, str]:
-        """Return the value and the text of a run in this column."""
-        value = self.value(run)
-        if value is None:
-            return None, ""
-        return value, self.words(run) if self.words else str(value)
-
-
-def _half_width(run: ReportedRun) -> float | None:
-    """Return half the interval of the time over the time; None where there is no interval."""
-    if not run.time_s or not run.time_interval:
-        return None
-    low, high = run.time_interval
-    return max(high - run.time_s, run.time_s - low) / run.time_s
-
-
-def _uncorrected(run: ReportedRun) -> float | None:
-    return run.latency_s.median if run.latency_s and run.corrected_s else None
-
-
-COLUMNS = (
-    PageColumn("Network", "text long", lambda one: one.name),
-    PageColumn("Size", "", lambda one: one.input.height * one.input.width, lambda one: one.size),
-    PageColumn("Batch", "number", lambda one: one.batch),
-    PageColumn("Runtime", "", lambda one: one.runtime),
-    PageColumn("Device", "", lambda one: one.device),
-    PageColumn("Passes", "", lambda one: PASSES[one.train]),
-    PageColumn("Worker", "text", lambda one: one.worker or ""),
-    PageColumn("Status", "", lambda one: one.status),
-    PageColumn("Median", "number", lambda one: one.time_s, lambda one: seconds(one.time_s or 0)),
-    PageColumn("±95 %", "number", _half_width, lambda one: share(_half_width(one) or 0)),
-    PageColumn("Predicted", "", lambda one: "±90 %" if one.is_predicted else None),
-    PageColumn("Uncorrected", "number", _uncorrected, lambda one: seconds(_uncorrected(one) or 0)),
-    PageColumn("MACs", "number", lambda one: one.cost.macs, lambda one: scaled(one.cost.macs)),
-    PageColumn("Parameters", "number", lambda one: one.cost.parameters, lambda one: scaled(one.cost.parameters)),
-    PageColumn(
-        "Memory",
-        "number",
-        lambda one: one.cost.planned_memory_bytes,
-        lambda one: size_in_bytes(one.cost.planned_memory_bytes),
-    ),
-    PageColumn("Frontier", "", lambda one: "yes" if one.on_frontier else None),
-    PageColumn("Reason", "text long", lambda one: (one.reason or None) if one.status == "failed" else None),
-)
-ONLY_WHERE_FILLED = ("Predicted", "Uncorrected", "Reason", "Frontier")
-"""Columns that are left out where they are empty for every run."""
-ONLY_WHERE_DIFFERENT = ("Batch", "Device", "Passes", "Worker", "Status")
-"""Columns that are left out where all runs have the same value, to save width."""
-SORT_BY = "Median"
-
-
 def page_data(page: PageDocument, spell: Callable[[str], str]) -> PageData:
     """Return the data of a page; ``spell`` is as in `report_page`.
 
@@ -300,7 +111,7 @@ def page_data(page: PageDocument, spell: Callable[[str], str]) -> PageData:
         MnfpnError: where plotly is not installed.
     """
     texts = Texts()
-    columns = [column for column in _columns(page) if _is_needed(column, page)]
+    columns = page_columns(page)
     profiles = {
         str(index): _profile(measured.profile, texts, spell)
         for index, one in enumerate(page.runs)
@@ -324,20 +135,6 @@ def page_data(page: PageDocument, spell: Callable[[str], str]) -> PageData:
     return data.model_copy(update={"texts": texts.all()})
 
 
-def _columns(page: PageDocument) -> list[PageColumn]:
-    """Return all columns: with that of the metric before the median, where it is not MACs."""
-    if page.metric == "macs":
-        return list(COLUMNS)
-    at = [column.title for column in COLUMNS].index(SORT_BY)
-    metric = PageColumn(
-        printable(page.metric),
-        "number",
-        lambda one: one.score.value if one.score else None,
-        lambda one: score(one.score) if one.score else "",
-    )
-    return [*COLUMNS[:at], metric, *COLUMNS[at:]]
-
-
 def _column(column: PageColumn, runs: Sequence[ReportedRun], texts: Texts, spell: Callable[[str], str]) -> ColumnData:
     cells = [column.cell(run) for run in runs]
     sorts = any(isinstance(value, int | float) for value, _ in cells)
@@ -348,12 +145,6 @@ def _column(column: PageColumn, runs: Sequence[ReportedRun], texts: Texts, spell
         values=tuple(_short(value) for value, _ in cells) if sorts else None,
         words=tuple(texts.add(spell(words)) for _, words in cells),
     )
-
-
-def _is_needed(column: PageColumn, report: ReportDocument) -> bool:
-    if column.title in ONLY_WHERE_DIFFERENT:
-        return len(set(map(column.value, report.runs))) > 1
-    return column.title not in ONLY_WHERE_FILLED or any(map(column.value, report.runs))
 
 
 def _axis(along: PlotAxis, runs: Sequence[ReportedRun]) -> AxisData:

@@ -80,7 +80,7 @@ def time_notes(runs: Sequence[StoredRunRecord | PickRecord]) -> Report:
     """Say that medians are corrected, and that times are predicted, where any is."""
     lines = []
     if any(one.corrected_s for one in runs):
-        lines.append("Medians are corrected for the drift of the machine: mnfpn runs show has both.")
+        lines.append("Medians are corrected for the drift of the machine.")
     if any(map(_predicted, runs)):
         lines.append("≈ is before times that are predicted and not measured; their intervals are of 90 %.")
     return [note(line, "dim") for line in lines]
