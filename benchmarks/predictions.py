@@ -1,4 +1,4 @@
-"""Foretell latencies: how far a model of the machine is from runs that it has not seen.
+"""Predict latencies: how far a model of the machine is from runs that it has not seen.
 
 Random networks (widths, stages, pyramids, sizes from 96 to 640 pixels) are measured in each runtime, each network in
 a process of its own as in a sweep, with the times of layers in `channels-last`. A model is fitted on 30 of them, drawn
@@ -46,7 +46,7 @@ TABLES = (
 )
 
 Floats = NDArray[np.float64]
-Foretell = Callable[[Sequence["Timed"], Sequence["Timed"]], Floats]
+Predict = Callable[[Sequence["Timed"], Sequence["Timed"]], Floats]
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def read(path: Path) -> dict[str, list[Timed]]:
 
 
 def by_line(learned: Sequence[Timed], others: Sequence[Timed]) -> Floats:
-    """Foretell times by a line in MACs, of least squares."""
+    """Predict times by a line in MACs, of least squares."""
     macs = [[float(one.sample.planned.figures.macs), 1.0] for one in learned]
     line = np.linalg.lstsq(np.array(macs), np.array([one.seconds for one in learned]), rcond=None)[0]
     return np.array([one.sample.planned.figures.macs * line[0] + line[1] for one in others])
@@ -130,7 +130,7 @@ KINDS: tuple[tuple[LayerOperation, ...], ...] = (("conv", "dense"), ("pointwise"
 
 
 def by_kinds(learned: Sequence[Timed], others: Sequence[Timed]) -> Floats:
-    """Foretell times by the MACs, bytes and counts of four kinds of layer, weighed by relative least squares."""
+    """Predict times by the MACs, bytes and counts of four kinds of layer, weighed by relative least squares."""
     from scipy.optimize import nnls
 
     def terms(planned: Planned) -> Floats:
@@ -143,8 +143,8 @@ def by_kinds(learned: Sequence[Timed], others: Sequence[Timed]) -> Floats:
 
     rows = np.array([terms(one.sample.planned) / one.seconds for one in learned])
     weights = nnls(rows, np.ones(len(rows)))[0]
-    foretold: Floats = np.array([terms(one.sample.planned) for one in others]) @ weights
-    return foretold
+    predicted: Floats = np.array([terms(one.sample.planned) for one in others]) @ weights
+    return predicted
 
 
 def shares(errors: Floats) -> str:
@@ -178,19 +178,19 @@ def judge(name: str, runs: Sequence[Timed], drawn: Sequence[Sequence[int]], laye
     for places in drawn:
         learned, others = split(runs, places)
         model = LatencyModel.fit([one.sample if layered else replace(one.sample, layers=None) for one in learned])
-        for foretold, one in zip(model.predict([one.sample.planned for one in others]), others, strict=True):
-            errors.append(abs(foretold.seconds / one.seconds - 1))
-            inside.append(foretold.low <= one.seconds <= foretold.high)
-            widths.append(foretold.high / foretold.seconds - 1)
+        for predicted, one in zip(model.predict([one.sample.planned for one in others]), others, strict=True):
+            errors.append(abs(predicted.seconds / one.seconds - 1))
+            inside.append(predicted.low <= one.seconds <= predicted.high)
+            widths.append(predicted.high / predicted.seconds - 1)
     print(f"  {name:38s} {shares(np.array(errors))} {np.mean(inside):8.0%}   ±{median(widths):.0%}", flush=True)
 
 
-def judge_simple(name: str, runs: Sequence[Timed], foretell: Foretell) -> None:
-    """Print the same of a simple way to foretell times, which has no intervals."""
+def judge_simple(name: str, runs: Sequence[Timed], predict: Predict) -> None:
+    """Print the same of a simple way to predict times, which has no intervals."""
     errors = list[float]()
     for places in draws(runs, layered=False):
         learned, others = split(runs, places)
-        errors += list(np.abs(foretell(learned, others) / np.array([one.seconds for one in others]) - 1))
+        errors += list(np.abs(predict(learned, others) / np.array([one.seconds for one in others]) - 1))
     print(f"  {name:38s} {shares(np.array(errors))}", flush=True)
 
 
@@ -220,7 +220,7 @@ def main() -> None:
         parser.error("--times is missing")
     if arguments.collect:
         collect(arguments.times, arguments.collect)
-    print(f"  {LEARNED} runs foretell the others".ljust(40), "within 10 %   median  95 % of   covered  interval")
+    print(f"  {LEARNED} runs predict the others".ljust(40), "within 10 %   median  95 % of   covered  interval")
     for runtime, runs in read(arguments.times).items():
         times = [one.seconds * 1e3 for one in runs]
         print(f"{runtime}, {len(runs)} networks, {min(times):.1f} to {max(times):.1f} ms")

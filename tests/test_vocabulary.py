@@ -17,6 +17,7 @@ RETIRED = {
     r"subjects?": "run",
     r"told": "say what is shown, printed, or warned of",
     r"doubts?": "warning",
+    r"foret(?:ells?|old|elling)": "predict",
     r"sized": "of a size",
     r"put down": "record, insert",
     r"(?:go|gone|goes|going) on(?: with)?": "continue, resume",

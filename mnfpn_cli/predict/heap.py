@@ -24,7 +24,7 @@ KEPT = 20_000
 """Bytes that the first pass allocates for each convolution and keeps: a primitive of oneDNN with its code.
 
 They lie between maps, and keep free memory below them from going back. Of the first 22 networks that were tried, 82 %
-took within 15 % of the memory that was foretold, and 68 % without these blocks.
+took within 15 % of the memory that was predicted, and 68 % without these blocks.
 """
 WARM_PASSES = 3
 """After so many passes, each pass takes as much memory as the one before it."""

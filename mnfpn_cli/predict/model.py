@@ -169,7 +169,7 @@ class LatencyModel:
     """A model of one machine, device, runtime, dtype, batch and kind of pass.
 
     Attributes:
-        errors: the relative error of each sample's time as foretold from the other samples: 0.05 is 5 % too long.
+        errors: the relative error of each sample's time as predicted from the other samples: 0.05 is 5 % too long.
     """
 
     errors: tuple[float, ...]
@@ -191,7 +191,7 @@ class LatencyModel:
         """
         missing = LEAST_SAMPLES - len(samples)
         if missing > 0:
-            few = f"{counted(len(samples), 'measured run')} cannot foretell others: {missing} more are needed"
+            few = f"{counted(len(samples), 'measured run')} cannot predict others: {missing} more are needed"
             raise MnfpnError(few if missing > 1 else f"{few[: -len('are needed')]}is needed")
         facts = [run_facts(sample.planned.run) for sample in samples]
         kept = [_in_old_process(layers) for layers in facts]
@@ -206,7 +206,7 @@ class LatencyModel:
         return cls(tuple(map(float, errors)), _Fit(facts, samples), factor, _range(facts), old)
 
     def predict(self, planned: Sequence[Planned]) -> list[Prediction]:
-        """Foretell the times of runs, in their order."""
+        """Predict the times of runs, in their order."""
         if not planned:
             return []
         facts = [run_facts(one.run) for one in planned]
@@ -238,7 +238,7 @@ class _Errors(NamedTuple):
 
 
 def _cross_validated(facts: Sequence[Facts], samples: Sequence[Sample], seed: int) -> _Errors:
-    """Fit models without a sixth of the samples each, and compare what they foretell with what was measured."""
+    """Fit models without a sixth of the samples each, and compare what they predict with what was measured."""
     order = np.random.default_rng(seed).permutation(len(samples))
     errors, deviations = np.zeros(len(samples)), np.zeros(len(samples))
     for fold in range(FOLDS):

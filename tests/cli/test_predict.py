@@ -173,7 +173,7 @@ def test_what_cannot_be_predicted_is_said(mnfpn: Mnfpn, pools: PlantedPools) -> 
     ):
         few = mnfpn(words[0], "--store", "runs.db", *words[1:])
         assert few.code == 1
-        assert "3 measured runs cannot foretell others: 7 more are needed" in few.err
+        assert "3 measured runs cannot predict others: 7 more are needed" in few.err
     learn(mnfpn, 12)
     phone = mnfpn("predict", "--store", "runs.db", "--size", "64", "--machine", "a phone")
     assert phone.code == 2

@@ -106,7 +106,7 @@ def _counted(one: Planned) -> int:
 
 @pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the heap is glibc's")
-def test_passes_take_the_memory_that_was_foretold() -> None:
+def test_passes_take_the_memory_that_was_predicted() -> None:
     """Page faults of passes in new processes, counted by the system: at least half of them within a fifth."""
     runs = [
         planned(width, 96, "conv", Size(side, side))
@@ -114,7 +114,7 @@ def test_passes_take_the_memory_that_was_foretold() -> None:
     ]
     close = 0
     for one in runs:
-        foretold = sum(layer.fresh for layer in run_facts(one.run))
+        predicted = sum(layer.fresh for layer in run_facts(one.run))
         counted = min(_counted(one) for _ in range(2))  # other programs add faults, and take none away
-        close += abs(foretold - counted) <= max(0.2 * counted, 2 * MIB)
+        close += abs(predicted - counted) <= max(0.2 * counted, 2 * MIB)
     assert close >= 2

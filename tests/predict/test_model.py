@@ -17,26 +17,26 @@ def _errors(predictions: list[Prediction], samples: list[Sample]) -> np.ndarray:
     return np.array([abs(prediction.seconds / sample.seconds - 1) for prediction, sample in pairs])
 
 
-def _foretold(samples: list[Sample], others: list[Sample]) -> tuple[LatencyModel, list[Prediction]]:
+def _predicted(samples: list[Sample], others: list[Sample]) -> tuple[LatencyModel, list[Prediction]]:
     model = LatencyModel.fit(samples)
     return model, model.predict([sample.planned for sample in others])
 
 
 @pytest.mark.parametrize("machine", [law, old_process_law])
-def test_timed_layers_foretell_other_networks(machine: Law) -> None:
+def test_timed_layers_predict_other_networks(machine: Law) -> None:
     """Thirty runs with the times of their layers, in either kind of process: 95 % of others within 10 %."""
     samples = measured(networks(70), law=machine)
-    model, predictions = _foretold(samples[:30], samples[30:])
+    model, predictions = _predicted(samples[:30], samples[30:])
     errors = _errors(predictions, samples[30:])
     assert np.median(errors) < 0.03
     assert np.mean(errors <= 0.1) >= 0.95
     assert is_enough(model)
 
 
-def test_times_alone_foretell_other_networks() -> None:
+def test_times_alone_predict_other_networks() -> None:
     """Without the times of layers, the errors are larger: the median is within 6 %, and 75 % of runs within 10 %."""
     samples = without_layers(measured(networks(120, runtime="openvino")))
-    _, predictions = _foretold(samples[:30], samples[30:])
+    _, predictions = _predicted(samples[:30], samples[30:])
     errors = _errors(predictions, samples[30:])
     assert np.median(errors) < 0.06
     assert np.mean(errors <= 0.1) >= 0.75
@@ -48,7 +48,7 @@ def test_intervals_cover_what_is_then_measured(noise: float) -> None:
     inside = list[bool]()
     for seed in range(3):
         samples = measured(networks(80, seed, "openvino"), noise, layers=False, seed=seed)
-        _, predictions = _foretold(samples[:30], samples[30:])
+        _, predictions = _predicted(samples[:30], samples[30:])
         inside += [one.low <= s.seconds <= one.high for one, s in zip(predictions, samples[30:], strict=True)]
     assert 0.75 <= np.mean(inside) <= 0.99
     assert all(one.low < one.seconds < one.high for one in predictions)
@@ -69,7 +69,7 @@ def test_too_few_runs_are_refused(count: int) -> None:
     samples = measured(networks(count)) if count else []
     with pytest.raises(MnfpnError, match=rf"{LEAST_SAMPLES - count} more (is|are) needed") as raised:
         LatencyModel.fit(samples)
-    assert re.match(r"[0-9]+ measured runs? cannot foretell others: ", str(raised.value))
+    assert re.match(r"[0-9]+ measured runs? cannot predict others: ", str(raised.value))
     assert raised.value.exit_code == 1
 
 
@@ -111,12 +111,12 @@ def test_one_run_that_went_wrong_does_not_spoil_the_others() -> None:
     """A run that took three times as long counts for little."""
     samples = measured(networks(60), layers=False)
     wrong = [Sample(samples[0].planned, 3 * samples[0].seconds), *samples[1:30]]
-    _, predictions = _foretold(wrong, samples[30:])
+    _, predictions = _predicted(wrong, samples[30:])
     assert np.median(_errors(predictions, samples[30:])) < 0.06
 
 
 def test_kinds_that_were_not_timed_have_a_law_all_the_same() -> None:
-    """Layers whose times are missing, as of a container that no hook saw, are foretold as those alike."""
+    """Layers whose times are missing, as of a container that no hook saw, are predicted as those alike."""
     samples = measured(networks(40))
     cut = [
         Sample(
@@ -124,10 +124,10 @@ def test_kinds_that_were_not_timed_have_a_law_all_the_same() -> None:
         )
         for one in samples
     ]
-    _, predictions = _foretold(cut[:30], samples[30:])
+    _, predictions = _predicted(cut[:30], samples[30:])
     assert np.median(_errors(predictions, samples[30:])) < 0.05
 
 
-def test_nothing_to_foretell_is_no_error() -> None:
+def test_nothing_to_predict_is_no_error() -> None:
     """An empty list."""
     assert LatencyModel.fit(measured(networks(LEAST_SAMPLES), layers=False)).predict([]) == []
