@@ -1,13 +1,17 @@
 """Predict latencies: how far a model of the machine is from runs that it has not seen.
 
 Random networks (widths, stages, pyramids, sizes from 96 to 640 pixels) are measured in each runtime, each network in
-a process of its own as in a sweep, with the times of layers in `channels-last`. A model is fitted on 30 of them, drawn
-ten times at random or chosen once by `next_runs`, and judged on all the others. Beside it stand a line in MACs,
-non-negative least squares on the MACs, bytes and counts of four kinds of layer, and the machine's own noise: how far a
-run is from itself in every other pass, and from the times of its own layers, which are taken a second later.
+two processes of its own, as in a sweep; the quicker one counts. The first networks have the times of their layers. A
+model is fitted on 30 of them, drawn ten times at random or chosen once by `next_runs`, and judged on all the others.
+Beside it stand a line in MACs, non-negative least squares on the MACs, bytes and counts of four kinds of layer, and the
+machine's own noise: how far a run is from itself in every other pass, from itself in the other process, and from the
+times of its own layers.
 
-    python benchmarks/predictions.py --collect 230 --times times.jsonl   # half an hour, on an idle machine
-    python benchmarks/predictions.py --times times.jsonl
+Last comes the frontier, latency against MACs: how many of its networks are on the frontier that 30 measured and all
+other predicted times make, and how many are found when those that are only predicted to be on it are measured too.
+
+    python benchmarks/predictions.py --collect 230 --allocator keep --times keep.jsonl   # two hours, idle
+    python benchmarks/predictions.py --times keep.jsonl
 """
 
 import argparse
@@ -32,11 +36,15 @@ from mnfpn_cli.predict.choose import next_runs
 from mnfpn_cli.predict.model import LatencyModel, Sample
 from mnfpn_cli.settings.input import parse_size
 from mnfpn_cli.settings.measuring import LAYERED
+from mnfpn_cli.space.frontier import pareto
 from mnfpn_cli.space.planned import Planned, plan_runs
-from mnfpn_cli.space.runs import Execution
+from mnfpn_cli.space.runs import Execution, Run
 
-RUNTIMES = ("channels-last", "openvino")
+RUNTIMES = ("channels-last", "eager")
 LEARNED, DRAWS = 30, 10
+WITH_LAYERS = 80
+"""So many networks have their layers timed, which takes longer; those to learn from are among them."""
+MAX_TIME_S = 1.0
 TABLES = (
     "",
     "1,16,1,1 6,24,2,2 6,32,3,2 6,64,4,2 6,96,3,1 6,160,3,2",
@@ -76,47 +84,57 @@ def random_network(rng: random.Random) -> dict[str, Any]:
     return {"overrides": overrides, "size": rng.choice([f"{side}", f"{side}x{min(640, side * 3 // 2)}"])}
 
 
-def measure(network: dict[str, Any]) -> dict[str, Any]:
-    """Measure a network in each runtime; return it with its times in seconds."""
-    row: dict[str, Any] = {**network, "times": {}}
-    settings = api.settings(overrides=network["overrides"])
-    for runtime in RUNTIMES:
-        by_layer = runtime in LAYERED
-        found = api.bench(settings, size=network["size"], device="cpu", runtimes=runtime, by_layer=by_layer, max_time=2)
+def measure(network: dict[str, Any], runtimes: Sequence[str], allocator: str, by_layer: bool) -> dict[str, Any]:
+    """Measure a network in runtimes; return it with its times in seconds."""
+    row: dict[str, Any] = {**network, "allocator": allocator, "times": {}, "layers": {}}
+    settings, input = api.settings(overrides=network["overrides"]), {"size": network["size"], "device": "cpu"}
+    for runtime in runtimes:
+        timed = by_layer and runtime in LAYERED
+        found = api.bench(settings, **input, runtimes=runtime, by_layer=timed, max_time=MAX_TIME_S, allocator=allocator)
         row["times"][runtime] = found.runs[0].latency_s.samples
         for profile in found.profiles or ():
-            row["layers"] = [(layer.path, layer.part, layer.seconds) for layer in profile.layers]
+            row["layers"][runtime] = [(layer.path, layer.part, layer.seconds) for layer in profile.layers]
     return row
 
 
-def collect(path: Path, count: int) -> None:
-    """Measure random networks, each in a process of its own, and add a line for each to a file."""
-    rng = random.Random(7)
-    while count:
+def collect(path: Path, count: int, runtimes: str, allocator: str) -> None:
+    """Measure random networks, all of them once and then once more, each time in a new process; write a line for each.
+
+    Lines that a file has already count: after an interruption the rest is measured.
+    """
+    rng, networks = random.Random(7), list[dict[str, Any]]()
+    while len(networks) < count:
         network = random_network(rng)
         try:
             plan_network(api.settings(overrides=network["overrides"]))
         except MnfpnError:
             continue
-        command = [sys.executable, __file__, "--one", json.dumps(network)]
+        if network not in networks:
+            networks.append(network)
+    done = len(path.read_text().splitlines()) if path.exists() else 0
+    for place in [*range(count)][done:] + [*range(count)][max(0, done - count) :]:
+        options = ["--runtimes", runtimes, "--allocator", allocator, *["--by-layer"] * (place < WITH_LAYERS)]
+        command = [sys.executable, __file__, "--one", json.dumps(networks[place]), *options]
         line = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1]
         with path.open("a") as file:
             file.write(f"{line}\n")
-        count -= 1
 
 
-def read(path: Path) -> dict[str, list[Timed]]:
-    """Return the measured runs of a file by runtime."""
-    runs: dict[str, list[Timed]] = {}
-    for line in path.read_text().splitlines():
-        row = json.loads(line)
+def read(path: Path) -> dict[str, list[list[Timed]]]:
+    """Return the measured runs of a file by runtime: for each run, once for each process, the quickest first.
+
+    What other programs of the machine, or of its host, do to a run only adds to its time.
+    """
+    runs: dict[str, dict[Run, list[Timed]]] = {}
+    for row in map(json.loads, path.read_text().splitlines()):
         settings, size = api.settings(overrides=row["overrides"]), parse_size(row["size"])
-        times: dict[LayerId, float] = {(path, part): seconds for path, part, seconds in row.get("layers", [])}
         for runtime, passes in row["times"].items():
-            (planned,) = plan_runs(settings.at(size), size, [Execution(runtime, "cpu")])
-            layers = times if runtime in LAYERED and times else None
-            runs.setdefault(runtime, []).append(Timed(Sample(planned, median(passes), layers), tuple(passes)))
-    return runs
+            execution = Execution(runtime, "cpu", allocator=row["allocator"])
+            (planned,) = plan_runs(settings.at(size), size, [execution])
+            layers: dict[LayerId, float] = {(path, part): time for path, part, time in row["layers"].get(runtime, [])}
+            timed = Timed(Sample(planned, median(passes), layers or None), tuple(passes))
+            runs.setdefault(runtime, {}).setdefault(planned.run, []).append(timed)
+    return {key: [sorted(one, key=lambda timed: timed.seconds) for one in runs[key].values()] for key in runs}
 
 
 def by_line(learned: Sequence[Timed], others: Sequence[Timed]) -> Floats:
@@ -194,10 +212,43 @@ def judge_simple(name: str, runs: Sequence[Timed], predict: Predict) -> None:
     print(f"  {name:38s} {shares(np.array(errors))}", flush=True)
 
 
-def print_noise(runs: Sequence[Timed]) -> None:
-    """Print how far runs are from themselves: half of their passes from the other, their layers from their passes."""
+def judge_frontier(runs: Sequence[Timed], places: Sequence[int]) -> None:
+    """Print how many networks of the frontier are found by predictions from measured runs, and by measuring more."""
+    true = {one.sample.planned for one in pareto(runs, lambda one: one.seconds, macs)}
+    measured = set(places)
+    model = LatencyModel.fit([runs[place].sample for place in places])
+    drawn = _frontier(runs, measured, model)
+    share = len(true & {runs[place].sample.planned for place in drawn}) / len(true)
+    most, learned = len(runs) // 5, len(measured)
+    while len(measured) < most and (wanted := [place for place in drawn if place not in measured]):
+        measured |= set(wanted[: most - len(measured)])
+        drawn = _frontier(runs, measured, LatencyModel.fit([runs[place].sample for place in sorted(measured)]))
+    found = len(true & {runs[place].sample.planned for place in measured}) / len(true)
+    print(
+        f"  frontier of {len(true)}: {share:.0%} are on that of {learned} measured and all other predicted times; "
+        f"{found:.0%} are found when {len(measured)} of {len(runs)} are measured"
+    )
+
+
+def _frontier(runs: Sequence[Timed], measured: set[int], model: LatencyModel) -> list[int]:
+    """Return the places of the runs on the frontier of measured and predicted times."""
+    predicted = model.predict([one.sample.planned for one in runs])
+    times = [one.seconds if place in measured else predicted[place].seconds for place, one in enumerate(runs)]
+    return pareto(range(len(runs)), lambda place: times[place], lambda place: macs(runs[place]))
+
+
+def macs(one: Timed) -> float:
+    """Return the MACs of a run: what is maximised."""
+    return float(one.sample.planned.figures.macs)
+
+
+def print_noise(runs: Sequence[Timed], again: Sequence[tuple[Timed, Timed]]) -> None:
+    """Print how far runs are from themselves: in other passes, in another process, and from their layers."""
     halves = [abs(median(one.passes[::2]) / median(one.passes[1::2]) - 1) for one in runs if len(one.passes) > 3]
     print(f"  {'noise: passes, every other one':38s} {shares(np.array(halves))}")
+    if again:
+        processes = [abs(one.seconds / other.seconds - 1) for one, other in again]
+        print(f"  {f'noise: {len(again)} runs in another process':38s} {shares(np.array(processes))}")
     timed = [one for one in runs if one.sample.layers]
     if timed:
         rows = np.array([[sum((s.sample.layers or {}).values()), len(s.sample.layers or {}) * 1e-5] for s in timed])
@@ -211,28 +262,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=Path, help="file of times, a line for each network")
     parser.add_argument("--collect", type=int, default=0, metavar="N", help="measure so many networks first")
+    parser.add_argument("--runtimes", default=",".join(RUNTIMES), help="names of runtimes, separated by commas")
+    parser.add_argument("--allocator", default="system", help="system or keep")
     parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--by-layer", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        print(json.dumps(measure(json.loads(arguments.one))))
+        print(
+            json.dumps(
+                measure(
+                    json.loads(arguments.one), arguments.runtimes.split(","), arguments.allocator, arguments.by_layer
+                )
+            )
+        )
         return
     if not arguments.times:
         parser.error("--times is missing")
     if arguments.collect:
-        collect(arguments.times, arguments.collect)
+        collect(arguments.times, arguments.collect, arguments.runtimes, arguments.allocator)
     print(f"  {LEARNED} runs predict the others".ljust(40), "within 10 %   median  95 % of   covered  interval")
-    for runtime, runs in read(arguments.times).items():
+    for runtime, timed in read(arguments.times).items():
+        runs = [one[0] for one in timed]
         times = [one.seconds * 1e3 for one in runs]
         print(f"{runtime}, {len(runs)} networks, {min(times):.1f} to {max(times):.1f} ms")
         judge_simple("a line in MACs", runs, by_line)
         judge_simple("least squares on four kinds", runs, by_kinds)
         judge("model, times of runs alone", runs, list(draws(runs, layered=False)), layered=False)
-        if any(one.sample.layers for one in runs):
+        layered = any(one.sample.layers for one in runs)
+        if layered:
             judge("model, layers, at random", runs, list(draws(runs, layered=True)), layered=True)
-            judge("model, layers, chosen", runs, [chosen_places(runs, layered=True)], layered=True)
-        else:
-            judge("model, chosen", runs, [chosen_places(runs, layered=False)], layered=False)
-        print_noise(runs)
+        chosen = chosen_places(runs, layered)
+        judge("model, layers, chosen" if layered else "model, chosen", runs, [chosen], layered)
+        print_noise(runs, [(one[0], one[1]) for one in timed if len(one) > 1])
+        judge_frontier(runs, chosen)
 
 
 if __name__ == "__main__":

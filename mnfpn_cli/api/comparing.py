@@ -28,7 +28,9 @@ from mnfpn_cli.api.progress import Progress, reporting
 from mnfpn_cli.errors import Problem, UsageError, within
 from mnfpn_cli.settings.input import ITEM_BYTES, DType
 from mnfpn_cli.settings.measuring import (
+    DEFAULT_ALLOCATOR,
     DEFAULT_MARGIN,
+    check_allocator,
     check_device_name,
     choose_runtimes,
 )
@@ -76,6 +78,7 @@ def compare(
     train: bool = False,
     margin: Share = DEFAULT_MARGIN,
     threads: int | None = None,
+    allocator: str = DEFAULT_ALLOCATOR,
     seed: int = 0,
     precision: Share | None = None,
     passes: int | None = None,
@@ -98,6 +101,7 @@ def compare(
         train: whether to time training steps: forward, backward, SGD.
         margin: the share up to which a difference of times is ignored, as ``"1%"`` or ``0.01``.
         threads: of the CPU; torch's choice where it is not given.
+        allocator: as for `bench`.
         seed: of the random weights of a network from settings or a target.
         precision: the 95 % interval of the ratio within which to stop; half the margin where it is not given.
         passes: how many passes to time instead.
@@ -129,7 +133,11 @@ def compare(
     )
     given = {"inputs": inputs, "size": size, "batch": batch, "threads": threads, "precision": precision}
     given |= {"passes": passes, "max_time": max_time, "min_time": min_time, "warmup": warmup, "train": train or None}
-    given |= {"device": None if device == "auto" else device, "seed": seed or None}
+    given |= {
+        "device": None if device == "auto" else device,
+        "allocator": None if allocator == DEFAULT_ALLOCATOR else allocator,
+        "seed": seed or None,
+    }
     results = [_is_result(one) for one in (a, b)]
     if any(results):
         names = [f"`{name}`" for name, value in given.items() if value is not None]
@@ -140,7 +148,7 @@ def compare(
         return _compared_results(_result("a", a), _result("b", b), ignored, slower, larger)
     sides = [_side(where, one, inputs, size, batch) for where, one in (("a", a), ("b", b))]
     images, cores = 1 if batch is None else batch, optional(whole_number, "threads", threads, 1, MAX_THREADS)
-    device = check_device_name(one_name("device", device))
+    device, kept = check_device_name(one_name("device", device)), check_allocator(one_name("allocator", allocator))
     until = sampling_of(precision, passes, max_time, min_time, warmup, ignored / 2)
     seed = whole_number("seed", seed, 0, MAX_SEED)
     with reporting(progress) as report:
@@ -150,7 +158,7 @@ def compare(
         from mnfpn_cli.bench.comparison import Gates, compare_document, judge
         from mnfpn_cli.devices.machine import reading_cpu_name
 
-        case = CompareCase(images, device, cores, train, ignored, until)
+        case = CompareCase(images, device, cores, train, ignored, until, kept)
         with one_at_a_time(), reading_cpu_name() as cpu_name:
             first, second = (side_of(*one, seed) for one in sides)
             result, environment = compare_networks(first, second, case, cpu_name, report)

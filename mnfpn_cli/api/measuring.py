@@ -14,6 +14,7 @@ from mnfpn_cli.api.arguments import (
     check_flags,
     checkpoint_of,
     file_name,
+    one_name,
     optional,
     origin_of,
     sampling_of,
@@ -25,10 +26,7 @@ from mnfpn_cli.api.progress import Progress, reporting
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import External
 from mnfpn_cli.settings.input import choose_dtypes
-from mnfpn_cli.settings.measuring import (
-    bench_case,
-    check_device_name,
-)
+from mnfpn_cli.settings.measuring import DEFAULT_ALLOCATOR, bench_case, check_allocator, check_device_name
 from mnfpn_cli.settings.quantization import quantization_case
 from mnfpn_cli.space.read import MAX_THREADS
 
@@ -60,6 +58,7 @@ def bench(
     tflite: FileName | None = None,
     cold_cache: bool = False,
     threads: int | None = None,
+    allocator: str = DEFAULT_ALLOCATOR,
     seed: int = 0,
     weights: FileName | None = None,
     weights_key: str | None = None,
@@ -97,6 +96,8 @@ def bench(
         tflite: a ``.tflite`` file, made elsewhere, that LiteRT runs beside the runtimes.
         cold_cache: whether to clear the caches before each pass.
         threads: of the CPU; torch's choice where it is not given.
+        allocator: ``keep`` has glibc keep the memory that a pass frees, until the process ends; ``system`` leaves it as
+            it is.
         seed: of the random weights of a network from settings or a target.
         weights: a checkpoint to load; for a network from settings.
         weights_key: the key of the checkpoint that has the state dict, as ``ema`` or ``state.model``.
@@ -141,6 +142,7 @@ def bench(
         words("runtimes", runtimes),
         dtypes=choose_dtypes(words("dtype", dtype)),
         threads=optional(whole_number, "threads", threads, 1, MAX_THREADS),
+        allocator=check_allocator(one_name("allocator", allocator)),
         train=train,
         cold_cache=cold_cache,
         by_layer=by_layer,

@@ -80,8 +80,8 @@ def sweep(
 
     Args:
         space: the choices of each key: a dictionary, as ``{"width_mult": [0.5, 1.0], "size": ["320", "600x900"]}``, or
-            the name of a JSON file. Keys are those of settings, and size, batch, runtime, device, dtype, threads and
-            train; a range is ``{"from": 0.5, "to": 1.0, "step": 0.25}``.
+            the name of a JSON file. Keys are those of settings, and size, batch, runtime, device, dtype, threads,
+            allocator and train; a range is ``{"from": 0.5, "to": 1.0, "step": 0.25}``.
         store: an SQLite file or PostgreSQL URL for the results; without one, the space is only planned.
         measure: ``"all"``, ``"none"``, or a number of runs, from the fewest MACs to the most.
         predict: whether to measure only the runs that teach most, until the others can be predicted, and ``measure`` at

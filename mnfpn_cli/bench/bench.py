@@ -17,6 +17,7 @@ from mnfpn_cli.bench.profile import profile_group
 from mnfpn_cli.bench.results import Benchmark, BenchRun, NoProfile, NotRun, ProfiledRun, RunKey, SizeCost
 from mnfpn_cli.bench.run_warnings import run_warnings
 from mnfpn_cli.bench.workload import BenchWorkload, model_bytes
+from mnfpn_cli.devices.allocator import use_allocator
 from mnfpn_cli.devices.choose import choose_devices, device_of
 from mnfpn_cli.documents.bench import InputNoise
 from mnfpn_cli.documents.records import WarningRecord, WeightsRecord
@@ -92,9 +93,10 @@ def benchmark(
 
     Raises:
         UsageError: where no input fits the free memory of a device, or a checkpoint belongs to another network.
-        MnfpnError: where there is no such device, or nothing could be run.
+        MnfpnError: where there is no such device or allocator, or nothing could be run.
     """
     devices = choose_devices(device_names)
+    use_allocator(case.allocator)
     with one_at_a_time():
         return _benchmark(workloads, case, devices, cpu_name, progress)
 

@@ -102,6 +102,7 @@ def _run(result: Benchmark, run: MeasuredRun, position: int) -> RunRecord:
         file_bytes=run.file_bytes,
         peak_memory_bytes=run.peak_memory_bytes,
         added_memory_bytes=run.added_memory_bytes,
+        page_faults=run.page_faults,
         gpu=_gpu(run.gpu),
         energy_j_per_image=None if run.energy_j is None else run.energy_j / run.key.input.batch,
         failure=run.failure,

@@ -11,6 +11,7 @@ from mnfpn_cli.bench.group import Group, eager_outputs
 from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare_run
 from mnfpn_cli.bench.watch import watch
 from mnfpn_cli.bench.workload import BenchWorkload, bench_workloads, model_bytes
+from mnfpn_cli.devices.allocator import use_allocator
 from mnfpn_cli.devices.choose import choose_devices, device_of
 from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WarningRecord
 from mnfpn_cli.errors import MnfpnError, Problem, within
@@ -22,7 +23,7 @@ from mnfpn_cli.measure.statistics import Latency, paired_ratio
 from mnfpn_cli.quantization.calibration import CalibrationInputs, calibration_inputs
 from mnfpn_cli.runtimes.runtime import unavailable_reason
 from mnfpn_cli.settings.input import DType, NetworkInput
-from mnfpn_cli.settings.measuring import BenchCase, Sampling
+from mnfpn_cli.settings.measuring import DEFAULT_ALLOCATOR, Allocator, BenchCase, Sampling
 from mnfpn_cli.settings.quantization import QuantizationCase
 from mnfpn_cli.text import ReportProgress
 
@@ -60,6 +61,7 @@ class CompareCase:
         train: whether a pass is a training step.
         margin: the share up to which a difference of times is ignored.
         sampling: when a measurement is warm, and when it is enough.
+        allocator: what happens to memory that a pass frees.
     """
 
     batch: int
@@ -68,6 +70,7 @@ class CompareCase:
     train: bool
     margin: float
     sampling: Sampling
+    allocator: Allocator = DEFAULT_ALLOCATOR
 
 
 def compare_networks(
@@ -80,10 +83,11 @@ def compare_networks(
 
     Raises:
         UsageError: where the input does not fit the memory of the device, or a network cannot take it.
-        MnfpnError: where there is no such device, or a side cannot be run on it.
+        MnfpnError: where there is no such device or allocator, or a side cannot be run on it.
         KeyboardInterrupt: where Ctrl-C came before anything was timed.
     """
     (device,) = choose_devices([case.device_name])
+    use_allocator(case.allocator)
     with one_at_a_time():
         return _compare((a, b), case, device, cpu_name, progress)
 

@@ -170,6 +170,9 @@ def _environment_warnings(a: EnvironmentRecord, b: EnvironmentRecord) -> Iterato
         of_a, of_b = getattr(a, name), getattr(b, name)
         if of_a == of_b or name == "date" or (name == "memory_bytes" and _same_memory(of_a, of_b)):
             continue
+        if name == "allocator":
+            yield _other(name, of_a, of_b)
+            continue
         kind = "machine" if name in HARDWARE else "software"
         texts = [f"{value:,}" if name == "memory_bytes" else _text(value) for value in (of_a, of_b)]
         cause = f"{name} differs: {texts[0]} against {texts[1]}"
@@ -185,8 +188,13 @@ def _condition_warnings(runs: RunPairs) -> Iterator[WarningRecord]:
         for name in CONDITIONS:
             a, b = getattr(of_a, name), getattr(of_b, name)
             if a != b:
-                cause = f"{name} differs: {_text(a)} against {_text(b)}"
-                yield WarningRecord(kind=f"other_{name}", cause=cause, helps="measure both alike")
+                yield _other(name, a, b)
+
+
+def _other(name: str, a: object, b: object) -> WarningRecord:
+    """Warn that a condition of the measurements differs."""
+    cause = f"{name} differs: {_text(a)} against {_text(b)}"
+    return WarningRecord(kind=f"other_{name}", cause=cause, helps="measure both alike")
 
 
 EXPECTED = ", as expected when comparing networks"

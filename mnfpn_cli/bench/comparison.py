@@ -159,7 +159,14 @@ def _side(side: ComparedSide, latency: Latency) -> SideRecord:
 SLOWER, LARGER = "`fail_if_slower`", "`fail_if_larger`"
 """The gates, as messages name them."""
 
-OTHER_CONDITIONS = ("other_machine", "other_device", "other_gpu_name", "other_threads", "other_cold_cache")
+OTHER_CONDITIONS = (
+    "other_machine",
+    "other_device",
+    "other_gpu_name",
+    "other_threads",
+    "other_cold_cache",
+    "other_allocator",
+)
 """Kinds of warnings that a gate on time refuses: these differences change the time of any network."""
 
 OTHER_PASSES = ("other_input", "other_train")

@@ -222,6 +222,7 @@ def _run(key: RunKey, ready: Ready, timed: TimedRun, ended: Ended, watched: Watc
         peak_memory_bytes=ready.peak_memory_bytes,
         added_memory_bytes=ready.added_memory_bytes,
         gpu=watched.gpu,
+        page_faults=None if timed.faults is None or key.device != "cpu" else timed.faults / len(timed.samples),
         energy_j=None if watts is None else watts * latency.median,  # the power of one of several runs is not known
         failure=timed.failure or ready.failure,
         warnings=ready.warnings,

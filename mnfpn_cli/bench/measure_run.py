@@ -33,6 +33,7 @@ def _benchmark(request: RunRequest, origin: FromSettings) -> Benchmark:
         runtimes=(request.runtime,),
         dtypes=(request.dtype,),
         threads=request.threads,
+        allocator=request.allocator,
         train=request.train,
         by_layer=request.by_layer,
         sampling=request.sampling.sampling(),

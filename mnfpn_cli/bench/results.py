@@ -70,6 +70,7 @@ class MeasuredRun:
         peak_memory_bytes: the peak from preparing to the end of warm-up; None where it cannot be known.
         added_memory_bytes: that peak less the memory in use before; None where it cannot be known.
         gpu: the state of the GPU while passes were timed; None where it could not be read.
+        page_faults: pages that the system prepared in a pass of a CPU, on average; None where they are not counted.
         energy_j: the energy of a pass; None where power could not be read.
         failure: why the run failed after some passes, or why its outputs are not worth timing; None where it is fine.
         warnings: reasons to trust its outputs, or its time, less.
@@ -92,6 +93,7 @@ class MeasuredRun:
     peak_memory_bytes: int | None
     added_memory_bytes: int | None
     gpu: GpuState | None = None
+    page_faults: float | None = None
     energy_j: float | None = None
     failure: str | None = None
     warnings: tuple[WarningRecord, ...] = ()

@@ -1,11 +1,15 @@
-"""Warn of runs whose samples or outputs are to be trusted less: no steady state, drift, two humps, launch-bound."""
+"""Warn of runs whose samples or outputs are to be trusted less: no steady state, drift, page faults, launch-bound."""
 
 from collections.abc import Iterator
 
 from mnfpn_cli.bench.results import MeasuredRun
+from mnfpn_cli.devices.allocator import allocator_in_use, can_keep, page_fault_s
 from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.measure.statistics import drift, humps
 from mnfpn_cli.text import percent
+
+MANY_FAULTS = 0.1
+"""Warn where page faults take this share of a pass."""
 
 GRAPHS = ("cuda-graph", "compiled")
 """Runtimes that already queue a pass as one graph."""
@@ -18,7 +22,7 @@ def run_warnings(run: MeasuredRun, train: bool = False) -> Iterator[WarningRecor
         run: a measured run.
         train: whether its passes are training steps.
     """
-    warnings = (*_sample_warnings(run), *_launch_warnings(run, train), *run.warnings)
+    warnings = (*_sample_warnings(run), *_fault_warnings(run), *_launch_warnings(run, train), *run.warnings)
     yield from (warning.within(str(run.key)) for warning in warnings)
 
 
@@ -51,6 +55,20 @@ def _sample_warnings(run: MeasuredRun) -> Iterator[WarningRecord]:
             kind="slow_first",
             cause="the first timed pass was an outlier",
             helps="more passes of warm-up (`warmup`)",
+        )
+
+
+def _fault_warnings(run: MeasuredRun) -> Iterator[WarningRecord]:
+    """Warn that memory is given back to the system and taken anew in each pass."""
+    faults = run.page_faults or 0.0
+    taken = faults * page_fault_s() / run.latency.median if faults else 0.0
+    if taken > MANY_FAULTS:
+        keeps = allocator_in_use() == "system" and can_keep()
+        yield WarningRecord(
+            kind="page_faults",
+            cause=f"{faults:,.0f} page faults a pass take about {percent(taken, '.0f')} of it: "
+            "the C library gives the memory of maps back to the system, and takes it anew",
+            helps="`allocator` keep" if keeps else "",
         )
 
 

@@ -17,6 +17,7 @@ from mnfpn_cli.cli.options import (
     DEVICE_HELP,
     DTYPE_HELP,
     TRAIN_HELP,
+    AllocatorOption,
     NetworkOptions,
     OutputOptions,
     SeedOption,
@@ -31,7 +32,14 @@ from mnfpn_cli.cli.paths import Reads
 from mnfpn_cli.cli.quantization import QuantizationOptions
 from mnfpn_cli.errors import INTERRUPTED, MnfpnError, Problem, UsageError
 from mnfpn_cli.settings.input import DEFAULT_DTYPE, ITEM_BYTES, choose_dtypes
-from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, BenchCase, bench_case, check_device_name
+from mnfpn_cli.settings.measuring import (
+    DEFAULT_ALLOCATOR,
+    DEFAULT_RUNTIME,
+    BenchCase,
+    bench_case,
+    check_allocator,
+    check_device_name,
+)
 from mnfpn_cli.settings.quantization import QuantizationCase
 
 
@@ -80,6 +88,7 @@ class CaseOptions:
     cold_cache: Annotated[bool, measuring_flag("--cold-cache", "Clear the caches before each pass.", MORE)] = False
     channels_last: Annotated[bool, measuring_flag("--channels-last", "Same as --runtime channels-last.", MORE)] = False
     threads: ThreadsOption = None
+    allocator: AllocatorOption = DEFAULT_ALLOCATOR
     seed: SeedOption = 0
 
     @property
@@ -103,6 +112,7 @@ class CaseOptions:
             ["channels-last"] if self.channels_last else self.runtime or [DEFAULT_RUNTIME],
             dtypes=choose_dtypes(self.dtype or [DEFAULT_DTYPE]),
             threads=self.threads,
+            allocator=check_allocator(self.allocator),
             train=self.train,
             cold_cache=self.cold_cache,
             by_layer=self.by_layer,

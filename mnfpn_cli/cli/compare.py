@@ -19,6 +19,7 @@ from mnfpn_cli.cli.models import ModelOptions
 from mnfpn_cli.cli.options import (
     DEVICE_HELP,
     TRAIN_HELP,
+    AllocatorOption,
     BatchOption,
     DTypeOption,
     NetworkOptions,
@@ -34,7 +35,14 @@ from mnfpn_cli.cli.paths import Reads, files_of, named_path
 from mnfpn_cli.errors import INTERRUPTED, CheckError, MnfpnError, Problem, UsageError, within
 from mnfpn_cli.external.origin import Workload
 from mnfpn_cli.settings.input import DType, parse_size
-from mnfpn_cli.settings.measuring import DEFAULT_MARGIN, DEFAULT_RUNTIME, check_device_name, choose_runtimes
+from mnfpn_cli.settings.measuring import (
+    DEFAULT_ALLOCATOR,
+    DEFAULT_MARGIN,
+    DEFAULT_RUNTIME,
+    check_allocator,
+    check_device_name,
+    choose_runtimes,
+)
 from mnfpn_cli.text import as_option
 
 if TYPE_CHECKING:
@@ -181,6 +189,7 @@ class SharedOptions:
         ),
     ] = None
     threads: ThreadsOption = None
+    allocator: AllocatorOption = DEFAULT_ALLOCATOR
     seed: SeedOption = 0
 
     @property
@@ -295,7 +304,9 @@ def _measured(
             side_of(f"`{name}`", texts[name].strip() or "(default)", cases[name], one.runtime, one.dtype, shared.seed)
             for name, one in options.items()
         )
-        case = CompareCase(shared.batch or 1, device, shared.threads, shared.train, shared.margin_or_default, passes)
+        allocator = check_allocator(shared.allocator)
+        images, margin = shared.batch or 1, shared.margin_or_default
+        case = CompareCase(images, device, shared.threads, shared.train, margin, passes, allocator)
         return compare_networks(first, second, case, cpu_name, progress)
 
 

@@ -15,7 +15,7 @@ from mnfpn_cli.cli.talk import talk, tell
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.files import form_of_file
 from mnfpn_cli.settings.input import DEFAULT_DTYPE, DEFAULT_SIZE, ITEM_BYTES, MAX_BATCH, DType
-from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, DEVICES, parse_share, runtime_names
+from mnfpn_cli.settings.measuring import ALLOCATORS, DEFAULT_RUNTIME, DEVICES, parse_share, runtime_names
 from mnfpn_cli.text import did_you_mean, either
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ DTYPE_HELP = f"Compute in {either(ITEM_BYTES)} (default: {DEFAULT_DTYPE})."
 DEVICE_HELP = "Run on auto, cpu, cuda, cuda:N or mps (default: auto)."
 RUNTIME_HELP = f"Run with {either((*runtime_names(), 'all'))} (default: {DEFAULT_RUNTIME})."
 THREADS_HELP = "Use N CPU threads (default: torch's choice)."
+ALLOCATOR_HELP = f"Take memory by {either(ALLOCATORS)}; keep does without page faults (default: system)."
 TRAIN_HELP = "Time training steps: forward, backward, SGD."
 """The same option has the same help on all commands; what one adds follows."""
 
@@ -333,6 +334,7 @@ ThreadsOption = Annotated[
         rich_help_panel=MORE,
     ),
 ]
+AllocatorOption = Annotated[str, choice_option("--allocator", ALLOCATORS, ALLOCATOR_HELP, "NAME", MORE)]
 
 
 def device_option(help: str) -> Any:

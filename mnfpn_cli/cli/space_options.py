@@ -9,6 +9,7 @@ from typer import Option
 from mnfpn_cli.cli.completion import complete_setting, offering, preset_words, runtime_words, words
 from mnfpn_cli.cli.help import BUDGET, MORE, OPTIONS, SPACE
 from mnfpn_cli.cli.options import (
+    ALLOCATOR_HELP,
     BATCH_HELP,
     CHANNELS_HELP,
     DEVICE_HELP,
@@ -26,7 +27,7 @@ from mnfpn_cli.cli.options import (
 from mnfpn_cli.cli.paths import Reads
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.input import ITEM_BYTES
-from mnfpn_cli.settings.measuring import DEVICES
+from mnfpn_cli.settings.measuring import ALLOCATORS, DEVICES
 
 if TYPE_CHECKING:
     from mnfpn_cli.space.axes import Space
@@ -88,6 +89,9 @@ class SpaceOptions:
     ] = None
     in_channels: Annotated[list[str] | None, space_option(CHANNELS_HELP, "N,...", MORE)] = None
     threads: Annotated[list[str] | None, space_option(THREADS_HELP, "N,...", MORE)] = None
+    allocator: Annotated[
+        list[str] | None, space_option(ALLOCATOR_HELP, "NAME,...", MORE, autocompletion=words(*ALLOCATORS))
+    ] = None
     train: Annotated[
         bool,
         Option("--train", help=TRAIN_HELP, rich_help_panel=OPTIONS),
@@ -125,7 +129,7 @@ NAMED = {
     "width_mult": "width_mult",
     "pyramid_channels": "pyramid.channels",
     "in_channels": "in_channels",
-    **{key: key for key in ("size", "batch", "runtime", "device", "dtype", "threads")},
+    **{key: key for key in ("size", "batch", "runtime", "device", "dtype", "threads", "allocator")},
 }
 """The options whose values are separated by commas, each with its key in a space."""
 

@@ -15,6 +15,7 @@ from mnfpn_cli.documents.base import (
     Joules,
     MacRate,
     Macs,
+    MeanCount,
     Message,
     Parameters,
     Pixels,
@@ -161,6 +162,11 @@ class RunRecord(RunConditions):
     )
     added_memory_bytes: Bytes | None = Field(
         description="That peak less the memory in use before, in bytes; null where it cannot be known."
+    )
+    page_faults: MeanCount | None = Field(
+        None,
+        description="Pages of memory that the system prepared in a pass, on average; null on a GPU, and where it does "
+        "not count them.",
     )
     gpu: GpuRecord | None = Field(
         description="State of the GPU while passes were timed; null where it could not be read."

@@ -21,6 +21,7 @@ from mnfpn_cli.documents.base import (
     Word,
 )
 from mnfpn_cli.settings.input import DType
+from mnfpn_cli.settings.measuring import DEFAULT_ALLOCATOR, Allocator
 from mnfpn_cli.settings.network import NetworkSettings
 
 
@@ -130,6 +131,10 @@ class PlannedCost(Record):
     levels: Count = Field(description="Levels of the pyramid; 1 without one.")
 
 
+ALLOCATOR = "What happens to memory that a pass frees: system for what the C library does by default, or keep."
+"""The description of this key, wherever it is."""
+
+
 class PlannedRun(Record):
     """A run: a network, an input, and what executes it."""
 
@@ -144,6 +149,7 @@ class PlannedRun(Record):
         description="Threads of the CPU that the run used; for a pending run, those requested; null for torch's choice."
     )
     train: bool = Field(description="Whether a pass is a training step, not an inference pass.")
+    allocator: Allocator = Field(DEFAULT_ALLOCATOR, description=ALLOCATOR)
     cost: PlannedCost = Field(description="The cost of the run, by its plan.")
 
 
@@ -162,6 +168,7 @@ class LatencyModelRecord(ComparableRecord):
     runtime: str = Field(description="What executes the runs.")
     dtype: DType = Field(description="The element type that the runs compute in.")
     threads: Count | None = Field(description="Threads of the CPU that were asked for; null for torch's choice.")
+    allocator: Allocator = Field(DEFAULT_ALLOCATOR, description=ALLOCATOR)
     learned_from: Count = Field(description="Measured runs that the model is fitted on.")
     median_error: Share = Field(
         description="Median of the relative errors of these runs, each predicted by a model without it."
@@ -226,4 +233,5 @@ class EnvironmentRecord(Record):
     python: str = Field(description="Version of Python.")
     platform: str = Field(description="Operating system.")
     mnfpn: str = Field(description="Version of mnfpn.")
+    allocator: Allocator = Field(DEFAULT_ALLOCATOR, description=ALLOCATOR)
     date: str = Field(description="When it was measured, in ISO 8601 with the offset from UTC.")

@@ -6,9 +6,9 @@ from pydantic import Field
 
 from mnfpn_cli.documents.base import Count, Document, Message, Pixels, Positive, Record, Seconds, Share, Word
 from mnfpn_cli.documents.bench import RunProfile, RunRecord
-from mnfpn_cli.documents.records import EnvironmentRecord, WarningRecord
+from mnfpn_cli.documents.records import ALLOCATOR, EnvironmentRecord, WarningRecord
 from mnfpn_cli.settings.input import DType
-from mnfpn_cli.settings.measuring import Sampling, sampling
+from mnfpn_cli.settings.measuring import DEFAULT_ALLOCATOR, Allocator, Sampling, sampling
 from mnfpn_cli.settings.network import NetworkSettings
 
 
@@ -53,6 +53,7 @@ class RunRequest(WorkerDocument):
     batch: Positive = Field(description="Images in a batch.")
     threads: Positive | None = Field(description="Threads of the CPU; null for torch's choice.")
     train: bool = Field(description="Whether a pass is a training step, not an inference pass.")
+    allocator: Allocator = Field(DEFAULT_ALLOCATOR, description=ALLOCATOR)
     sampling: SamplingRecord = Field(description="When the measurement is warm, and when it ends.")
     by_layer: bool = Field(description="Whether each layer is timed too.")
 

@@ -8,6 +8,7 @@ from functools import partial
 from statistics import median
 from typing import ClassVar
 
+from mnfpn_cli.devices.allocator import page_faults
 from mnfpn_cli.devices.timers import Timer
 from mnfpn_cli.documents.records import Ended
 from mnfpn_cli.errors import MnfpnError
@@ -54,6 +55,7 @@ class TimedRun:
         samples: the time of each pass in seconds, in order.
         enqueue: seconds that the host took to queue each pass, where the device has a queue.
         failure: why the run failed; None while it has not.
+        faults: page faults in these passes; None where the system does not count them.
     """
 
     run_pass: Callable[[], object]
@@ -61,6 +63,7 @@ class TimedRun:
     samples: list[float] = field(default_factory=list)
     enqueue: list[float] = field(default_factory=list)
     failure: str | None = None
+    faults: int | None = None
 
     def take_sample(self) -> None:
         """Time one pass.
@@ -68,8 +71,12 @@ class TimedRun:
         Raises:
             MnfpnError: where the pass fails.
         """
+        before = page_faults()
         seconds, enqueue = self.timer(self.run_pass)
+        after = page_faults()
         self.samples.append(seconds)
+        if before is not None and after is not None:
+            self.faults = (self.faults or 0) + after - before
         if enqueue is not None:
             self.enqueue.append(enqueue)
 

@@ -7,6 +7,7 @@ import psutil
 import torch
 
 from mnfpn_cli import __version__
+from mnfpn_cli.devices.allocator import allocator_in_use
 from mnfpn_cli.devices.cuda import Cuda, convolutions_use_tf32, driver_version
 from mnfpn_cli.documents.records import EnvironmentRecord
 
@@ -27,5 +28,6 @@ def read_environment(cpu: str) -> EnvironmentRecord:
         python=platform.python_version(),
         platform=platform.platform(),
         mnfpn=__version__,
+        allocator=allocator_in_use(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )

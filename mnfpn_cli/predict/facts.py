@@ -8,6 +8,7 @@ from mnfpn_cli.plan.roofline import LayerId, LayerOperation, layer_steps, step_w
 from mnfpn_cli.plan.steps import AddStep, ConvStep, LinearStep, MaxPoolStep, NormStep, PoolStep, ResizeStep, Step
 from mnfpn_cli.predict.heap import fresh_bytes, mapped_bytes
 from mnfpn_cli.settings.input import ITEM_BYTES
+from mnfpn_cli.settings.measuring import DEFAULT_ALLOCATOR
 from mnfpn_cli.space.runs import Run
 
 NORMS_APART = frozenset(("eager", "channels-last"))
@@ -64,7 +65,8 @@ def run_facts(run: Run) -> tuple[LayerFacts, ...]:
     batch, element_bytes = execution.batch, execution.batch * ITEM_BYTES[execution.dtype]
     upsample = plan.pyramid.upsample if plan.pyramid else ""
     facts = dict[LayerId, LayerFacts]()
-    on_heap, fused = execution.runtime in ON_HEAP, execution.runtime not in NORMS_APART
+    on_heap = execution.runtime in ON_HEAP and execution.allocator == DEFAULT_ALLOCATOR
+    fused = execution.runtime not in NORMS_APART
     steps = list(layer_steps(plan, run.size))
     fresh = [0] * len(steps)
     if on_heap:

@@ -109,7 +109,7 @@ def stored_columns() -> list[str]:
     cost = [f"cost.{name}" for name in PlannedCost.model_fields]
     return [
         *("key", "status"),
-        *("size", "batch", "runtime", "device", "dtype", "threads", "train", "machine", "worker"),
+        *("size", "batch", "runtime", "device", "dtype", "threads", "train", "allocator", "machine", "worker"),
         *latency,
         *("drift", "corrected_s"),
         *cost,

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.input import DEFAULT_DTYPE, DType
@@ -18,6 +19,12 @@ LAYERED = ("eager", "channels-last")
 
 LITERT = "litert"
 """The runtime of .tflite files that were made elsewhere: it runs no network of ours."""
+
+Allocator = Literal["system", "keep"]
+"""What happens to memory that a pass frees: the C library does what it does by default, or keeps it for the next."""
+
+ALLOCATORS: tuple[Allocator, ...] = get_args(Allocator)
+DEFAULT_ALLOCATOR: Allocator = "system"
 
 PASSES = ("inference", "training")
 """The kinds of pass, indexed by whether it is a training step."""
@@ -62,6 +69,19 @@ def check_device_name(name: str) -> str:
         near = did_you_mean(name, (*DEVICES, "gpu"), {"gpu": "cuda"})
         raise UsageError(Problem("`device`", "must be auto, cpu, cuda, cuda:N or mps", f"'{name}'", near))
     return name
+
+
+def check_allocator(name: str) -> Allocator:
+    """Return the name of an allocator.
+
+    Raises:
+        UsageError: where it is none.
+    """
+    for known in ALLOCATORS:
+        if name == known:
+            return known
+    near = did_you_mean(name, ALLOCATORS)
+    raise UsageError(Problem("`allocator`", f"must be one of {', '.join(ALLOCATORS)}", f"'{name}'", near))
 
 
 DEFAULT_PRECISION = 0.01
@@ -131,6 +151,7 @@ class BenchCase:
         all_runtimes: whether ``all`` was asked for; then it is no failure where this machine lacks a runtime.
         dtypes: the element types to compute in; each runtime is measured in each.
         threads: number of CPU threads; None for torch's choice.
+        allocator: what happens to memory that a pass frees.
         train: whether a pass is a training step.
         cold_cache: whether caches are cleared before each pass.
         by_layer: whether each layer is timed too.
@@ -147,6 +168,7 @@ class BenchCase:
     all_runtimes: bool = False
     dtypes: tuple[DType, ...] = (DEFAULT_DTYPE,)
     threads: int | None = None
+    allocator: Allocator = DEFAULT_ALLOCATOR
     train: bool = False
     cold_cache: bool = False
     by_layer: bool = False
@@ -174,6 +196,7 @@ def bench_case(
     *,
     dtypes: Sequence[DType],
     threads: int | None,
+    allocator: Allocator,
     train: bool,
     cold_cache: bool,
     by_layer: bool,
@@ -195,6 +218,7 @@ def bench_case(
         all_runtimes="all" in runtimes,
         dtypes=tuple(dict.fromkeys(dtypes)),
         threads=threads,
+        allocator=allocator,
         train=train,
         cold_cache=cold_cache,
         by_layer=by_layer,

@@ -18,7 +18,7 @@ from mnfpn_cli.space.runs import Execution
 MAX_RUNS = 1_000_000
 """The most runs of a space. A million runs are planned in minutes; a larger space is usually a mistake."""
 
-EXECUTION_KEYS = ("batch", "dtype", "runtime", "device", "threads", "train")
+EXECUTION_KEYS = ("batch", "dtype", "runtime", "device", "threads", "train", "allocator")
 """The keys that are fields of `Execution`; ``size`` is a key of its own, and all others are keys of settings."""
 
 

@@ -218,6 +218,7 @@ def planned_run(planned: Planned) -> PlannedRun:
         dtype=execution.dtype,
         threads=execution.threads,
         train=execution.train,
+        allocator=execution.allocator,
         cost=PlannedCost(
             parameters=figures.parameters,
             macs=figures.macs,

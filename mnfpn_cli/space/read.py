@@ -11,7 +11,7 @@ from typing import Any
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.files import ANNOTATIONS, read_bytes, read_config, read_preset
 from mnfpn_cli.settings.input import MAX_BATCH, check_dtype, parse_size
-from mnfpn_cli.settings.measuring import check_device_name, choose_runtimes
+from mnfpn_cli.settings.measuring import check_allocator, check_device_name, choose_runtimes
 from mnfpn_cli.settings.overrides import parse_value, path_of
 from mnfpn_cli.settings.problems import KEYS, KeyPath, all_keys, check_key
 from mnfpn_cli.settings.sources import Source
@@ -170,6 +170,7 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "device": _text(check_device_name),
     "threads": _whole_number(MAX_THREADS),
     "train": _boolean,
+    "allocator": _text(check_allocator),
     "preset": _preset,
     "config": lambda _, value: read_config(str(value)),
 }

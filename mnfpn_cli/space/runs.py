@@ -10,7 +10,7 @@ from typing import Any
 from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.input import DType, NetworkInput, Size
-from mnfpn_cli.settings.measuring import DEFAULT_RUNTIME, LAYERED, PASSES
+from mnfpn_cli.settings.measuring import DEFAULT_ALLOCATOR, DEFAULT_RUNTIME, LAYERED, PASSES, Allocator
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import flatten, network_parameters, non_defaults
 
@@ -32,6 +32,7 @@ class Execution:
         batch: images in a batch.
         threads: CPU threads; None for torch's default.
         train: whether a pass is a training step.
+        allocator: what happens to memory that a pass frees.
     """
 
     runtime: str = DEFAULT_RUNTIME
@@ -40,6 +41,7 @@ class Execution:
     batch: int = 1
     threads: int | None = None
     train: bool = False
+    allocator: Allocator = DEFAULT_ALLOCATOR
 
     @property
     def passes(self) -> str:
@@ -52,7 +54,8 @@ class Execution:
         return self.runtime in LAYERED and not self.train
 
     def __str__(self) -> str:
-        return f"{self.runtime} on {self.device}, {self.dtype}{', training' * self.train}"
+        allocator = "" if self.allocator == DEFAULT_ALLOCATOR else f", allocator {self.allocator}"
+        return f"{self.runtime} on {self.device}, {self.dtype}{', training' * self.train}{allocator}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +98,13 @@ def run_key(run: Run, machine: str) -> str:
         "train": execution.train,
         "machine": machine,
     }
+    if execution.allocator != DEFAULT_ALLOCATOR:  # keys of stores that are older than the field stay what they are
+        content["allocator"] = execution.allocator
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-RUN_KEYS = frozenset(("size", "batch", "runtime", "device", "dtype", "threads", "train"))
+RUN_KEYS = frozenset(("size", "batch", "runtime", "device", "dtype", "threads", "train", "allocator"))
 """The keys of a run that are not keys of its network's settings."""
 
 
@@ -200,7 +205,8 @@ def _words(run: Run) -> dict[str, str]:
         "device": execution.device,
     }
     threads = "torch's choice" if execution.threads is None else str(execution.threads)
-    return words | {"dtype": execution.dtype, "threads": threads, "train": _word(execution.train)}
+    words |= {"dtype": execution.dtype, "threads": threads, "train": _word(execution.train)}
+    return words | {"allocator": execution.allocator}
 
 
 @cache

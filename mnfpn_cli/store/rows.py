@@ -20,7 +20,7 @@ from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.planned import Figures, Planned
 from mnfpn_cli.space.runs import Execution, Run
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Increased when an older mnfpn could not read or would corrupt what a newer one writes: when a key of `Measured`, of
 `PlanRecord` or of the settings is added, removed or changed."""
 
@@ -54,6 +54,7 @@ runs = Table(
     Column("dtype", String(40), nullable=False),
     Column("threads", Integer),
     Column("passes", String(40), nullable=False),  # `settings.measuring.PASSES`
+    Column("allocator", String(40), nullable=False),
     Column("machine", Text, nullable=False),
     Column("parameters", BigInteger, nullable=False),
     Column("macs", BigInteger, nullable=False),
@@ -339,7 +340,8 @@ def run_from_row(
     scores: Mapping[str, StoredScore] = MappingProxyType({}),
 ) -> StoredRun:
     """Return the run of a row of `mnfpn_runs`."""
-    execution = Execution(row.runtime, row.device, row.dtype, row.batch, row.threads, row.passes == PASSES[True])
+    train = row.passes == PASSES[True]
+    execution = Execution(row.runtime, row.device, row.dtype, row.batch, row.threads, train, row.allocator)
     figures = Figures(row.parameters, row.macs, row.memory_bytes, row.levels)
     planned = Planned(Run(settings, Size(row.height, row.width), execution), figures)
     return StoredRun(row.key, planned, row.machine, row.status, result, scores)
@@ -360,6 +362,7 @@ def run_columns(key: str, planned: Planned, machine: str, network: str) -> dict[
         "dtype": execution.dtype,
         "threads": execution.threads,
         "passes": execution.passes,
+        "allocator": execution.allocator,
         "machine": machine,
         "parameters": figures.parameters,
         "macs": figures.macs,

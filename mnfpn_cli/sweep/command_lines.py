@@ -32,7 +32,7 @@ def _network(run: Run) -> list[str]:
 
 def _execution(execution: Execution) -> list[Parameter]:
     """Return the parameters of an execution that are not defaults."""
-    names, default = ("batch", "runtime", "device", "dtype", "threads"), Execution()
+    names, default = ("batch", "runtime", "device", "dtype", "threads", "allocator"), Execution()
     given = [(name, str(value)) for name in names if (value := getattr(execution, name)) != getattr(default, name)]
     return [*given, *[("train", "")] * execution.train]
 

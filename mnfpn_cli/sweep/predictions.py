@@ -12,6 +12,7 @@ from mnfpn_cli.documents.records import LatencyModelRecord, PredictionRecord
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.predict.model import LatencyModel, Prediction, Sample
 from mnfpn_cli.settings.input import DType
+from mnfpn_cli.settings.measuring import Allocator
 from mnfpn_cli.space.planned import Planned
 from mnfpn_cli.space.runs import ANY_DEVICE, Execution
 from mnfpn_cli.store.rows import BaselineTiming, StoredRun
@@ -47,6 +48,7 @@ class Kind(NamedTuple):
         batch: images in a batch.
         threads: CPU threads that were asked for; None for torch's choice.
         train: whether a pass is a training step.
+        allocator: what happens to memory that a pass frees.
     """
 
     machine: str
@@ -56,6 +58,7 @@ class Kind(NamedTuple):
     batch: int
     threads: int | None
     train: bool
+    allocator: Allocator
 
     @property
     def group(self) -> TimingGroup:
@@ -64,9 +67,10 @@ class Kind(NamedTuple):
 
     def fits(self, execution: Execution) -> bool:
         """Return whether a run with this execution is of this kind, apart from its machine and device."""
-        own = (self.runtime, self.dtype, self.batch, self.threads, self.train)
-        asked = (execution.runtime, execution.dtype, execution.batch, execution.threads, execution.train)
-        return own == asked
+        own = Execution(
+            self.runtime, execution.device, self.dtype, self.batch, self.threads, self.train, self.allocator
+        )
+        return own == execution
 
 
 @dataclass
@@ -283,6 +287,7 @@ def kind_of_run(run: StoredRun) -> Kind:
         execution.batch,
         execution.threads,
         execution.train,
+        execution.allocator,
     )
 
 

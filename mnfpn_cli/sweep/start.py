@@ -162,7 +162,7 @@ def _sample(runs: Sequence[Planned]) -> tuple[PlannedSpaceRun, ...]:
 
 
 def _bare(run: Run) -> Run:
-    """Return the run without runtime, device and threads, on which its cost does not depend."""
+    """Return the run without runtime, device, threads and allocator, on which its cost does not depend."""
     return Run(run.settings, run.size, Execution(batch=run.execution.batch, dtype=run.execution.dtype))
 
 

@@ -89,6 +89,13 @@ def test_two_files_of_one_run_are_a_pair_whatever_the_runs_are(tmp_path: Path) -
     }
 
 
+def test_another_allocator_is_another_condition(tmp_path: Path) -> None:
+    """It is no matter of software: the same versions are slower without kept memory."""
+    made = compared(tmp_path, result(), result(environment={**MACHINE, "allocator": "keep"}))
+    assert causes(made, "other_allocator") == ["allocator differs: system against keep"]
+    assert [one.kind for one in made.warnings] == ["not_interleaved", "other_allocator"]
+
+
 def test_files_without_a_run_in_common_are_refused(tmp_path: Path) -> None:
     """The error lists the runs of each."""
     a, b = result(run_json(), run_json(runtime="fused")), result(run_json(runtime="compiled"))

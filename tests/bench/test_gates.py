@@ -110,7 +110,9 @@ def test_growth_is_b_over_a() -> None:
     assert Comparison(replace(A, figures={"macs": 0}), A, (), 0.01).growth("macs") is None
 
 
-@pytest.mark.parametrize("kind", ["other_machine", "other_device", "other_threads", "other_cold_cache", "other_input"])
+@pytest.mark.parametrize(
+    "kind", ["other_machine", "other_device", "other_threads", "other_cold_cache", "other_allocator", "other_input"]
+)
 def test_a_gate_on_time_is_refused_between_results_that_were_not_measured_alike(kind: str) -> None:
     """It would hold, or not, for a wrong reason."""
     result = compared(

@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from mnfpn_cli.bench import run_warnings as run_warnings_file
 from mnfpn_cli.bench.results import MeasuredRun
 from mnfpn_cli.bench.run_warnings import run_warnings
 from mnfpn_cli.documents.records import WarningRecord
@@ -21,6 +22,7 @@ CASES: dict[str, tuple[MeasuredRun, str]] = {
     "two_humps": (timed(TWO_HUMPS), "passes take 100"),
     "slow_first": (timed([0.4, *STEADY]), "the first timed pass was an outlier"),
     "launch_bound": (timed(STEADY, enqueue=Latency(tuple(0.9 * x for x in STEADY))), "takes 90 % of a pass"),
+    "page_faults": (timed(STEADY, page_faults=20_000.0), "20,000 page faults a pass take about 20 % of it"),
     "not_finite": (
         timed(
             STEADY,
@@ -32,8 +34,10 @@ CASES: dict[str, tuple[MeasuredRun, str]] = {
 
 
 @pytest.mark.parametrize("kind", CASES)
-def test_each_warning_has_its_figures(kind: str) -> None:
+def test_each_warning_has_its_figures(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is only the one warning."""
+    monkeypatch.setattr(run_warnings_file, "page_fault_s", lambda: 1e-6)
+    monkeypatch.setattr(run_warnings_file, "can_keep", lambda: True)
     run, words = CASES[kind]
     (found,) = run_warnings(run)
     assert found.kind == kind
@@ -47,6 +51,19 @@ def test_a_steady_run_has_no_warnings() -> None:
     assert list(run_warnings(timed(STEADY))) == []
     assert list(run_warnings(timed(STEADY, warm_up=WarmUp(3, 0.3, None)))) == []
     assert list(run_warnings(timed(STEADY, enqueue=Latency(tuple(0.5 * x for x in STEADY)), difference=1e-6))) == []
+
+
+@pytest.mark.parametrize(("in_use", "keeps", "helps"), [("keep", True, ""), ("system", False, "")])
+def test_nothing_helps_where_memory_is_kept_or_cannot_be(
+    in_use: str, keeps: bool, helps: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The warning remains; few page faults have none."""
+    monkeypatch.setattr(run_warnings_file, "page_fault_s", lambda: 1e-6)
+    monkeypatch.setattr(run_warnings_file, "can_keep", lambda: keeps)
+    monkeypatch.setattr(run_warnings_file, "allocator_in_use", lambda: in_use)
+    (found,) = run_warnings(timed(STEADY, page_faults=20_000.0))
+    assert (found.kind, found.helps) == ("page_faults", helps)
+    assert list(run_warnings(timed(STEADY, page_faults=5_000.0))) == []
 
 
 @pytest.mark.parametrize(

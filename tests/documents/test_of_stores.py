@@ -66,6 +66,7 @@ def test_one_quantity_has_one_name(mnfpn: Mnfpn, tmp_path: Path) -> None:
             "dtype",
             "threads",
             "train",
+            "allocator",
             "cost",
             "latency_s",
             "drift",

@@ -70,7 +70,7 @@ def damaged(path: Path) -> None:
     path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
 
 
-READS = "has version {} of the tables and was made by mnfpn 0.1.0; this is mnfpn 0.1.0, which reads version 4"
+READS = "has version {} of the tables and was made by mnfpn 0.1.0; this is mnfpn 0.1.0, which reads version 5"
 NEWER = "UPDATE mnfpn_store SET value = '9' WHERE name = 'schema_version'"
 NEWER_RULE = READS.format(9) + ": update mnfpn"
 OLDER = "UPDATE mnfpn_store SET value = '1' WHERE name = 'schema_version'"

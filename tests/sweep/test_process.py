@@ -14,6 +14,9 @@ import psutil
 import pytest
 
 from mnfpn_cli import FORMAT_VERSION, __version__
+from mnfpn_cli.devices.allocator import can_keep
+from mnfpn_cli.documents.worker import SamplingRecord
+from mnfpn_cli.settings.measuring import ALLOCATORS
 from mnfpn_cli.sweep import process
 from mnfpn_cli.sweep.process import Outcome, run_task
 from tests.sweep.works import LONG, task
@@ -55,6 +58,18 @@ def test_a_run_is_measured_as_bench_measures_it() -> None:
     assert outcome.measured.run.device == "cpu"
     assert outcome.measured.environment.torch
     assert outcome.started < outcome.finished
+
+
+@pytest.mark.skipif(not can_keep(), reason="needs Linux with glibc")
+def test_a_run_has_its_allocator() -> None:
+    """A process that keeps memory has hardly any page faults; the result says which it was."""
+    faults, warm = dict[str, float](), SamplingRecord(passes=10, warmup=10)
+    for allocator in ALLOCATORS:
+        outcome = run_task(task(allocator=allocator, height=320, width=320, sampling=warm))
+        assert outcome.measured is not None
+        assert outcome.measured.environment.allocator == allocator
+        faults[allocator] = outcome.measured.run.page_faults or 0.0
+    assert faults["keep"] < faults["system"] / 10
 
 
 @pytest.mark.slow

@@ -41,8 +41,9 @@ def test_a_key_is_the_hash_of_all_that_determines_a_measurement() -> None:
         Run(settings, size, Execution(dtype="bfloat16")),
         Run(settings, size, Execution(threads=1)),
         Run(settings, size, Execution(train=True)),
+        Run(settings, size, Execution(allocator="keep")),
     ]
     keys = [run_key(run, machine) for run in runs for machine in ("here", "there")]
-    assert len(set(keys)) == 18
+    assert len(set(keys)) == 20
     assert run_key(Run(NetworkSettings(), Size(64, 64)), "here") == keys[0]
     assert len(keys[0]) == 32

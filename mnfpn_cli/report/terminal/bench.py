@@ -12,6 +12,7 @@ from mnfpn_cli.report.terminal.precision import precision_report
 from mnfpn_cli.report.terminal.profile import layers_tables
 from mnfpn_cli.report.terminal.tables import Report, note, pairs, phrases, recorded_warning, table
 from mnfpn_cli.report.units import count, per_cent, scaled, seconds, seconds_range, share, size_in_bytes, times, tiny
+from mnfpn_cli.settings.measuring import DEFAULT_ALLOCATOR
 from mnfpn_cli.text import counted
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     )
     from mnfpn_cli.documents.records import Ended, EnvironmentRecord, InputRecord
     from mnfpn_cli.report.terminal.tables import Table
+    from mnfpn_cli.settings.measuring import Allocator
 
 ENDED: dict[Ended, str] = {
     "precision": "precise enough",
@@ -328,12 +330,18 @@ def _fvcore(cost: CostRecord) -> str:
     return f"{count(cost.fvcore_total)} (fvcore's own count: {operators})"
 
 
+def allocator_row(allocator: Allocator) -> list[tuple[str, str]]:
+    """The row for an allocator; none for what the C library does by default."""
+    return [("allocator", allocator)] if allocator != DEFAULT_ALLOCATOR else []
+
+
 def environment_table(machine: EnvironmentRecord) -> Table:
     """Hardware, software and time of a measurement."""
     rows = [
         ("CPU", machine.cpu if machine.cores is None else f"{machine.cpu}, {counted(machine.cores, 'core')}"),
         ("GPU", _gpu(machine) if machine.gpu_name else ""),
         ("memory", size_in_bytes(machine.memory_bytes)),
+        *allocator_row(machine.allocator),
         ("software", f"torch {machine.torch}, Python {machine.python}, mnfpn {machine.mnfpn}"),
         ("system", machine.platform),
         ("date", machine.date),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mnfpn_cli.report.terminal.tables import Line, Report, note
 from mnfpn_cli.report.units import share
+from mnfpn_cli.settings.measuring import DEFAULT_ALLOCATOR
 from mnfpn_cli.text import counted
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def _kind(model: LatencyModelRecord) -> str:
     batch = f", batch {model.batch}" if model.batch > 1 else ""
     threads = f", {counted(model.threads, 'thread')}" if model.threads else ""
     dtype = f", {model.dtype}" if model.dtype != "float32" else ""
-    return f"{model.runtime} on {model.device}{dtype}{batch}{threads}{', training' * model.train}"
+    allocator = f", allocator {model.allocator}" if model.allocator != DEFAULT_ALLOCATOR else ""
+    return f"{model.runtime} on {model.device}{dtype}{batch}{threads}{', training' * model.train}{allocator}"
 
 
 def predicted_note(number: int, checked: int) -> Line:

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.documents.base import KEY_DIGITS
-from mnfpn_cli.report.terminal.bench import environment_table, half_width
+from mnfpn_cli.report.terminal.bench import allocator_row, environment_table, half_width
 from mnfpn_cli.report.terminal.run_tables import (
     RunNames,
     columns_of,
@@ -164,6 +164,7 @@ def _what(run: StoredRunRecord, requested: RequestedRecord) -> Table:
         ("device", f"{run.device}{also}"),
         ("dtype", run.dtype),
         ("threads", _threads(run.threads, requested.threads)),
+        *allocator_row(run.allocator),
         ("passes", _passes(run)),
         ("for", requested.machine),
     ]

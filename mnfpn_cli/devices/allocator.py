@@ -1,0 +1,84 @@
+"""What the C library does with memory that a pass frees: give it back to the system, or keep it for the next pass.
+
+PyTorch's tensors on a CPU come from the C library's heap. glibc gives large blocks back to the system when they are
+freed. The next pass gets them anew, and the system prepares each page when it is first written: a page fault. How many
+there are depends on the order and the sizes of all blocks, and on what the process did before.
+"""
+
+import ctypes
+import sys
+import time
+from functools import cache
+from mmap import PAGESIZE, mmap
+from typing import Any
+
+from mnfpn_cli.errors import MnfpnError, Problem
+from mnfpn_cli.settings.measuring import Allocator
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""Parameters of glibc's mallopt(3)."""
+
+TRIED_BYTES = 8 * 2**20
+"""The memory that is written to learn what a page fault takes."""
+
+_used: list[Allocator] = ["system"]
+
+
+def allocator_in_use() -> Allocator:
+    """Return what happens to freed memory in this process."""
+    return _used[0]
+
+
+def use_allocator(allocator: Allocator) -> None:
+    """Have the C library give freed memory back, or keep it. What is kept once is kept until the process ends.
+
+    Raises:
+        MnfpnError: where the C library is not glibc, or this process keeps memory already and is not to.
+    """
+    if allocator == _used[0]:
+        return
+    if allocator == "system":
+        rule = "must be keep: this process keeps freed memory since an earlier measurement, and cannot go back"
+        raise MnfpnError(Problem("`allocator`", rule))
+    if not can_keep():
+        raise MnfpnError(Problem("`allocator`", "must be system: keep is for Linux with glibc alone", "'keep'"))
+    libc = ctypes.CDLL(None)
+    if not (libc.mallopt(M_MMAP_MAX, 0) and libc.mallopt(M_TRIM_THRESHOLD, -1)):
+        raise MnfpnError(Problem("`allocator`", "could not be set: glibc's mallopt refused it", "'keep'"))
+    _used[0] = allocator
+
+
+@cache
+def can_keep() -> bool:
+    """Whether the C library can keep freed memory."""
+    return sys.platform == "linux" and hasattr(ctypes.CDLL(None), "gnu_get_libc_version")
+
+
+def page_faults() -> int | None:
+    """Return the page faults of this process so far that needed no disk; None where the system does not count them."""
+    resource = _resource()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt if resource else None
+
+
+@cache
+def _resource() -> Any:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource
+
+
+@cache
+def page_fault_s() -> float:
+    """Return the seconds that a page fault takes: what writing new memory takes longer than writing it again."""
+    with mmap(-1, TRIED_BYTES) as memory:
+        first, again = (_time_writing(memory) for _ in range(2))
+        return max(0.0, first - again) / (TRIED_BYTES / PAGESIZE)
+
+
+def _time_writing(memory: mmap) -> float:
+    start = time.perf_counter()
+    for place in range(0, TRIED_BYTES, PAGESIZE):
+        memory[place] = 1
+    return time.perf_counter() - start
