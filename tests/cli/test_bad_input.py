@@ -64,7 +64,7 @@ ROWS: list[tuple[list[str], int, str]] = [
     (["bench", "--warmup", "-1"], 2, "--warmup: must be a whole number, 0 or more, got -1"),
     (["bench", "--allocator", "kep"], 2, "--allocator: must be one of system, keep, got 'kep'; did you mean 'keep'?"),
     (
-        ["sweep", "--allocator", "system,kep"],
+        ["sweep", "--measure", "none", "--allocator", "system,kep"],
         2,
         "--allocator: must be one of system, keep, got 'kep'; did you mean 'keep'?",
     ),
