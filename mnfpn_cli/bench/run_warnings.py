@@ -9,7 +9,7 @@ from mnfpn_cli.measure.statistics import drift, humps
 from mnfpn_cli.text import percent
 
 MANY_FAULTS = 0.1
-"""Warn where page faults take this share of a pass."""
+"""Warn where page faults take a core this share of the time of a pass."""
 
 GRAPHS = ("cuda-graph", "compiled")
 """Runtimes that already queue a pass as one graph."""
@@ -61,12 +61,12 @@ def _sample_warnings(run: MeasuredRun) -> Iterator[WarningRecord]:
 def _fault_warnings(run: MeasuredRun) -> Iterator[WarningRecord]:
     """Warn that memory is given back to the system and taken anew in each pass."""
     faults = run.page_faults or 0.0
-    taken = faults * page_fault_s() / run.latency.median if faults else 0.0
-    if taken > MANY_FAULTS:
+    taken = faults * page_fault_s() if faults else 0.0
+    if taken > MANY_FAULTS * run.latency.median:
         keeps = allocator_in_use() == "system" and can_keep()
         yield WarningRecord(
             kind="page_faults",
-            cause=f"{faults:,.0f} page faults a pass take about {percent(taken, '.0f')} of it: "
+            cause=f"{faults:,.0f} page faults in a pass take a core about {taken * 1e3:.3g} ms: "
             "the C library gives the memory of maps back to the system, and takes it anew",
             helps="`allocator` keep" if keeps else "",
         )

@@ -13,14 +13,17 @@ BASELINE_EVERY = 10
 MAX_FAILED = 3
 """Baseline runs that may fail before a sweep continues without."""
 
-Requirements = tuple[str, str, str, bool]
-"""The runtime, device and dtype of a run, and whether it trains: a machine can run all runs of the same, or none."""
+Requirements = tuple[str, str, str, bool, str]
+"""The runtime, device and dtype of a run, whether it trains, and its allocator.
+
+A machine can run all runs of the same, or none.
+"""
 
 
 def requirements(run: StoredRun) -> Requirements:
     """Return what a run needs of a machine."""
     execution = run.execution
-    return execution.runtime, execution.device, execution.dtype, execution.train
+    return execution.runtime, execution.device, execution.dtype, execution.train, execution.allocator
 
 
 @dataclass

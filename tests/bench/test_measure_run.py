@@ -9,6 +9,7 @@ from mnfpn_cli import FORMAT_VERSION
 from mnfpn_cli.bench import measure_run as measuring
 from mnfpn_cli.bench.measure_run import measure_run
 from mnfpn_cli.bench.results import Benchmark
+from mnfpn_cli.devices import allocator
 from mnfpn_cli.documents.read import parse_document
 from mnfpn_cli.documents.worker import RunRequest, RunResponse, SamplingRecord
 from mnfpn_cli.errors import Problem, UsageError
@@ -48,6 +49,13 @@ def test_a_run_that_is_impossible_here_is_unavailable() -> None:
     """With the reason alone, without the name of the run."""
     result = measure_run(work(settings=TINY, height=32, width=32, runtime="cuda-graph"))
     assert (result.status, result.reason, result.measured) == ("unavailable", "runs on CUDA alone", None)
+
+
+def test_a_machine_that_cannot_keep_memory_leaves_the_run_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a device that it does not have."""
+    monkeypatch.setattr(allocator, "can_keep", lambda: False)
+    result = measure_run(work(settings=TINY, height=32, width=32, allocator="keep"))
+    assert (result.status, result.reason, result.measured) == ("unavailable", "needs Linux with glibc", None)
 
 
 @pytest.mark.parametrize(

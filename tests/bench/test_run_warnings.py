@@ -22,7 +22,7 @@ CASES: dict[str, tuple[MeasuredRun, str]] = {
     "two_humps": (timed(TWO_HUMPS), "passes take 100"),
     "slow_first": (timed([0.4, *STEADY]), "the first timed pass was an outlier"),
     "launch_bound": (timed(STEADY, enqueue=Latency(tuple(0.9 * x for x in STEADY))), "takes 90 % of a pass"),
-    "page_faults": (timed(STEADY, page_faults=20_000.0), "20,000 page faults a pass take about 20 % of it"),
+    "page_faults": (timed(STEADY, page_faults=20_000.0), "20,000 page faults in a pass take a core about 20 ms"),
     "not_finite": (
         timed(
             STEADY,
