@@ -37,7 +37,6 @@ from mnfpn_cli.settings.measuring import (
     DEFAULT_RUNTIME,
     BenchCase,
     bench_case,
-    check_allocator,
     check_device_name,
 )
 from mnfpn_cli.settings.quantization import QuantizationCase
@@ -112,7 +111,7 @@ class CaseOptions:
             ["channels-last"] if self.channels_last else self.runtime or [DEFAULT_RUNTIME],
             dtypes=choose_dtypes(self.dtype or [DEFAULT_DTYPE]),
             threads=self.threads,
-            allocator=check_allocator(self.allocator),
+            allocator=self.allocator,
             train=self.train,
             cold_cache=self.cold_cache,
             by_layer=self.by_layer,

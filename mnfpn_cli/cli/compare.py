@@ -39,7 +39,6 @@ from mnfpn_cli.settings.measuring import (
     DEFAULT_ALLOCATOR,
     DEFAULT_MARGIN,
     DEFAULT_RUNTIME,
-    check_allocator,
     check_device_name,
     choose_runtimes,
 )
@@ -304,9 +303,8 @@ def _measured(
             side_of(f"`{name}`", texts[name].strip() or "(default)", cases[name], one.runtime, one.dtype, shared.seed)
             for name, one in options.items()
         )
-        allocator = check_allocator(shared.allocator)
         images, margin = shared.batch or 1, shared.margin_or_default
-        case = CompareCase(images, device, shared.threads, shared.train, margin, passes, allocator)
+        case = CompareCase(images, device, shared.threads, shared.train, margin, passes, shared.allocator)
         return compare_networks(first, second, case, cpu_name, progress)
 
 

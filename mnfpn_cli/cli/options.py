@@ -15,7 +15,7 @@ from mnfpn_cli.cli.talk import talk, tell
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.files import form_of_file
 from mnfpn_cli.settings.input import DEFAULT_DTYPE, DEFAULT_SIZE, ITEM_BYTES, MAX_BATCH, DType
-from mnfpn_cli.settings.measuring import ALLOCATORS, DEFAULT_RUNTIME, DEVICES, parse_share, runtime_names
+from mnfpn_cli.settings.measuring import ALLOCATORS, DEFAULT_RUNTIME, DEVICES, Allocator, parse_share, runtime_names
 from mnfpn_cli.text import did_you_mean, either
 
 if TYPE_CHECKING:
@@ -334,7 +334,7 @@ ThreadsOption = Annotated[
         rich_help_panel=MORE,
     ),
 ]
-AllocatorOption = Annotated[str, choice_option("--allocator", ALLOCATORS, ALLOCATOR_HELP, "NAME", MORE)]
+AllocatorOption = Annotated[Allocator, choice_option("--allocator", ALLOCATORS, ALLOCATOR_HELP, "NAME", MORE)]
 
 
 def device_option(help: str) -> Any:
