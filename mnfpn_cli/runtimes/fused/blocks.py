@@ -64,9 +64,13 @@ class KernelBlock(nn.Sequential):
     """
 
     def __init__(
-        self, convolutions: "OrderedDict[str, nn.Module]", memory: Memory, buffer: str | None, residual: bool = False
+        self,
+        layers: "OrderedDict[str, nn.Module]",
+        memory: Memory,
+        buffer: str | None = None,
+        residual: bool = False,
     ):
-        super().__init__(convolutions)
+        super().__init__(layers)
         self.memory, self.buffer, self.residual = memory, buffer, residual
         self.calls: dict[torch.Size, Call] = {}
 
@@ -94,16 +98,17 @@ class KernelBlock(nn.Sequential):
         *before, project = (conv for conv in self if isinstance(conv, FoldedConv))
         block = Block(input=Map(*sides, channels), middle=Map(*sides, channels), images=images, residual=self.residual)
         keep: list[Tensor] = []
-        for conv in before:
-            used, sides = _used(conv, sides, keep)
-            if conv.groups > 1:
-                block.depthwise = used
-            else:
-                block.dense, block.middle = used, Map(*sides, len(conv.weight))
+        if len(before) == 2:
+            block.dense, sides = _used(before[0], sides, keep)
+            block.middle = Map(*sides, len(before[0].weight))
+        if before:
+            block.depthwise, sides = _used(before[-1], sides, keep)
         block.project, sides = _used(project, sides, keep, whole_inputs=bool(before))
         block.output = Map(*sides, len(project.weight))
         if not before and project.weight.shape[-1] == project.stride == 1:  # its pixels are as good as one row
-            block.input, block.output = (Map(1, one.rows * one.columns, one.channels) for one in (block.input, block.output))
+            block.input, block.output = (
+                Map(1, one.rows * one.columns, one.channels) for one in (block.input, block.output)
+            )
         threads = torch.get_num_threads()
         scratch = self.memory.take("scratch", kernels.mnfpn_scratch(ctypes.byref(block), threads))
         whole = (images, *sides, len(project.weight))
@@ -137,38 +142,43 @@ def _vectors(conv: FoldedConv, whole_inputs: bool) -> tuple[Tensor, Tensor]:
     more, more_inputs = -len(weight) % lanes, -weight.shape[1] % lanes if whole_inputs else 0
     weight = F.pad(weight, (0, more_inputs, 0, more))
     bias = torch.zeros(len(weight)) if conv.bias is None else F.pad(conv.bias, (0, more))
-    return weight.unflatten(0, (-1, lanes)).transpose(1, 2).contiguous(), bias
+    return weight.view(-1, lanes, weight.shape[1]).transpose(1, 2).contiguous(), bias
 
 
 def use_kernels(network: nn.Module) -> None:
-    """Have our own kernels run the backbone of a fused network where it has inverted residuals, and separable layers."""
+    """Have our own kernels run the inverted residuals of a fused network, and its separable convolutions."""
     memory = Memory()
     if isinstance(network, Network):
         _use_in_backbone(network, memory)
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, SeparableConv) and all(isinstance(conv, FoldedConv) for conv in child):
-                setattr(module, name, KernelBlock(OrderedDict(child.named_children()), memory, None))
+                setattr(module, name, KernelBlock(layers_of(child), memory))
 
 
 def _use_in_backbone(network: Network, memory: Memory) -> None:
-    """Give each block the buffer of its output: the next block reads it and no other, or the pyramid does at the end."""
-    stages = [list(stage.named_children()) for stage in network.stages]
-    if not all(isinstance(block, FusedResidual) for blocks in stages for _, block in blocks):
+    """Give each block the buffer of its output: the next block alone reads it, or the pyramid does at the end."""
+    if not all(isinstance(block, FusedResidual) for stage in network.stages for block in stage.children()):
         return
     turns = cycle(("one", "other"))
-    before = OrderedDict(stem=network.stem)
-    network.stem = KernelBlock(before, memory, next(turns))
-    for index, (stage, blocks) in enumerate(zip(network.stages, stages, strict=True)):
+    stem = OrderedDict[str, nn.Module](stem=network.stem)
+    network.add_module("stem", KernelBlock(stem, memory, next(turns)))
+    for index, stage in enumerate(network.stages):
+        blocks = [(name, block) for name, block in stage.named_children() if isinstance(block, FusedResidual)]
         for name, block in blocks:
-            tapped = index in network.tapped and name == blocks[-1][0]
+            layers, tapped = layers_of(block), index in network.tapped and block is blocks[-1][1]
             buffer = f"stage {index}" if tapped else next(turns)
-            layers = OrderedDict(block.named_children())
-            if index == 0 and name == blocks[0][0] and len(layers) == 2 and not block.residual:
+            if index == 0 and block is blocks[0][1] and len(layers) == 2 and not block.residual:
                 # Nothing is before its depthwise convolution: the stem is.
-                network.stem = KernelBlock(before | layers, memory, buffer)
+                network.add_module("stem", KernelBlock(stem | layers, memory, buffer))
                 setattr(stage, name, nn.Identity())
             else:
                 setattr(stage, name, KernelBlock(layers, memory, buffer, block.residual))
-    if isinstance(network.head, Classifier) and isinstance(network.head.last, FoldedConv):
-        network.head.last = KernelBlock(OrderedDict(last=network.head.last), memory, next(turns))
+    head = network.head
+    if isinstance(head, Classifier) and isinstance(last := layers_of(head).get("last"), FoldedConv):
+        head.add_module("last", KernelBlock(OrderedDict(last=last), memory, next(turns)))
+
+
+def layers_of(module: nn.Module) -> "OrderedDict[str, nn.Module]":
+    """Return the layers of a module by their names."""
+    return OrderedDict(module.named_children())

@@ -5,6 +5,7 @@ Inference", section 3.2.
 """
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -166,8 +167,8 @@ class FoldedConv(nn.Module):
 class FusedResidual(nn.Sequential):
     """An inverted residual whose last convolution adds the input."""
 
-    def __init__(self, layers: "OrderedDict[str, nn.Module]", residual: bool):
-        super().__init__(layers)
+    def __init__(self, layers: Mapping[str, nn.Module], residual: bool):
+        super().__init__(OrderedDict(layers))
         self.residual = residual
 
     def forward(self, x: Tensor) -> Tensor:
