@@ -12,6 +12,7 @@ import pytest
 from mnfpn_cli import __version__
 from mnfpn_cli.bench import sides
 from mnfpn_cli.bench.sides import PlacedSide, SideLaunch, parse_variables, placed_sides
+from mnfpn_cli.bench.worktrees import Repository
 from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.errors import UsageError
 from mnfpn_cli.external.target import parse_target
@@ -121,7 +122,7 @@ def test_a_file_that_is_no_program_is_an_error(tmp_path: Path, monkeypatch: pyte
         with pytest.raises(UsageError) as error:
             placed(SideLaunch(Path(name)))
         assert str(error.value) == f"a_python: {message}"
-    with pytest.raises(UsageError, match="it cannot be run: .*Exec format error"):
+    with pytest.raises(UsageError, match=r"it cannot be run: .*Exec format error"):
         placed(SideLaunch(Path("broken")))
 
 
@@ -211,7 +212,7 @@ def test_both_commits_are_looked_up_before_one_is_checked_out(
     repository: MadeRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wrong one costs no time."""
-    monkeypatch.setattr(sides.Repository, "checked_out", None)
+    monkeypatch.setattr(Repository, "checked_out", None)
     assert repository.folder.exists()
     with pytest.raises(UsageError, match="b_ref: must be a commit of this repository, got 'none'"):
         placed(SideLaunch(ref="main"), SideLaunch(ref="none"))
@@ -219,7 +220,7 @@ def test_both_commits_are_looked_up_before_one_is_checked_out(
 
 def imported(side: PlacedSide, name: str) -> str:
     """The file that a side imports for a module."""
-    command = [side.python, "-c", f"import {name}; print({name}.__file__)"]
+    command = [str(side.python), "-c", f"import {name}; print({name}.__file__)"]
     environment = {**os.environ, **dict(side.environment)}
     done = subprocess.run(command, cwd=side.folder, env=environment, capture_output=True, text=True, check=True)
     return done.stdout.strip()

@@ -120,9 +120,10 @@ def test_a_folder_without_a_repository_is_an_error(tmp_path: Path, monkeypatch: 
 
 def test_a_machine_without_git_is_an_error(repository: MadeRepository, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit code 1: the usage is right."""
-    with monkeypatch.context() as patched, pytest.raises(MnfpnError) as error:
+    with monkeypatch.context() as patched:
         patched.setenv("PATH", str(repository.folder))
-        find_repository(WHERE)
+        with pytest.raises(MnfpnError) as error:
+            find_repository(WHERE)
     assert (str(error.value), error.value.exit_code) == ("a_ref: needs git, which is not installed", 1)
 
 
@@ -130,15 +131,20 @@ def test_a_machine_without_git_is_an_error(repository: MadeRepository, monkeypat
 def test_nothing_is_left_after_an_error_in_the_block(repository: MadeRepository, error: type[BaseException]) -> None:
     """The fixture looks."""
     found = find_repository(WHERE)
-    with pytest.raises(error), found.checked_out(found.commit("main", WHERE), WHERE) as worktree:
-        (worktree.root / "made_by_a_run").mkdir()
-        raise error
+
+    def run() -> None:
+        with found.checked_out(found.commit("main", WHERE), WHERE) as worktree:
+            (worktree.root / "made_by_a_run").mkdir()
+            raise error
+
+    with pytest.raises(error):
+        run()
 
 
 def test_ctrl_c_while_it_is_checked_out_leaves_nothing(
     repository: MadeRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """git and what it started are killed in the middle: a filter of the checkout waits for ever."""
+    """Git and what it started are killed in the middle: a filter of the checkout waits for ever."""
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
     monkeypatch.setenv("GIT_CONFIG_KEY_0", "filter.slow.smudge")
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", "echo $$ > ../filter.pid; sleep 60")
@@ -149,16 +155,17 @@ def test_ctrl_c_while_it_is_checked_out_leaves_nothing(
     commit = found.commit("HEAD", WHERE)
     real = subprocess.Popen.communicate
 
-    def interrupted(process: "subprocess.Popen[str]", *arguments: object, **named: object) -> tuple[str, str]:
-        if "add" not in list(process.args):  # type: ignore[call-overload]
-            return real(process, *arguments, **named)  # type: ignore[arg-type]
+    def interrupted(process: "subprocess.Popen[str]") -> tuple[str, str]:
+        if "'worktree', 'add'" not in str(process.args):
+            return real(process)
         while not note.exists() or not note.read_text(encoding="utf-8"):
             time.sleep(0.01)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(subprocess.Popen, "communicate", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        found.checked_out(commit, WHERE).__enter__()
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess.Popen, "communicate", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            found.checked_out(commit, WHERE).__enter__()
     pid = int(note.read_text(encoding="utf-8"))
     note.unlink()
     with suppress(psutil.NoSuchProcess):
@@ -194,7 +201,7 @@ def test_what_a_killed_process_left_is_removed_the_next_time(repository: MadeRep
 
 
 def test_a_worktree_that_is_not_whole_is_removed(repository: MadeRepository) -> None:
-    """Killed in the middle of adding: locked by git, its folder gone. The user's own worktrees stay, also a lost one."""
+    """Killed in the middle of adding: locked by git, its folder gone. The user's own stay, also one that is lost."""
     temporary = repository.folder.parent / "temporary"
     own, lost = repository.folder.parent / "own", repository.folder.parent / "lost"
     for folder in (own, lost, temporary / f"{NAME}0123"):
