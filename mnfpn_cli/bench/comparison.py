@@ -8,6 +8,7 @@ from mnfpn_cli.documents.compare import (
     CompareDocument,
     ComparedRun,
     GatesRecord,
+    SideEnvironment,
     SideRecord,
     SideTimes,
     Verdict,
@@ -44,6 +45,7 @@ class ComparedSide:
         figures: the exact figures, by the keys of ``FIGURES``.
         difference: the largest relative difference from eager float32; infinite where outputs cannot be compared, None
             where there was nothing to compare with.
+        environment: what the side ran in, where its processes were started for it; None otherwise.
     """
 
     name: str
@@ -56,6 +58,7 @@ class ComparedSide:
     origin: Origin
     figures: Mapping[str, int]
     difference: float | None = None
+    environment: SideEnvironment | None = None
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,7 @@ def _side(side: ComparedSide, latency: Latency) -> SideRecord:
         comparable=None if difference is None else isfinite(difference),
         max_difference=difference if difference is not None and isfinite(difference) else None,
         latency_s=latency_record(latency),
+        environment=side.environment,
     )
 
 
