@@ -1,6 +1,6 @@
 """A comparison of two sides, with a verdict, and the gates that it must pass. No torch here."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -18,7 +18,8 @@ from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WarningRecord
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import Inputs, Origin, input_record
 from mnfpn_cli.measure.statistics import Latency, TimeRatio, latency_record
-from mnfpn_cli.settings.input import DType
+from mnfpn_cli.settings.input import DType, NetworkInput
+from mnfpn_cli.settings.measuring import DEFAULT_ALLOCATOR, Allocator, BenchCase, Sampling
 
 FIGURES = {
     "parameters": "parameters",
@@ -27,6 +28,43 @@ FIGURES = {
     "activation_bytes": "activations",
 }
 """The exact figures that are compared besides time, and their names in text."""
+
+
+@dataclass(frozen=True)
+class CompareCase:
+    """What both sides share.
+
+    Attributes:
+        batch: images in a batch.
+        device_name: the device to run on.
+        threads: threads of the CPU; None for torch's choice.
+        train: whether a pass is a training step.
+        margin: the share up to which a difference of times is ignored.
+        sampling: when a measurement is warm, and when it is enough.
+        allocator: what happens to memory that a pass frees.
+        seed: of random weights.
+    """
+
+    batch: int
+    device_name: str
+    threads: int | None
+    train: bool
+    margin: float
+    sampling: Sampling
+    allocator: Allocator = DEFAULT_ALLOCATOR
+    seed: int = 0
+
+    def of(self, runtime: str, dtype: DType) -> BenchCase:
+        """Return how a side is prepared and timed."""
+        return BenchCase(
+            batches=(self.batch,),
+            runtimes=(runtime,),
+            dtypes=(dtype,),
+            threads=self.threads,
+            allocator=self.allocator,
+            train=self.train,
+            sampling=self.sampling,
+        )
 
 
 @dataclass(frozen=True)
@@ -102,6 +140,37 @@ class Comparison:
         """Return B's figure over A's; None where one of them is not known, or A's is zero."""
         a, b = self.a.figures.get(figure), self.b.figures.get(figure)
         return b / a if a and b is not None else None
+
+
+def failure_of(failures: Sequence[str | None]) -> str | None:
+    """Join the failures of A and B, each with its side; None where there are none."""
+    failed = [f"{name}: {failure}" for name, failure in zip("AB", failures, strict=True) if failure]
+    return "\n".join(failed) or None
+
+
+def run_name(a: ComparedSide, b: ComparedSide) -> str:
+    """Name the run that both sides did."""
+    sizes = " against ".join(dict.fromkeys(str(side.input.size) for side in (a, b)))
+    return f"batch {a.input.batch} on {a.device}, {sizes}{', training' * a.train}"
+
+
+def side_warnings(a: ComparedSide, b: ComparedSide) -> Iterator[WarningRecord]:
+    """Warn of sides that may not be what was meant: of other sizes, or in int8."""
+    if str(a.input.size) != str(b.input.size):
+        images = isinstance(a.input, NetworkInput) and isinstance(b.input, NetworkInput)
+        yield WarningRecord(
+            kind="sizes",
+            cause=f"A takes {'images of ' * images}{a.input.size}, B {'of ' * images}{b.input.size}",
+            helps="`size`, which both then take" if images else "inputs of the same shapes",
+        )
+    sides = [name for name, side in (("A", a), ("B", b)) if side.dtype == "int8"]
+    if sides:
+        yield WarningRecord(
+            kind="int8",
+            cause=f"{' and '.join(sides)} in int8: the sizes of model and activations are computed, a byte an element, "
+            "and nothing is known of what the outputs lose",
+            helps="a benchmark with both dtypes, which judges outputs and gives sizes of files",
+        )
 
 
 def compare_document(

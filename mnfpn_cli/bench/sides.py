@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, chdir, contextmanager
+from contextlib import ExitStack, chdir, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,14 +46,16 @@ class PlacedSide:
     """A side whose interpreter, variables and commit are checked: how its processes are started.
 
     Attributes:
-        place: the side in messages: its name, and its commit if it has one.
+        label: the side in messages about its runs: A or B, and its commit if it has one.
+        where: the parameter and the commit, for messages about its files; empty for the files as they are.
         python: the interpreter.
         environment: variables that are added to those of this process.
         folder: the folder that its processes work in, and that its relative paths start from.
         record: the same for the document.
     """
 
-    place: str
+    label: str
+    where: str
     python: Path
     environment: Variables
     folder: Path
@@ -61,9 +63,14 @@ class PlacedSide:
 
     @contextmanager
     def here(self) -> Iterator[None]:
-        """Read files in the block as the side does; an error names the side, and its commit if it has one."""
-        with chdir(self.folder), within(self.place):
+        """Read files in the block as the side does; an error names its commit if it has one."""
+        with chdir(self.folder), within(self.where) if self.where else nullcontext():
             yield
+
+    @property
+    def launch(self) -> Launch:
+        """How its processes are started."""
+        return Launch(self.python, self.environment, self.folder)
 
 
 def parse_variables(where: str, texts: Sequence[str]) -> Variables:
@@ -191,7 +198,7 @@ def _look(where: str, python: Path, environment: Variables, folder: Path) -> See
         done = subprocess.run(
             [python, "-c", LOOK],
             cwd=folder,
-            env={**os.environ, **dict(environment)},
+            env={**os.environ, **dict(environment), "PYTHONSAFEPATH": "1"},  # as its runs have it: -P
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=LOOK_S,
@@ -243,8 +250,9 @@ def _place(
         },
     )
     environment = _importing_from(worktree, own, launch.environment) if worktree else launch.environment
-    place = f"`{name}_ref` {commit}" if commit else f"`{name}`"
-    return PlacedSide(place, python, environment, _folder(worktree), record)
+    label = f"{name.upper()} at {commit}" if commit else name.upper()
+    where = f"`{name}_ref` {commit}" if commit else ""
+    return PlacedSide(label, where, python, environment, _folder(worktree), record)
 
 
 def _importing_from(worktree: Worktree, seen: Seen, environment: Variables) -> Variables:

@@ -389,9 +389,7 @@ class GivenSide:
             return self.options.case(shared.size, shared.batch)
 
 
-def _given_sides(
-    a: str | None, b: str | None, both: SideOptions, launch: LaunchOptions
-) -> tuple[GivenSide, GivenSide]:
+def _given_sides(a: str | None, b: str | None, both: SideOptions, launch: LaunchOptions) -> tuple[GivenSide, GivenSide]:
     """Return both sides; one that has only the options of both need not be given if the launches differ.
 
     Raises:
@@ -476,7 +474,9 @@ def _in_processes(
 
     with placed_sides(*launches, progress) as (*placed, differences):
         a, b = (
-            ProcessSide(side.name, place.read(partial(side.case, shared)), side.options.runtime, side.options.dtype, place)
+            ProcessSide(
+                side.name, place.read(partial(side.case, shared)), side.options.runtime, side.options.dtype, place
+            )
             for side, place in zip(sides, placed, strict=True)
         )
         return compare_processes(a, b, case, processes or DEFAULT_PROCESSES, differences, progress)
