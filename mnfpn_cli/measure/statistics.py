@@ -292,14 +292,23 @@ def process_ratio(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) ->
         a: the samples of each process of A, in seconds.
         b: those of B; the k-th was timed in turn, A B B A, with the k-th of A.
     """
-    pairs = [ratio for side in zip(a, b, strict=True) if (ratio := paired_ratio(*side))]
+    pairs = pair_ratios(a, b)
     if len(pairs) < 2:
         return replace(pairs[0], method=ONE_PROCESS) if pairs else None
     logs = [math.log(pair.value) for pair in pairs]
-    middle, n = fmean(logs), len(logs)
-    reach = STUDENT[min(n - 1, len(STUDENT)) - 1] * stdev(logs, middle) / sqrt(n)
+    middle, reach = fmean(logs), student_reach(len(logs)) * stdev(logs)
     interval = Interval(math.exp(middle - reach), math.exp(middle + reach))
-    return TimeRatio(math.exp(middle), interval, PROCESSES.format(n))
+    return TimeRatio(math.exp(middle), interval, PROCESSES.format(len(logs)))
+
+
+def pair_ratios(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> list[TimeRatio]:
+    """Return the ratio of each pair of processes that has a whole block; arguments as in `process_ratio`."""
+    return [ratio for pair in zip(a, b, strict=True) if (ratio := paired_ratio(*pair))]
+
+
+def student_reach(n: int) -> float:
+    """Return how far Student's 95 % interval of the mean of n values reaches, in their standard deviations."""
+    return STUDENT[min(n - 1, len(STUDENT)) - 1] / sqrt(n) if n > 1 else math.inf
 
 
 def unpaired_ratio(a: Sequence[float], b: Sequence[float]) -> TimeRatio:
