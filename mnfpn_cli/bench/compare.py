@@ -8,7 +8,7 @@ import torch
 from mnfpn_cli.bench.bench import conditions, one_at_a_time
 from mnfpn_cli.bench.comparison import ComparedSide, Comparison, Pair
 from mnfpn_cli.bench.group import Group, eager_outputs
-from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, prepare_run
+from mnfpn_cli.bench.prepare import ExplainingTimer, ReadyRun, prepare_run
 from mnfpn_cli.bench.watch import watch
 from mnfpn_cli.bench.workload import BenchWorkload, bench_workloads, model_bytes
 from mnfpn_cli.devices.allocator import use_allocator
@@ -99,7 +99,7 @@ def _compare(
     cpu_name: Callable[[], str],
     progress: ReportProgress,
 ) -> tuple[Comparison, EnvironmentRecord]:
-    groups, ready = list[Group](), list[Ready]()
+    groups, ready = list[Group](), list[ReadyRun]()
     for name, side in zip("AB", sides, strict=True):
         with within(f"{name} ({side.name})"):
             groups.append(_build(side, case, device))
@@ -117,7 +117,7 @@ def _compare(
         case.margin,
         (*machine_warnings, *_size_warnings(a, b), *_int8_warnings(a, b), *_ready_warnings(ready)),
         complete=ended not in ("interrupted", "failed"),
-        failure=_failure([passes.failure or side.failure for passes, side in zip(timed, ready, strict=True)]),
+        failure=_failure([passes.failure or side.checked.failure for passes, side in zip(timed, ready, strict=True)]),
     ), environment
 
 
@@ -154,7 +154,7 @@ def _images(side: BuiltSide, input: Inputs) -> CalibrationInputs | None:
     return calibration_inputs(usual, scaling, input, lambda _doing, _share: None, most_judging=0)
 
 
-def _prepare(group: Group, progress: ReportProgress) -> Ready:
+def _prepare(group: Group, progress: ReportProgress) -> ReadyRun:
     """Prepare the only runtime of a group.
 
     Raises:
@@ -169,7 +169,7 @@ def _prepare(group: Group, progress: ReportProgress) -> Ready:
 
 
 def _time(
-    groups: Sequence[Group], ready: Sequence[Ready], case: CompareCase, progress: ReportProgress
+    groups: Sequence[Group], ready: Sequence[ReadyRun], case: CompareCase, progress: ReportProgress
 ) -> tuple[list[TimedRun], Ended, tuple[WarningRecord, ...]]:
     """Time both sides in turn; return their samples, what ended it, and the warnings about the machine.
 
@@ -180,7 +180,7 @@ def _time(
     device = groups[0].device
     timer = device_of(device).timer()
     timed = [
-        TimedRun(side.run, ExplainingTimer(timer, group.doing(group.keys[0])))
+        TimedRun(side.prepared.run, ExplainingTimer(timer, group.doing(group.keys[0])))
         for group, side in zip(groups, ready, strict=True)
     ]
     watched = watch(device)
@@ -200,7 +200,7 @@ def _failure(failures: Sequence[str | None]) -> str | None:
     return "\n".join(failed) or None
 
 
-def _compared_side(side: BuiltSide, group: Group, ready: Ready) -> ComparedSide:
+def _compared_side(side: BuiltSide, group: Group, ready: ReadyRun) -> ComparedSide:
     workload = side.workload
     total = workload.cost().total
     figures = {
@@ -219,7 +219,7 @@ def _compared_side(side: BuiltSide, group: Group, ready: Ready) -> ComparedSide:
         input=group.input,
         origin=workload.origin,
         figures=figures,
-        difference=ready.difference,
+        difference=ready.checked.difference,
     )
 
 
@@ -256,13 +256,13 @@ def _int8_warnings(a: ComparedSide, b: ComparedSide) -> Iterator[WarningRecord]:
         )
 
 
-def _ready_warnings(ready: Sequence[Ready]) -> Iterator[WarningRecord]:
+def _ready_warnings(ready: Sequence[ReadyRun]) -> Iterator[WarningRecord]:
     """Warn of each side's outputs and warm-up. Drift affects both sides, and so is not in their ratio."""
     for name, side in zip("AB", ready, strict=True):
-        if side.warm_up.settled is False:
+        if side.ready.warm_up.settled is False:
             yield WarningRecord(
                 kind="not_settled",
-                cause=f"{name}: {side.warm_up.passes} passes of warm-up never became steady",
+                cause=f"{name}: {side.ready.warm_up.passes} passes of warm-up never became steady",
                 helps="a longer `warmup`, or an idle machine",
             )
-        yield from (warning.within(name) for warning in side.warnings)
+        yield from (warning.within(name) for warning in (*side.ready.warnings, *side.checked.warnings))

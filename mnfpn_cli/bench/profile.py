@@ -9,7 +9,7 @@ import torch
 
 from mnfpn_cli.bench.group import Group
 from mnfpn_cli.bench.prepare import explained
-from mnfpn_cli.bench.results import BenchRun, MeasuredRun, NoProfile, ProfiledRun, RunKey
+from mnfpn_cli.bench.results import BenchRun, NoProfile, ProfiledRun, RunKey
 from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.documents.bench import AdviceRecord, Bound, LayerTimeRecord, PartTime, ProfileRecord, RooflineRecord
 from mnfpn_cli.errors import MnfpnError
@@ -36,26 +36,41 @@ def profile_group(group: Group, runs: Sequence[BenchRun], progress: ReportProgre
             continue
         try:
             with explained(f"{group.doing(run.key)}, layer by layer"):
-                profiles.append(_profile(group, run, progress))
+                record = profile_run(group, run.key, run.latency.median, run.launch_bound, progress)
+                profiles.append(ProfiledRun(run.key, record))
         except MnfpnError as error:
             profiles.append(NoProfile(run.key, error.message))
     return profiles
 
 
-def _profile(group: Group, run: MeasuredRun, progress: ReportProgress) -> ProfiledRun:
-    case, item_bytes, origin = group.case, ITEM_BYTES[run.key.dtype], group.workload.origin
+def profile_run(
+    group: Group, key: RunKey, pass_s: float, launch_bound: bool, progress: ReportProgress
+) -> ProfileRecord:
+    """Profile a run.
+
+    Args:
+        group: of the run; its network is copied.
+        key: of the run.
+        pass_s: the median time of a pass.
+        launch_bound: whether the host, which queues a pass, sets its time.
+        progress: is called with what is being done and the share of it that is done.
+
+    Raises:
+        MnfpnError: where the network has no plan.
+    """
+    case, item_bytes, origin = group.case, ITEM_BYTES[key.dtype], group.workload.origin
     if not isinstance(origin, FromSettings) or not isinstance(group.input, NetworkInput):
         raise MnfpnError("only a network from settings has a plan to compare times with")
     works = network_work(origin.plan, group.input, item_bytes)
-    times = _times(group, run.key, works, progress) if case.by_layer else None
+    times = _times(group, key, works, progress) if case.by_layer else None
     floors = None
     if case.roofline:
         progress(f"measuring what {group.device} can do", 0.0)
-        floors = roofline(works, peaks(group.device, run.key.dtype, torch.get_num_threads()))
+        floors = roofline(works, peaks(group.device, key.dtype, torch.get_num_threads()))
     advice = None
-    if times and not run.launch_bound:  # a pass that waits for the host is not faster with less work for the GPU
+    if times and not launch_bound:  # a pass that waits for the host is not faster with less work for the GPU
         advice = best_advice(origin.settings, works, group.input, item_bytes, times.without_marks)
-    return ProfiledRun(run.key, profile_record(works, run.latency.median, times, floors, advice, run.launch_bound))
+    return profile_record(works, pass_s, times, floors, advice, launch_bound)
 
 
 def _times(group: Group, key: RunKey, works: tuple[LayerWork, ...], progress: ReportProgress) -> LayerTimes:

@@ -75,6 +75,10 @@ class BenchWorkload(Protocol):
     """A network, and its inputs of one size."""
 
     @property
+    def seed(self) -> int:
+        """The seed of random weights."""
+
+    @property
     def origin(self) -> Origin:
         """Where the network comes from."""
 
@@ -157,12 +161,14 @@ class ObservedWorkload:
         network: in float32 and eval mode, on the CPU; it is never changed.
         origin: the target that it was loaded from.
         base: the input of a pass; of images, one.
+        seed: of the weights that its constructor drew.
         observed: the passes that were observed so far, by input and dtype.
     """
 
     network: nn.Module
     origin: External
     base: Inputs
+    seed: int = 0
     observed: dict[tuple[Inputs, DType], PassCost] = field(default_factory=dict, repr=False)
 
     def input(self, batch: int) -> Inputs:
@@ -256,7 +262,7 @@ def load_observed(origin: External, inputs: Iterable[Inputs], seed: int) -> list
         _check_values(loaded)
         loaded.eval()
         network = in_dtype(loaded, "float32")
-    workloads = [ObservedWorkload(network, origin, base) for base in inputs]
+    workloads = [ObservedWorkload(network, origin, base, seed) for base in inputs]
     for one in workloads:
         check_arguments(network, len(specs_of(one.base)))
     return workloads

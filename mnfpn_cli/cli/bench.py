@@ -8,7 +8,7 @@ from typer import Exit, Option
 
 from mnfpn_cli.cli.completion import words
 from mnfpn_cli.cli.groups import grouped
-from mnfpn_cli.cli.help import MORE, OPTIONS
+from mnfpn_cli.cli.help import MEASURING, MORE, OPTIONS
 from mnfpn_cli.cli.interrupts import NOTHING_MEASURED, ending_at_once, interruptible
 from mnfpn_cli.cli.measuring import RuntimeOption, SamplingOptions, measuring_flag
 from mnfpn_cli.cli.models import ModelOptions
@@ -88,6 +88,15 @@ class CaseOptions:
     channels_last: Annotated[bool, measuring_flag("--channels-last", "Same as --runtime channels-last.", MORE)] = False
     threads: ThreadsOption = None
     allocator: AllocatorOption = DEFAULT_ALLOCATOR
+    isolate: Annotated[
+        bool | None,
+        Option(
+            "--isolate/--no-isolate",
+            help="Give each run a process of its own (default: where more than one is timed).",
+            rich_help_panel=MEASURING,
+            show_default=False,
+        ),
+    ] = None
     seed: SeedOption = 0
 
     @property
@@ -112,6 +121,7 @@ class CaseOptions:
             dtypes=choose_dtypes(self.dtype or [DEFAULT_DTYPE]),
             threads=self.threads,
             allocator=self.allocator,
+            isolate=self.isolate,
             train=self.train,
             cold_cache=self.cold_cache,
             by_layer=self.by_layer,

@@ -37,7 +37,7 @@ DTYPE_HELP = f"Compute in {either(ITEM_BYTES)} (default: {DEFAULT_DTYPE})."
 DEVICE_HELP = "Run on auto, cpu, cuda, cuda:N or mps (default: auto)."
 RUNTIME_HELP = f"Run with {either((*runtime_names(), 'all'))} (default: {DEFAULT_RUNTIME})."
 THREADS_HELP = "Use N CPU threads (default: torch's choice)."
-ALLOCATOR_HELP = f"Take memory by {either(ALLOCATORS)}; keep does without page faults (default: system)."
+ALLOCATOR_HELP = f"Take memory by {either(ALLOCATORS)}; keep and jemalloc avoid page faults (default: system)."
 TRAIN_HELP = "Time training steps: forward, backward, SGD."
 """The same option has the same help on all commands; what one adds follows."""
 

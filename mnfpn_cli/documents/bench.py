@@ -163,6 +163,17 @@ class RunRecord(RunConditions):
     added_memory_bytes: Bytes | None = Field(
         description="That peak less the memory in use before, in bytes; null where it cannot be known."
     )
+    isolated: bool = Field(False, description="Whether the run had a process of its own.")
+    passes_memory_bytes: Bytes | None = Field(
+        None,
+        description="Peak of memory in the timed passes alone, in bytes; null where the run had no process of its own, "
+        "and where it cannot be known.",
+    )
+    turn_s: Seconds | None = Field(
+        None,
+        description="Median time that it took beside a pass to wake the run's own process and to hear from it, in "
+        "seconds; null without one.",
+    )
     page_faults: MeanCount | None = Field(
         None,
         description="Pages of memory that the system prepared in a pass, on average; null on a GPU, and where it does "

@@ -9,7 +9,6 @@ from functools import partial
 from statistics import median, stdev
 from typing import ClassVar
 
-from mnfpn_cli.devices.allocator import page_faults
 from mnfpn_cli.devices.timers import Timer
 from mnfpn_cli.documents.records import Ended
 from mnfpn_cli.errors import MnfpnError
@@ -80,12 +79,10 @@ class TimedRun:
         Raises:
             MnfpnError: where the pass fails.
         """
-        before = page_faults()
-        seconds, enqueue = self.timer(self.run_pass)
-        after = page_faults()
+        seconds, enqueue, faults = self.timer(self.run_pass)
         self.samples.append(seconds)
-        if before is not None and after is not None:
-            self.faults = (self.faults or 0) + after - before
+        if faults is not None:
+            self.faults = (self.faults or 0) + faults
         if enqueue is not None:
             self.enqueue.append(enqueue)
 

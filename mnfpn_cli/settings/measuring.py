@@ -1,9 +1,10 @@
 """Settings of a measurement: the runtime, the device, and when it is warm and precise enough."""
 
 import math
+import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -20,8 +21,12 @@ LAYERED = ("eager", "channels-last")
 LITERT = "litert"
 """The runtime of .tflite files that were made elsewhere: it runs no network of ours."""
 
-Allocator = Literal["system", "keep"]
-"""What happens to memory that a pass frees: the C library does what it does by default, or keeps it for the next."""
+Allocator = Literal["system", "keep", "jemalloc"]
+"""What happens to memory that a pass frees: the C library does what it does by default, or keeps it for the next; or
+the library jemalloc is used instead."""
+
+OF_OWN_PROCESS: tuple[Allocator, ...] = ("jemalloc",)
+"""The allocators that a process must start with."""
 
 ALLOCATORS: tuple[Allocator, ...] = get_args(Allocator)
 DEFAULT_ALLOCATOR: Allocator = "system"
@@ -152,6 +157,7 @@ class BenchCase:
         dtypes: the element types to compute in; each runtime is measured in each.
         threads: number of CPU threads; None for torch's choice.
         allocator: what happens to memory that a pass frees.
+        isolate: whether each run has a process of its own.
         train: whether a pass is a training step.
         cold_cache: whether caches are cleared before each pass.
         by_layer: whether each layer is timed too.
@@ -169,6 +175,7 @@ class BenchCase:
     dtypes: tuple[DType, ...] = (DEFAULT_DTYPE,)
     threads: int | None = None
     allocator: Allocator = DEFAULT_ALLOCATOR
+    isolate: bool = False
     train: bool = False
     cold_cache: bool = False
     by_layer: bool = False
@@ -197,6 +204,7 @@ def bench_case(
     dtypes: Sequence[DType],
     threads: int | None,
     allocator: Allocator,
+    isolate: bool | None,
     train: bool,
     cold_cache: bool,
     by_layer: bool,
@@ -206,8 +214,12 @@ def bench_case(
     tflite: Path | None,
     quantization: QuantizationCase,
     sampling: Sampling,
+    only_here: str = "",
 ) -> BenchCase:
-    """Make the case of the given options; ``runtimes`` are names as `choose_runtimes` takes them.
+    """Make the case of the given options, which `BenchCase` describes; ``runtimes`` as `choose_runtimes` takes them.
+
+    Where ``isolate`` is None, each run has a process of its own where there are several and nothing is against it;
+    ``only_here`` says why no other process can build the network, and is empty where one can.
 
     Raises:
         UsageError: where a runtime is unknown, or options contradict each other.
@@ -231,7 +243,27 @@ def bench_case(
     )
     if problems := list(_contradictions(case)):
         raise UsageError(*problems)
-    return case
+    return replace(case, isolate=_isolate(isolate, case, only_here))
+
+
+def _isolate(asked: bool | None, case: BenchCase, only_here: str) -> bool:
+    """Return whether each run has a process of its own.
+
+    Raises:
+        UsageError: where it must have one, or is to have one, and cannot.
+    """
+    against = only_here or ("" if os.name == "posix" else "this system has no pipes that can be waited for")
+    own = case.allocator in OF_OWN_PROCESS
+    if asked is False and own:
+        raise UsageError(
+            Problem("`isolate`", f"must be on for `allocator` {case.allocator}, which a process starts with")
+        )
+    if (asked or own) and against:
+        raise UsageError(
+            Problem("`isolate`" if asked else f"`allocator` {case.allocator}", f"needs another process: {against}")
+        )
+    several = len(case.runs) + bool(case.tflite) > 1
+    return own or (several and not against if asked is None else asked)
 
 
 def _contradictions(case: BenchCase) -> Iterator[Problem]:

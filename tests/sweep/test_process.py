@@ -174,7 +174,7 @@ def test_linux_kills_the_run_first_when_memory_runs_out() -> None:
     """Not the sweep, which measures the other runs."""
     started = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
-        process._kill_first_without_memory(started.pid)
+        kill_first_without_memory(started.pid)
         assert Path(f"/proc/{started.pid}/oom_score_adj").read_text().strip() == "1000"
         assert Path(f"/proc/{os.getpid()}/oom_score_adj").read_text().strip() != "1000"
     finally:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from mnfpn_cli.documents.records import InputRecord
 from mnfpn_cli.documents.worker import RunRequest, SamplingRecord
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.sweep.process import Task
@@ -13,12 +14,10 @@ def work(**changes: Any) -> RunRequest:
     """A small network on the CPU, timed for ten passes, with some fields changed."""
     made: dict[str, Any] = {
         "settings": NetworkSettings(width_mult=0.35),
-        "height": 64,
-        "width": 64,
+        "input": InputRecord(batch=1, channels=3, height=64, width=64, shapes=None),
         "runtime": "eager",
         "device": "cpu",
         "dtype": "float32",
-        "batch": 1,
         "threads": None,
         "train": False,
         "sampling": SamplingRecord(passes=10, warmup=2),

@@ -1,0 +1,128 @@
+"""What a process that measures a run and the one that gives it turns say to each other: a line of JSON each.
+
+The conductor sends a `RunRequest`, then `Prepare`, then `Pass` for each pass, and `End`. The process answers each with
+one of the answers here, after any number of `Progress`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import ConfigDict, TypeAdapter
+
+from mnfpn_cli.bench.prepare import Checked, Ready
+from mnfpn_cli.documents.bench import ProfileRecord
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Prepare the run and warm it up; answered by `Warm`."""
+
+    kind: Literal["prepare"] = "prepare"
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Time one pass; answered by `Sample`."""
+
+    kind: Literal["pass"] = "pass"
+
+
+@dataclass(frozen=True)
+class End:
+    """Check the outputs, and profile the layers where that is asked for; answered by `Ended`.
+
+    Attributes:
+        pass_s: the median time of the passes, which a profile is compared with.
+        launch_bound: whether the host, which queues a pass, sets its time.
+    """
+
+    pass_s: float
+    launch_bound: bool
+    kind: Literal["end"] = "end"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the process is doing, and the share of it that is done."""
+
+    doing: str
+    share: float
+    kind: Literal["progress"] = "progress"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The network is built. ``versions``: of Python and the packages that measure, by name."""
+
+    versions: dict[str, str]
+    kind: Literal["loaded"] = "loaded"
+
+
+@dataclass(frozen=True)
+class Warm:
+    """The run is prepared and warm."""
+
+    ready: Ready
+    kind: Literal["warm"] = "warm"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The time of a pass, as a `Timing` has it."""
+
+    seconds: float
+    enqueue: float | None
+    faults: int | None
+    kind: Literal["sample"] = "sample"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What is known after the passes.
+
+    Attributes:
+        checked: the outputs of the run, and what it executed.
+        passes_memory_bytes: the peak of memory in the timed passes alone; None where it cannot be known.
+        profile: where the time goes; None where that was not asked for.
+        no_profile: why there is none although it was asked for.
+    """
+
+    checked: Checked
+    passes_memory_bytes: int | None
+    profile: ProfileRecord | None = None
+    no_profile: str | None = None
+    kind: Literal["ended"] = "ended"
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why the request could not be done, the status of a `NotRun`, and the traceback of an external network."""
+
+    reason: str
+    status: Literal["unavailable", "failed"] = "failed"
+    details: str = ""
+    kind: Literal["failed"] = "failed"
+
+
+Command = Prepare | Pass | End
+Answer = Progress | Loaded | Warm | Sample | Ended | Failed
+
+_CONFIG = ConfigDict(ser_json_inf_nan="constants")  # outputs that cannot be compared differ infinitely
+_COMMANDS: TypeAdapter[Command] = TypeAdapter(Command, config=_CONFIG)
+_ANSWERS: TypeAdapter[Answer] = TypeAdapter(Answer, config=_CONFIG)
+
+
+def as_line(message: Command | Answer) -> bytes:
+    """Return a message as a line of JSON."""
+    adapter: TypeAdapter[Command] | TypeAdapter[Answer] = _COMMANDS if isinstance(message, Command) else _ANSWERS
+    return adapter.dump_json(message) + b"\n"  # type: ignore[arg-type]
+
+
+def read_command(line: bytes) -> Command:
+    """Read a command. Raises ``ValueError`` where the line is none."""
+    return _COMMANDS.validate_json(line)
+
+
+def read_answer(line: bytes) -> Answer:
+    """Read an answer. Raises ``ValueError`` where the line is none."""
+    return _ANSWERS.validate_json(line)
