@@ -22,8 +22,7 @@ from mnfpn_cli.measure.memory import check_needed
 from mnfpn_cli.measure.statistics import Latency, paired_ratio
 from mnfpn_cli.quantization.calibration import CalibrationInputs, calibration_inputs
 from mnfpn_cli.runtimes.runtime import unavailable_reason
-from mnfpn_cli.settings.input import DType, NetworkInput
-from mnfpn_cli.settings.measuring import DEFAULT_ALLOCATOR, Allocator, BenchCase, Sampling
+from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.quantization import QuantizationCase
 from mnfpn_cli.text import ReportProgress
 

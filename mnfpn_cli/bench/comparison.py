@@ -103,7 +103,8 @@ class ComparedSide:
 class Pair:
     """A run that both sides have: the times of A and B, the time of B over that of A, and the verdict.
 
-    ``ratio`` is None with too few passes; ``ended`` is None where the times come from files.
+    ``ratio`` is None with too few passes; ``ended`` is None where the times come from files. ``processes`` are the
+    numbers of passes of each process of A and of B; None where both ran in one process.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Pair:
     ratio: TimeRatio | None
     verdict: Verdict
     ended: Ended | None = None
+    processes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,10 @@ def compare_document(
 
 
 def _compared_run(pair: Pair) -> ComparedRun:
-    a, b = (SideTimes(latency_s=latency_record(latency)) for latency in (pair.a, pair.b))
+    a, b = (
+        SideTimes(latency_s=latency_record(latency), processes=processes)
+        for latency, processes in zip((pair.a, pair.b), pair.processes or (None, None), strict=True)
+    )
     return ComparedRun(name=pair.name, **vars(_verdict(pair)), ended_by=pair.ended, a=a, b=b)
 
 

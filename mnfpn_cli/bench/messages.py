@@ -1,7 +1,7 @@
 """What a process that measures a run and the one that gives it turns say to each other: a line of JSON each.
 
-The conductor sends a `RunRequest`, then `Prepare`, then `Pass` for each pass, and `End`; or `Describe` alone. The process
-answers each with one of the answers here, after any number of `Progress`.
+The conductor sends a `RunRequest`, then `Prepare`, then `Pass` for each pass, and `End`; or `Describe` alone. The
+process answers each with one of the answers here, after any number of `Progress`.
 """
 
 from dataclasses import dataclass

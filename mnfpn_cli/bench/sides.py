@@ -67,11 +67,6 @@ class PlacedSide:
         with chdir(self.folder), within(self.where) if self.where else nullcontext():
             yield
 
-    @property
-    def launch(self) -> Launch:
-        """How its processes are started."""
-        return Launch(self.python, self.environment, self.folder)
-
 
 def parse_variables(where: str, texts: Sequence[str]) -> Variables:
     """Return the variables of texts as ``KEY=VALUE``.

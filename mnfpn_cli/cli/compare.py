@@ -1,8 +1,8 @@
 """`mnfpn compare`: two networks measured here, or two results; `--a` and `--b` contain options of their own."""
 
 import shlex
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,41 +11,47 @@ import typer
 from typer import Argument, Exit, Option
 from typer.main import get_command
 
-from mnfpn_cli.cli.groups import grouped
-from mnfpn_cli.cli.help import GATES, OPTIONS, usage_message
-from mnfpn_cli.cli.interrupts import NOTHING_MEASURED, ending_at_once, interruptible
+from mnfpn_cli.cli.groups import command_line, grouped
+from mnfpn_cli.cli.help import GATES, OPTIONS, SIDES, usage_message
+from mnfpn_cli.cli.interrupts import NOTHING_MEASURED, ending_at_once, interruptible, stopping
 from mnfpn_cli.cli.measuring import PairSamplingOptions, RuntimeOption, measuring_flag, measuring_option
 from mnfpn_cli.cli.models import ModelOptions
 from mnfpn_cli.cli.options import (
     DEVICE_HELP,
+    DTYPE_HELP,
     TRAIN_HELP,
     AllocatorOption,
     BatchOption,
-    DTypeOption,
+    ComparisonOutputOptions,
     NetworkOptions,
-    OutputOptions,
     SeedOption,
     SizeOption,
     ThreadsOption,
     WeightsOptions,
     device_option,
+    dtype_option,
     share_parser,
+    whole,
 )
 from mnfpn_cli.cli.paths import Reads, files_of, named_path
 from mnfpn_cli.errors import INTERRUPTED, CheckError, MnfpnError, Problem, UsageError, within
 from mnfpn_cli.external.origin import Workload
-from mnfpn_cli.settings.input import DType, parse_size
+from mnfpn_cli.settings.input import DEFAULT_DTYPE, DType, parse_size
 from mnfpn_cli.settings.measuring import (
     DEFAULT_ALLOCATOR,
     DEFAULT_MARGIN,
+    DEFAULT_PROCESSES,
     DEFAULT_RUNTIME,
+    MOST_PROCESSES,
+    OF_OWN_PROCESS,
     check_device_name,
     choose_runtimes,
 )
 from mnfpn_cli.text import as_option
 
 if TYPE_CHECKING:
-    from mnfpn_cli.bench.comparison import Comparison, Gates
+    from mnfpn_cli.bench.comparison import CompareCase, Comparison, Gates
+    from mnfpn_cli.bench.sides import PlacedSide, SideLaunch
     from mnfpn_cli.documents.compare import GatesRecord
     from mnfpn_cli.documents.records import EnvironmentRecord
 
@@ -178,7 +184,7 @@ class LaunchOptions:
             f"Time N processes of each side, in turn with the other's (default: {DEFAULT_PROCESSES} if the sides "
             "differ by an option of this group; otherwise both are in one process).",
             "N",
-            parser=whole("--processes", 1, MAX_PROCESSES),
+            parser=whole("--processes", 1, MOST_PROCESSES),
         ),
     ] = None
 
@@ -187,8 +193,10 @@ class LaunchOptions:
         """Whether a side is said to be anything besides its network."""
         return any(getattr(self, one.name) for one in fields(self) if one.name != "processes")
 
-    def launches(self) -> "tuple[SideLaunch, SideLaunch] | None":
+    def launches(self, needed: bool) -> "tuple[SideLaunch, SideLaunch] | None":
         """Return what was said of each side; None if both run in this process.
+
+        ``needed``: whether they cannot.
 
         Raises:
             UsageError: if a variable is malformed.
@@ -197,7 +205,7 @@ class LaunchOptions:
 
         a = SideLaunch(self.a_python, parse_variables("`a_env`", self.a_env or ()), self.a_ref)
         b = SideLaunch(self.b_python, parse_variables("`b_env`", self.b_env or ()), self.b_ref)
-        return None if (a, b, self.processes) == (SideLaunch(), SideLaunch(), None) else (a, b)
+        return (a, b) if needed or self.of_sides or self.processes is not None else None
 
 
 def gate_option(name: str, help: str) -> Any:
@@ -323,7 +331,7 @@ def compare(
         result = _from_files(files, shared)
         check_gates_apply(result, wanted)
     else:
-        result, environment = _measured(_sides(a, b, both, launch), launch, shared, sampling)
+        result, environment = _measured(_given_sides(a, b, both, launch), launch, shared, sampling)
     judged = judge(result, wanted)
     document = compare_document(result, judged, environment)
     texts = {
@@ -379,13 +387,13 @@ class GivenSide:
     name: str
     where: str
 
-    def case(self, shared: "SharedOptions") -> Workload:
-        """Return the network and its input.
+    def case(self, shared: SharedOptions, placed: "PlacedSide | None" = None) -> Workload:
+        """Return the network and its input; of a side that is placed, with the files of its commit.
 
         Raises:
             UsageError: if the options are wrong or contradict each other, or the size does not fit.
         """
-        with within(self.where) if self.where else nullcontext():
+        with placed.here() if placed else nullcontext(), within(self.where) if self.where else nullcontext():
             return self.options.case(shared.size, shared.batch)
 
 
@@ -438,10 +446,9 @@ def _measured(
         allocator=shared.allocator,
         seed=shared.seed,
     )
-    launches = launch.launches()
+    launches = launch.launches(needed=case.allocator in OF_OWN_PROCESS)
     if launches is not None:
-        with progress_bar() as bar, interruptible(bar) as progress:
-            return _in_processes(sides, launches, launch.processes, case, shared, progress)
+        return _in_processes(sides, launches, launch.processes or DEFAULT_PROCESSES, case, shared)
     cases = [side.case(shared) for side in sides]
     with progress_bar() as bar, reading_cpu_name() as cpu_name, interruptible(bar) as progress:
         progress("loading torch", 0.0)
@@ -458,10 +465,9 @@ def _measured(
 def _in_processes(
     sides: tuple[GivenSide, GivenSide],
     launches: "tuple[SideLaunch, SideLaunch]",
-    processes: int | None,
+    processes: int,
     case: "CompareCase",
     shared: SharedOptions,
-    progress: ReportProgress,
 ) -> "tuple[Comparison, EnvironmentRecord]":
     """Time both sides in turn, each in processes of its own.
 
@@ -469,14 +475,23 @@ def _in_processes(
         UsageError: if a side is wrong.
         MnfpnError: if a network cannot be built.
     """
-    from mnfpn_cli.bench.compare_processes import ProcessSide, compare_processes
     from mnfpn_cli.bench.sides import placed_sides
+    from mnfpn_cli.cli.talk import progress_bar
+    from mnfpn_cli.devices.machine import reading_cpu_name
 
-    with placed_sides(*launches, progress) as (*placed, differences):
+    with (
+        progress_bar() as bar,
+        reading_cpu_name() as cpu_name,
+        interruptible(bar) as progress,
+        placed_sides(*launches, progress) as (of_a, of_b, differences),
+    ):
+        workloads = [side.case(shared, placed) for side, placed in zip(sides, (of_a, of_b), strict=True)]
+        progress("loading torch", 0.0)
+        with stopping():  # what was checked out is removed, which `ending_at_once` would not do
+            from mnfpn_cli.bench.compare_processes import ProcessSide, compare_processes
+
         a, b = (
-            ProcessSide(
-                side.name, place.read(partial(side.case, shared)), side.options.runtime, side.options.dtype, place
-            )
-            for side, place in zip(sides, placed, strict=True)
+            ProcessSide(side.name, workload, side.options.runtime, side.options.dtype, placed)
+            for side, workload, placed in zip(sides, workloads, (of_a, of_b), strict=True)
         )
-        return compare_processes(a, b, case, processes or DEFAULT_PROCESSES, differences, progress)
+        return compare_processes((a, b), case, processes, differences, cpu_name, progress)

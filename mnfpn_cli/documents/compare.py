@@ -6,6 +6,7 @@ from pydantic import Field
 
 from mnfpn_cli.documents.base import (
     Bytes,
+    Count,
     Document,
     Macs,
     Model,
@@ -77,6 +78,11 @@ class SideTimes(Record):
     """The times of one side."""
 
     latency_s: LatencyRecord = Field(description="Time of a pass, in seconds.")
+    processes: tuple[Count, ...] | None = Field(
+        None,
+        description="Passes of each process, in the order of the samples; null where both sides ran in one process, or "
+        "for result files.",
+    )
 
 
 class VerdictRecord(Record):

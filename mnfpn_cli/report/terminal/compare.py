@@ -79,8 +79,8 @@ def _sides_table(document: CompareDocument) -> Table:
     a, b = document.a, document.b
     single = len(document.runs) == 1  # the name of each of several runs has its runtime and device
     made.add_row("", note(a.name), note(b.name), "")
-    for row, of_a, of_b in _environment_rows(a.environment, b.environment):
-        made.add_row(row, phrases(of_a), phrases(of_b), "")
+    for row in _environment_rows(a.environment, b.environment):
+        made.add_row(row[0], *map(phrases, row[1:]), "")
     if single:
         made.add_row("runtime", f"{a.runtime}, {a.dtype}", f"{b.runtime}, {b.dtype}", "")
         made.add_row("on", _device(a), _device(b), "")
