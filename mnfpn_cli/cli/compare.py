@@ -162,7 +162,7 @@ def side_option(name: str, help: str, metavar: str, **more: Any) -> Any:
     return Option(name, help=help, metavar=metavar, rich_help_panel=SIDES, **more)
 
 
-REF_HELP = "Use the files of a commit for {}: relative paths are those of the commit."
+REF_HELP = "Use the files of a commit for {}; relative paths are in it."
 PYTHON_HELP = "Run {} with this interpreter, which has mnfpn of this major version."
 ENV_HELP = "Add an environment variable for {}. Can be repeated."
 
@@ -191,7 +191,8 @@ class LaunchOptions:
     @property
     def of_sides(self) -> bool:
         """Whether a side is said to be anything besides its network."""
-        return any(getattr(self, one.name) for one in fields(self) if one.name != "processes")
+        given = [getattr(self, one.name) for one in fields(self) if one.name != "processes"]
+        return any(value not in (None, []) for value in given)
 
     def launches(self, needed: bool) -> "tuple[SideLaunch, SideLaunch] | None":
         """Return what was said of each side; None if both run in this process.
@@ -292,7 +293,7 @@ def compare(
     ] = None,
     a: Annotated[
         str | None,
-        Option("--a", help="Set options of network A alone, also --runtime and --dtype.", metavar="'OPTIONS'"),
+        Option("--a", help="Set options of network A alone, also --runtime.", metavar="'OPTIONS'"),
         Reads(files_of_side),
     ] = None,
     b: Annotated[
@@ -308,14 +309,14 @@ def compare(
     weights: WeightsOptions,
     output: ComparisonOutputOptions,
 ) -> None:
-    """Compare the speed and cost of two networks, commits, or environments.
+    """Compare the speed and cost of two networks.
 
-    Time both in turn on this machine, or compare two JSON results of mnfpn bench. Options of a network that are given
-    directly are those of both sides.
+    Time both in turn on this machine, or compare two JSON results of mnfpn bench. Options of a network that are not in
+    --a or --b are those of both.
 
     Examples:
         mnfpn compare --a "--runtime eager" --b "--runtime fused"
-        mnfpn compare --a-ref main --b-ref HEAD --model nets.py:Net --fail-if-slower 3%
+        mnfpn compare --a-ref main --b-ref HEAD --size 320 --model nets.py:Net
         mnfpn compare old.json new.json --fail-if-slower 3%
     """
     from mnfpn_cli.bench.comparison import check_gates_apply, compare_document, judge

@@ -54,7 +54,7 @@ def compare_markdown(document: CompareDocument, spell: Callable[[str], str]) -> 
         folded += f", {counted(len(document.warnings), 'warning')}"
     parts = [
         "### mnfpn compare\n",
-        as_markdown([*map(note, lines), *verdicts(document), *sides_and_times(document)], spell),
+        as_markdown([*(note(line, "bold") for line in lines), *verdicts(document), *sides_and_times(document)], spell),
         f"<details><summary>{folded}</summary>\n",
         as_markdown(basis(document), spell),
         "</details>\n",
