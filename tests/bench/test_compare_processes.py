@@ -34,13 +34,14 @@ SMALL = FromSettings(NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "
 INPUT = NetworkInput(1, 3, Size(33, 47))
 CASE = CompareCase(2, "cpu", 1, False, 0.01, Sampling(warmup=1, passes=4, min_time_s=0.0))
 TARGET = "mynets.py:Net"
+HERE = SideLaunch()
 
 pytestmark = pytest.mark.slow
 
 
 def compared(
-    a: SideLaunch = SideLaunch(),
-    b: SideLaunch = SideLaunch(),
+    a: SideLaunch = HERE,
+    b: SideLaunch = HERE,
     *,
     target: str | None = None,
     case: CompareCase = CASE,

@@ -60,10 +60,10 @@ def test_a_side_of_nothing_special_runs_here(monkeypatch: pytest.MonkeyPatch, tm
     """With this interpreter, in the current folder; two such sides do not differ."""
     monkeypatch.chdir(tmp_path)
     a, b, warnings = placed()
-    assert (a.python, a.environment, a.folder, a.place) == (Path(sys.executable), (), tmp_path, "`a`")
+    assert (a.python, a.environment, a.folder, a.label, a.where) == (Path(sys.executable), (), tmp_path, "A", "")
     assert (a.record.mnfpn, a.record.commit, a.record.variables) == (__version__, None, {})
     assert a.record.torch
-    assert (warnings, a.record.other_packages, replace(b, place="`a`")) == ([], {}, a)
+    assert (warnings, a.record.other_packages, replace(b, label="A")) == ([], {}, a)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_what_is_not_compared_is_said(repository: MadeRepository) -> None:
     a, b, warnings = placed(SideLaunch(ref="wide"), SideLaunch(ref="HEAD"))
     assert [one.kind for one in warnings] == ["same_commit", *["uncommitted", "submodules"] * 2]
     assert a.record.commit is not None
-    assert b.place.startswith("`b_ref` HEAD (")
+    assert (b.label.startswith("B at HEAD ("), b.where.startswith("`b_ref` HEAD (")) == (True, True)
     short = a.record.commit.hash[:7]
     assert warnings[0].cause == f"A and B are the same commit: wide ({short}) and HEAD ({short})"
     assert warnings[1].cause == f"A is wide ({short}): changes that are not committed are not compared"

@@ -352,10 +352,10 @@ def test_no_number_is_cut_in_a_narrow_terminal(width: int) -> None:
     """Names are broken into lines instead."""
     slow = replace(FASTER, name="channels-last on cpu, batch 1, 600x900, float32")
     result = replace(RESULT, a=replace(A, name="results/2026-01-01/a-machine-with-a-long-name/mobilenetv2.json"))
-    for pairs in ((FASTER,), (FASTER, slow)):
+    for runs in ((FASTER,), (FASTER, slow)):
         buffer = StringIO()
         console = Console(file=buffer, width=width, color_system=None)
-        print_report(tables(replace(result, pairs=pairs)), console)
+        print_report(tables(replace(result, pairs=runs)), console)
         shown = buffer.getvalue()
         assert all(len(line) <= width for line in shown.splitlines())
         assert "…" not in shown
