@@ -157,9 +157,10 @@ for finder in sys.meta_path:  # those of setuptools for packages that are instal
     module = sys.modules.get(getattr(finder, "__module__", None))
     found["path"] += [os.path.dirname(path) for path in getattr(module, "MAPPING", {}).values()]
 try:
-    from importlib import metadata
+    from importlib import metadata, util
     import mnfpn_cli
     found["mnfpn"] = mnfpn_cli.__version__
+    found["lacks"] = [name for name in ("torch", "pydantic", "psutil") if util.find_spec(name) is None]
     for one in metadata.distributions():
         found["packages"].setdefault(str(one.metadata["Name"]), one.version)
 except ImportError:
@@ -218,6 +219,9 @@ def _look(where: str, python: Path, environment: Variables, folder: Path) -> See
     if _major(mnfpn) != _major(__version__):
         rule = f"must have mnfpn of the same major version, {__version__}"
         raise UsageError(Problem(where, rule, f"'{python}' with {mnfpn}", install))
+    if found["lacks"]:
+        rule = f"must have all that mnfpn needs, but has no {', no '.join(found['lacks'])}"
+        raise UsageError(Problem(where, rule, f"'{python}'", install))
     packages = {name.lower().replace("_", "-"): one for name, one in found["packages"].items()}
     return Seen(version, mnfpn, packages, found["path"], found["prefix"])
 
@@ -288,7 +292,8 @@ def _differences(a: SideEnvironment, b: SideEnvironment) -> Iterator[WarningReco
         for package, version in a.other_packages.items()
     ]
     if others:
-        cause = f"{counted(len(others), 'other package')} differ: {few(others, MOST_PACKAGES)}"
+        number = counted(len(others), "other package")
+        cause = f"{number} differ{'s' * (len(others) == 1)}: {few(others, MOST_PACKAGES)}"
         yield WarningRecord(kind="other_packages", cause=cause, helps="")
 
 

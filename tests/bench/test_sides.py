@@ -85,6 +85,11 @@ def test_a_side_of_nothing_special_runs_here(monkeypatch: pytest.MonkeyPatch, tm
             f"must have mnfpn of the same major version, {__version__}, got '{{python}}' with 47.1.0; "
             f"install it: {{python}} -m pip install mnfpn=={__version__}",
         ),
+        (
+            lists(lacks=["torch", "psutil"]),
+            "must have all that mnfpn needs, but has no torch, no psutil, got '{python}'; "
+            f"install it: {{python}} -m pip install mnfpn=={__version__}",
+        ),
         (lists(version=[3, 8, 2]), "must be Python 3.11 or newer, got '{python}', which is 3.8.2"),
     ],
 )
