@@ -16,13 +16,14 @@ from mnfpn_cli.export.job import FileJob, ReadFile
 from mnfpn_cli.export.onnx_dtypes import to_float16, to_int8
 from mnfpn_cli.export.onnx_layers import name_layers, node_sources
 from mnfpn_cli.export.program import open_axes, trace, trace_pass
-from mnfpn_cli.measure.layer_times import Source
 from mnfpn_cli.measure.libraries import failure_in_words
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+    from mnfpn_cli.measure.layer_times import Source
 
 SUFFIXES = (".onnx",)
 EXACT = False

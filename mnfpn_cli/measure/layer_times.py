@@ -178,12 +178,14 @@ class Profiler:
         undisturbed: runs a pass without profiling.
         profiled: runs a pass while its operators are timed.
         read: returns the operators of all profiled passes so far, in the order of the passes.
-        after: is called after each profiled pass, outside of its time.
+        before: is called before each profiled pass, outside of its time.
+        after: is called after it, likewise.
     """
 
     undisturbed: Callable[[], object]
     profiled: Callable[[], object]
     read: Callable[[], Sequence[Sequence[OperatorTime]]]
+    before: Callable[[], object] = lambda: None
     after: Callable[[], object] = lambda: None
 
 
@@ -211,6 +213,7 @@ def time_operators(
     marked, undisturbed = list[float](), list[float]()
     for done in range(passes + 1):
         undisturbed.append(timer(profiler.undisturbed).seconds)
+        profiler.before()
         marked.append(timer(profiler.profiled).seconds)
         profiler.after()
         progress((done + 1) / (passes + 1))
