@@ -23,7 +23,7 @@ from mnfpn_cli.plan.roofline import LayerWork
 from mnfpn_cli.runtimes import eager
 from mnfpn_cli.runtimes.fused import early
 from mnfpn_cli.runtimes.fused.folded import FoldedConv, Optimizations, Parts, can_pack, fold, parts
-from mnfpn_cli.runtimes.fused.layers import fused_calls
+from mnfpn_cli.runtimes.fused.layers import called_modules, fused_calls
 from mnfpn_cli.runtimes.runtime import NO_INT8, Job, Prepared, Share
 from mnfpn_cli.settings.input import DType
 
@@ -50,7 +50,7 @@ def prepare(job: Job) -> Prepared:
 def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: Share) -> LayerTimes:
     """Time each layer by hooks around the calls of the fused modules."""
     run, marks = prepare(job).run, device_of(job.device).marks()
-    calls = fused_calls(job.network, works)
+    calls = fused_calls(job.network, works, called_modules(job.network, run))
     return layer_times.time_layers(run, job.network, works, marks, passes, progress, calls)
 
 

@@ -1,7 +1,10 @@
 """Which layers the modules of a fused network compute: some compute several."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
 
 from torch import nn
 
@@ -12,12 +15,29 @@ from mnfpn_cli.plan.roofline import LayerId, LayerWork
 TOP_DOWN: LayerId = ("pyramid", "top-down")
 
 
-def fused_calls(network: nn.Module, works: Sequence[LayerWork]) -> Calls:
+def called_modules(network: nn.Module, run: Callable[[], object]) -> frozenset[str]:
+    """Run a pass of a network, and return the paths of the modules that were called in it."""
+    called = set[str]()
+    with ExitStack() as hooks:
+        for path, module in network.named_modules():
+            hooks.callback(module.register_forward_pre_hook(partial(_note, called, path)).remove)
+        run()
+    return frozenset(called)
+
+
+def _note(called: set[str], path: str, _module: nn.Module, _args: Any) -> None:
+    called.add(path)
+
+
+def fused_calls(network: nn.Module, works: Sequence[LayerWork], called: Container[str]) -> Calls:
     """Return which layers the calls of each module of a fused network compute.
+
+    What a module computes without calling the modules below it is one row with the layers of all of them.
 
     Args:
         network: the fused network, which has the paths of the original one.
         works: the layers of the original network.
+        called: the paths of the modules that a pass calls.
     """
     modules = dict(network.named_modules())
     calls = {path: list(layers) for path, layers in Layers(works).calls().items()}
@@ -29,7 +49,31 @@ def fused_calls(network: nn.Module, works: Sequence[LayerWork]) -> Calls:
     if "pyramid" in modules:
         calls.update(_pyramid_calls(network.get_submodule("pyramid"), calls))
     calls.update(_level_calls(modules, works))
-    return {path: layers for path, layers in calls.items() if path in modules}
+    made = {path: layers for path, layers in calls.items() if path in called}
+    return {**made, **_whole_calls(made, calls, works, called)}
+
+
+def _whole_calls(
+    made: Calls, calls: Calls, works: Sequence[LayerWork], called: Container[str]
+) -> dict[str, list[tuple[LayerId, ...]]]:
+    """Return the calls of modules that compute the layers below them without calling these."""
+    known = {layer for several in made.values() for layers in several for layer in layers}
+    macs = {work.id: work.macs for work in works}
+    whole = defaultdict[str, dict[str, list[LayerId]]](lambda: defaultdict(list))
+    for path, several in calls.items():
+        for layers in several if path not in called else ():
+            above = path
+            while above and above not in called:
+                above = above.rpartition(".")[0]
+            new = [layer for layer in layers if layer not in known]
+            whole[above][layers[0][1]] += new
+    found = dict[str, list[tuple[LayerId, ...]]]()
+    for path, parts in whole.items():
+        own = {layers[0][1]: layers for layers in made.get(path, ())}
+        groups = (dict.fromkeys((*layers, *own.get(part, ()))) for part, layers in parts.items() if layers)
+        if joined := [tuple(sorted(one, key=lambda layer: -macs.get(layer, -1))) for one in groups]:
+            found[path] = joined
+    return found
 
 
 def _pyramid_calls(pyramid: nn.Module, calls: Calls) -> dict[str, list[tuple[LayerId, ...]]]:
