@@ -120,4 +120,4 @@ def _profiles(ends: Mapping[RunKey, Ended]) -> Iterator[ProfiledRun | NoProfile]
         if end.profile is not None:
             yield ProfiledRun(key, end.profile)
         elif end.no_profile is not None:
-            yield NoProfile(key, end.no_profile)
+            yield NoProfile(key, end.no_profile.reason, end.no_profile.status == "unavailable")

@@ -77,24 +77,6 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Ended:
-    """What is known after the passes.
-
-    Attributes:
-        checked: the outputs of the run, and what it executed.
-        passes_memory_bytes: the peak of memory in the timed passes alone; None where it cannot be known.
-        profile: where the time goes; None where that was not asked for.
-        no_profile: why there is none although it was asked for.
-    """
-
-    checked: Checked
-    passes_memory_bytes: int | None
-    profile: ProfileRecord | None = None
-    no_profile: str | None = None
-    kind: Literal["ended"] = "ended"
-
-
-@dataclass(frozen=True)
 class Failed:
     """Why the request could not be done, the status of a `NotRun`, and the traceback of an external network."""
 
@@ -102,6 +84,24 @@ class Failed:
     status: Literal["unavailable", "failed"] = "failed"
     details: str = ""
     kind: Literal["failed"] = "failed"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What is known after the passes.
+
+    Attributes:
+        checked: the outputs of the run, and what it executed.
+        passes_memory_bytes: the peak of memory in the timed passes alone; None where it cannot be known.
+        profile: where the time goes; None where that was not asked for.
+        no_profile: why there is none although it was asked for; None where there is one, or it was not.
+    """
+
+    checked: Checked
+    passes_memory_bytes: int | None
+    profile: ProfileRecord | None = None
+    no_profile: Failed | None = None
+    kind: Literal["ended"] = "ended"
 
 
 Command = Prepare | Pass | End

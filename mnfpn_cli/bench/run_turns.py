@@ -16,7 +16,7 @@ import torch
 from mnfpn_cli import __version__
 from mnfpn_cli.bench.bench import conditions, run_images
 from mnfpn_cli.bench.group import Group, case_timer, eager_outputs, judge_of
-from mnfpn_cli.bench.messages import Answer, End, Ended, Loaded, Pass, Prepare, Sample, Warm, read_command
+from mnfpn_cli.bench.messages import Answer, End, Ended, Failed, Loaded, Pass, Prepare, Sample, Warm, read_command
 from mnfpn_cli.bench.outputs import NamedTensors, OutputComparison, check_outputs, weights_not_finite
 from mnfpn_cli.bench.prepare import Checked, check_run, explained, make_ready
 from mnfpn_cli.bench.profile import profile_run
@@ -155,11 +155,10 @@ class _Run:
             comparison: OutputComparison = check_outputs(outputs, expected, self.request.dtype, self.bad_weights)
             return check_run(self.prepared, self.job, comparison, judge_of(group, self.key, reference))
 
-    def _profile(self, group: Group, end: End) -> tuple[ProfileRecord | None, str | None]:
+    def _profile(self, group: Group, end: End) -> tuple[ProfileRecord | None, Failed | None]:
         if not (group.case.by_layer or group.case.roofline):
             return None, None
         try:
-            with explained(f"{group.doing(self.key)}, layer by layer"):
-                return profile_run(group, self.key, end.pass_s, end.launch_bound, self.progress), None
+            return profile_run(group, self.key, end.pass_s, end.launch_bound, self.progress), None
         except MnfpnError as error:
-            return None, error.message
+            return None, Failed(error.message, "unavailable" if isinstance(error, UnavailableError) else "failed")
