@@ -26,12 +26,12 @@ def time_isolated(group: Group, progress: ReportProgress) -> GroupResult:
     with ExitStack() as stack:
         processes, not_run = _start(group, stack)
         ready = _prepare(group, processes, not_run, progress)
-        passes = {key: TimedRun(_nothing, processes[key]) for key in ready}
+        passes = {key: TimedRun(no_pass_here, processes[key]) for key in ready}
         taken = time_in_turn(group, passes, progress)
         ends = dict[RunKey, Ended]()
         try:
             if taken.ended != "interrupted":
-                ends.update((key, _end(processes[key], one, progress)) for key, one in passes.items() if one.samples)
+                ends.update((key, end_run(processes[key], one, progress)) for key, one in passes.items() if one.samples)
         except KeyboardInterrupt:
             taken = replace(taken, ended="interrupted")
     runs = (not_run.get(key) or _run(key, ready, passes, processes, ends, taken) for key in group.keys)
@@ -84,11 +84,11 @@ def _not_run_where_it_fails(key: RunKey, not_run: dict[RunKey, NotRun]) -> Itera
         not_run[key] = NotRun(key, "failed", error.message, error.details)
 
 
-def _nothing() -> None:
+def no_pass_here() -> None:
     """Stand for the pass, which is the process's."""
 
 
-def _end(process: RunProcess, timed: TimedRun, progress: ReportProgress) -> Ended:
+def end_run(process: RunProcess, timed: TimedRun, progress: ReportProgress) -> Ended:
     """Return what the process of a run knows after its passes; of one that fails now, that its outputs are unknown."""
     if timed.failure:
         return Ended(Checked(), None)

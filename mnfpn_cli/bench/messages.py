@@ -1,7 +1,7 @@
 """What a process that measures a run and the one that gives it turns say to each other: a line of JSON each.
 
-The conductor sends a `RunRequest`, then `Prepare`, then `Pass` for each pass, and `End`. The process answers each with
-one of the answers here, after any number of `Progress`.
+The conductor sends a `RunRequest`, then `Prepare`, then `Pass` for each pass, and `End`; or `Describe` alone. The
+process answers each with one of the answers here, after any number of `Progress`.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,14 @@ from pydantic import ConfigDict, TypeAdapter
 
 from mnfpn_cli.bench.prepare import Checked, Ready
 from mnfpn_cli.documents.bench import ProfileRecord
+from mnfpn_cli.documents.records import EnvironmentRecord
+
+
+@dataclass(frozen=True)
+class Describe:
+    """Say what a pass needs and where it would run, and end; answered by `Described`."""
+
+    kind: Literal["describe"] = "describe"
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,22 @@ class Loaded:
 
 
 @dataclass(frozen=True)
+class Described:
+    """What a pass needs, and where it would run.
+
+    Attributes:
+        device: the device of its passes.
+        figures: the exact figures, by the keys of `mnfpn_cli.bench.comparison.FIGURES`.
+        environment: machine and software; its CPU has no name, which takes a second to read.
+    """
+
+    device: str
+    figures: dict[str, int]
+    environment: EnvironmentRecord
+    kind: Literal["described"] = "described"
+
+
+@dataclass(frozen=True)
 class Warm:
     """The run is prepared and warm."""
 
@@ -104,8 +128,8 @@ class Ended:
     kind: Literal["ended"] = "ended"
 
 
-Command = Prepare | Pass | End
-Answer = Progress | Loaded | Warm | Sample | Ended | Failed
+Command = Describe | Prepare | Pass | End
+Answer = Progress | Loaded | Described | Warm | Sample | Ended | Failed
 
 _CONFIG = ConfigDict(ser_json_inf_nan="constants")  # outputs that cannot be compared differ infinitely
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(Command, config=_CONFIG)

@@ -20,6 +20,8 @@ import psutil
 from mnfpn_cli.bench.messages import (
     Answer,
     Command,
+    Describe,
+    Described,
     End,
     Ended,
     Failed,
@@ -131,6 +133,14 @@ class RunProcess:
             MnfpnError: where it fails, or the process has ended or was stopped.
         """
         return self._answer(Loaded, progress)
+
+    def describe(self, progress: ReportProgress) -> Described:
+        """Have the process say what a pass needs and where it would run, and end.
+
+        Raises:
+            MnfpnError: as `load`.
+        """
+        return self._ask(Describe(), Described, progress)
 
     def prepare(self, progress: ReportProgress) -> Ready:
         """Have the process prepare the run, and warm it up.

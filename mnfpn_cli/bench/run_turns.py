@@ -16,18 +16,34 @@ import torch
 from mnfpn_cli import __version__
 from mnfpn_cli.bench.bench import conditions, run_images
 from mnfpn_cli.bench.group import Group, case_timer, eager_outputs, judge_of
-from mnfpn_cli.bench.messages import Answer, End, Ended, Failed, Loaded, Pass, Prepare, Sample, Warm, read_command
+from mnfpn_cli.bench.messages import (
+    Answer,
+    Describe,
+    Described,
+    End,
+    Ended,
+    Failed,
+    Loaded,
+    Pass,
+    Prepare,
+    Sample,
+    Warm,
+    read_command,
+)
 from mnfpn_cli.bench.outputs import NamedTensors, OutputComparison, check_outputs, weights_not_finite
 from mnfpn_cli.bench.prepare import Checked, check_run, explained, make_ready
 from mnfpn_cli.bench.profile import profile_run
 from mnfpn_cli.bench.request import requested_case, requested_workload
 from mnfpn_cli.bench.results import RunKey
+from mnfpn_cli.bench.workload import workload_figures
 from mnfpn_cli.devices.allocator import use_allocator
 from mnfpn_cli.devices.choose import choose_devices, device_of
 from mnfpn_cli.devices.timers import Timer
 from mnfpn_cli.documents.bench import ProfileRecord
 from mnfpn_cli.documents.worker import RunRequest
 from mnfpn_cli.errors import MnfpnError, Problem, UnavailableError
+from mnfpn_cli.measure.environment import read_environment
+from mnfpn_cli.measure.memory import check_needed
 from mnfpn_cli.runtimes.runtime import Job, Prepared, unavailable_reason
 from mnfpn_cli.settings.measuring import LITERT
 from mnfpn_cli.text import ReportProgress
@@ -55,6 +71,9 @@ def take_turns(request: RunRequest, commands: Iterator[bytes], progress: ReportP
     with conditions(device, run.group.case):
         for line in commands:
             match read_command(line):
+                case Describe():
+                    yield run.describe()
+                    return
                 case Prepare():
                     yield run.prepare()
                 case Pass():
@@ -103,6 +122,18 @@ class _Run:
     def key(self) -> RunKey:
         """The key of the run."""
         return RunKey(self.request.runtime, str(self.device), self.group.input, self.request.dtype)
+
+    def describe(self) -> Described:
+        """Say what a pass needs, and where it would run.
+
+        Raises:
+            UsageError: where the input does not fit the memory of the device.
+        """
+        workload, input, dtype = self.group.workload, self.group.input, self.request.dtype
+        with explained(self.group.doing(self.key)):
+            check_needed(workload.needed(input, dtype), input, dtype, self.device)
+            figures = workload_figures(workload, self.group.network, input, dtype)
+            return Described(str(self.device), figures, read_environment("", self.request.allocator))
 
     def prepare(self) -> Warm:
         """Prepare the network itself, not a copy of it, and warm it up."""

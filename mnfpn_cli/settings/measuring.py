@@ -99,6 +99,10 @@ LEAST_SAMPLES = 10
 DEFAULT_MARGIN = 0.01
 """The share up to which a comparison ignores a difference of times."""
 
+DEFAULT_PROCESSES = 4
+MOST_PROCESSES = 64
+"""Processes of a side of a comparison, where the sides have processes of their own."""
+
 
 def parse_share(where: str, text: str, zero: bool = False) -> float:
     """Read a share as ``1%`` or ``0.01``; ``zero``: whether 0 is allowed.
