@@ -138,7 +138,7 @@ def _sources(compiled: "CompiledModel", known: Mapping[str, Source]) -> dict[str
     else to the one before it.
     """
     executed = {one.node.get_friendly_name(): one for one in _executed_operators(compiled)}
-    found = {name: _known_sources(one.sources, known) for name, one in executed.items()}
+    found: dict[str, Sequence[Source]] = {name: _known_sources(one.sources, known) for name, one in executed.items()}
     for name in reversed(executed):  # readers come later
         if not found[name]:
             readers = (x.get_node().get_friendly_name() for x in executed[name].node.output(0).get_target_inputs())

@@ -54,7 +54,7 @@ def across_table(title: str, profiles: Mapping[str, ProfileRecord]) -> Report:
     times = {name: {part.part: part.seconds or 0.0 for part in one.parts} for name, one in profiles.items()}
     rows = [
         _Row(parts, {name: sum(of.get(part, 0.0) for part in parts) for name, of in times.items()})
-        for parts in _comparable(profiles.values())
+        for parts in _comparable(list(profiles.values()))
     ]
     totals = {name: sum(of.values()) for name, of in times.items()}
     marked = {name: _marked(name, rows, totals[name]) for name in profiles}
