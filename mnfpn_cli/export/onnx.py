@@ -16,14 +16,13 @@ from mnfpn_cli.export.job import FileJob, ReadFile
 from mnfpn_cli.export.onnx_dtypes import to_float16, to_int8
 from mnfpn_cli.export.onnx_layers import name_layers, node_sources
 from mnfpn_cli.export.program import open_axes, trace, trace_pass
+from mnfpn_cli.measure.layer_times import Source
 from mnfpn_cli.measure.libraries import failure_in_words
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-    from mnfpn_cli.measure.layer_times import Source
 
 SUFFIXES = (".onnx",)
 EXACT = False
@@ -124,7 +123,11 @@ def sourced_pass_model(
     _check_weights(network)
     converted = _converted(trace_pass(network, inputs))
     model = converted.model_proto
-    return model, name_layers(model, network), node_sources(model, converted.exported_program)
+    paths = name_layers(model, network)
+    sources = {name: Source(path) for name, path in paths.items()}
+    if converted.exported_program is not None:
+        sources |= node_sources(model, converted.exported_program)
+    return model, paths, sources
 
 
 def _check_weights(network: nn.Module) -> None:

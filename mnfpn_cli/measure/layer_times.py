@@ -3,9 +3,9 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 from torch import nn
@@ -180,6 +180,8 @@ class Profiler:
         read: returns the operators of all profiled passes so far, in the order of the passes.
         before: is called before each profiled pass, outside of its time.
         after: is called after it, likewise.
+        averaged: whether each of the passes that ``read`` returns has the mean of all that were counted, as a runtime
+            knows no more: their operators are then scaled to the times of the passes.
     """
 
     undisturbed: Callable[[], object]
@@ -187,6 +189,7 @@ class Profiler:
     read: Callable[[], Sequence[Sequence[OperatorTime]]]
     before: Callable[[], object] = lambda: None
     after: Callable[[], object] = lambda: None
+    averaged: bool = False
 
 
 def time_operators(
@@ -220,7 +223,15 @@ def time_operators(
     recorded = profiler.read()
     if len(recorded) != len(marked):
         raise MnfpnError(f"its profile has {len(recorded)} passes, and {len(marked)} ran")
-    return _of_operators(recorded[1:], Layers(works), marked[1:], undisturbed[1:])
+    counted, seconds = recorded[1:], marked[1:]
+    if profiler.averaged:
+        scales = (one / mean(seconds) for one in seconds)
+        counted = [[_scaled(one, by) for one in operators] for operators, by in zip(counted, scales, strict=True)]
+    return _of_operators(counted, Layers(works), seconds, undisturbed[1:])
+
+
+def _scaled(one: OperatorTime, by: float) -> OperatorTime:
+    return replace(one, start=by * one.start, seconds=by * one.seconds)
 
 
 def _of_operators(

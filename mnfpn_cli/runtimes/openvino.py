@@ -91,30 +91,43 @@ def prepare(job: Job) -> Prepared:
 
 def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: Share) -> LayerTimes:
     """Time each layer by OpenVINO's own counters of its operators, in a second model that is compiled with them."""
-    inputs, recorded = tuple(tensor.contiguous() for tensor in job.inputs), list[tuple[OperatorTime, ...]]()
+    inputs = tuple(tensor.contiguous() for tensor in job.inputs)
     with failure_in_words("OpenVINO cannot run the network", openvino_reason):
         model = _model(job)
         sources, channels_last = node_sources(model), _put_channels_last(model)
         undisturbed, counted = (_compiled(model, job.dtype, counted) for counted in (False, True))
         pass_, profiled = (_request(one, inputs, channels_last) for one in (undisturbed, counted))
-        profiled()
-        by_operator = _sources(counted, sources)
-        profiler = Profiler(
-            pass_,
-            profiled,
-            read=lambda: recorded,
-            after=lambda: recorded.append(tuple(_operator_times(profiled.request, by_operator))),
-        )
+        counters = _Counters(profiled.request, list[dict[str, float]]())
+
+        def read() -> Sequence[Sequence[OperatorTime]]:
+            return [tuple(counters.operators(_sources(counted, sources)))] * (passes + 1)
+
+        profiler = Profiler(pass_, profiled, read, after=counters.take, averaged=True)
         return time_operators(profiler, works, device_of(job.device).timer(), passes, progress)
 
 
-def _operator_times(request: "InferRequest", sources: Mapping[str, Sequence[Source]]) -> Iterator[OperatorTime]:
-    """Yield the operators of the last pass. Their beginnings are not known: one follows the other."""
-    start = 0.0
-    for one in request.get_profiling_info():
-        if one.status.name == "EXECUTED":
-            seconds = one.real_time.total_seconds()
-            yield OperatorTime(one.node_name, one.node_type, start, seconds, tuple(sources.get(one.node_name, ())))
+@dataclass(frozen=True)
+class _Counters:
+    """The counters of a request, which have the mean of all its passes; ``means`` has what they were after each."""
+
+    request: "InferRequest"
+    means: list[dict[str, float]]
+
+    def take(self) -> None:
+        """Read the counters after a pass."""
+        executed = (one for one in self.request.get_profiling_info() if one.status.name == "EXECUTED")
+        self.means.append({one.node_name: one.real_time.total_seconds() for one in executed})
+
+    def operators(self, sources: Mapping[str, Sequence[Source]]) -> Iterator[OperatorTime]:
+        """Yield the operators with their mean time of all passes but the first.
+
+        Their beginnings are not known: one follows the other.
+        """
+        start, passes = 0.0, len(self.means)
+        kinds = {one.node_name: one.node_type for one in self.request.get_profiling_info()}
+        for name, mean in self.means[-1].items():
+            seconds = max(0.0, (passes * mean - self.means[0].get(name, 0.0)) / (passes - 1))
+            yield OperatorTime(name, kinds[name], start, seconds, tuple(sources.get(name, ())))
             start += seconds
 
 
@@ -125,7 +138,7 @@ def _sources(compiled: "CompiledModel", known: Mapping[str, Source]) -> dict[str
     else to the one before it.
     """
     executed = {one.node.get_friendly_name(): one for one in _executed_operators(compiled)}
-    found = {name: _known_sources(one.sources, known) for name, one in executed.items()}
+    found: dict[str, Sequence[Source]] = {name: _known_sources(one.sources, known) for name, one in executed.items()}
     for name in reversed(executed):  # readers come later
         if not found[name]:
             readers = (x.get_node().get_friendly_name() for x in executed[name].node.output(0).get_target_inputs())

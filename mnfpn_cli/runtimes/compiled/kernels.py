@@ -11,6 +11,7 @@ from torch import fx
 
 from mnfpn_cli.errors import MnfpnError, UnavailableError
 from mnfpn_cli.measure.layer_times import OperatorTime, Source
+from mnfpn_cli.measure.libraries import loggers_silenced, native_stderr_silenced
 
 if TYPE_CHECKING:
     from torch.autograd.profiler_util import FunctionEvent
@@ -77,13 +78,13 @@ class KernelRecorder:
             "cpp.enable_kernel_profile": True,
             "fx_graph_cache": False,  # what it finds there is not generated
         }
-        before = GraphLowering.save_output_code
-        GraphLowering.save_output_code = staticmethod(self._codes.append)  # type: ignore[method-assign]
+        before = vars(GraphLowering)["save_output_code"]
+        GraphLowering.save_output_code = staticmethod(self._codes.append)
         try:
-            with inductor.patch(options):
-                yield
+            with inductor.patch(options), loggers_silenced(["torch._inductor.codecache"]):
+                yield  # of a pass that it cannot cache, that logger warns
         finally:
-            GraphLowering.save_output_code = staticmethod(before)  # type: ignore[method-assign]
+            GraphLowering.save_output_code = before
 
     def _traced(self, graph: fx.Graph) -> None:
         self._sources |= {node.name: source for node in graph.nodes if (source := module_of(node))}
@@ -143,7 +144,8 @@ class KernelProfile:
     def start(self) -> None:
         """Profile the pass that follows."""
         self._profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
-        self._profiler.__enter__()
+        with native_stderr_silenced():  # its library logs that it starts, and that it stops
+            self._profiler.__enter__()
 
     def stop(self) -> None:
         """Record the pass.
@@ -151,7 +153,8 @@ class KernelProfile:
         Raises:
             MnfpnError: where the profile has not the kernels of the code.
         """
-        self._profiler.__exit__(None, None, None)
+        with native_stderr_silenced():
+            self._profiler.__exit__(None, None, None)
         self.passes.append(tuple(self._operators(self._profiler.events())))
 
     def _operators(self, events: "Sequence[FunctionEvent]") -> Iterator[OperatorTime]:
