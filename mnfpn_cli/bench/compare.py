@@ -185,10 +185,10 @@ def _pair(name: str, timed: Sequence[TimedRun], ended: Ended, margin: float) -> 
 
 def _ready_warnings(ready: Sequence[ReadyRun]) -> Iterator[WarningRecord]:
     for name, side in zip("AB", ready, strict=True):
-        yield from run_warnings(name, side.ready, side.checked)
+        yield from prepared_warnings(name, side.ready, side.checked)
 
 
-def run_warnings(name: str, ready: Ready, checked: Checked) -> Iterator[WarningRecord]:
+def prepared_warnings(name: str, ready: Ready, checked: Checked) -> Iterator[WarningRecord]:
     """Warn of a side's warm-up and outputs. Drift affects both sides, and so is not in their ratio."""
     if ready.warm_up.settled is False:
         yield WarningRecord(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from mnfpn_cli.bench.bench import conditions, one_at_a_time
-from mnfpn_cli.bench.compare import run_warnings
+from mnfpn_cli.bench.compare import prepared_warnings
 from mnfpn_cli.bench.comparison import CompareCase, ComparedSide, Comparison, Pair, failure_of, run_name, side_warnings
 from mnfpn_cli.bench.isolated import end_run, no_pass_here
 from mnfpn_cli.bench.messages import Described
@@ -301,4 +301,6 @@ def _pair(name: str, turns: _Turns) -> Pair:
 def _ready_warnings(turns: _Turns) -> Iterator[WarningRecord]:
     """Warn of each side's outputs, and of a process that was not warm: the first of them."""
     for name, ready, checked in zip(NAMES, turns.ready, turns.checked, strict=True):
-        yield from run_warnings(name, next((one for one in ready if one.warm_up.settled is False), ready[0]), checked)
+        yield from prepared_warnings(
+            name, next((one for one in ready if one.warm_up.settled is False), ready[0]), checked
+        )

@@ -306,4 +306,8 @@ def _commit_warnings(worktrees: Mapping[str, Worktree]) -> Iterator[WarningRecor
             )
         if worktree.has_submodules:
             cause = f"{name.upper()} is {worktree.commit}: its submodules are not checked out"
-            yield WarningRecord(kind="submodules", cause=cause, helps="a clone of each commit, and `bench` in both")
+            yield WarningRecord(
+                kind="submodules",
+                cause=cause,
+                helps="a clone of each commit, with its submodules, and mnfpn bench in both",
+            )
