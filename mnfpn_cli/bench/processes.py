@@ -82,7 +82,6 @@ class RunProcess:
     request: RunRequest
     launch: Launch = Launch()
     turns: list[float] = field(default_factory=list)
-    _output: IO[bytes] = field(default_factory=TemporaryFile, repr=False)
     _unread: bytes = field(default=b"", repr=False)
     _failed: bool = field(default=False, repr=False)
 
@@ -95,6 +94,7 @@ class RunProcess:
         """
         python = str(self.launch.python or sys.executable)
         variables = {**allocator_environment(self.request.allocator), **dict(self.launch.environment)}
+        self._output: IO[bytes] = TemporaryFile()  # noqa: SIM115 - closed with the process
         try:
             self._process = subprocess.Popen(
                 [python, "-P", "-m", "mnfpn_cli.bench.run_process"],
@@ -106,6 +106,7 @@ class RunProcess:
                 start_new_session=True,  # Ctrl-C is for the one who gives the turns, who ends this process
             )
         except OSError as error:
+            self._output.close()
             raise MnfpnError(
                 Problem("could not start a process to measure it", error.strerror or str(error))
             ) from error

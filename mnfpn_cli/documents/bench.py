@@ -1,15 +1,14 @@
 """The document of `mnfpn bench`: the cost of a network, and its measured runs."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field
 
 from mnfpn_cli.documents.base import (
     ByteRate,
     Bytes,
     Celsius,
     Count,
-    Document,
     Flops,
     Hertz,
     Joules,
@@ -17,6 +16,7 @@ from mnfpn_cli.documents.base import (
     Macs,
     MeanCount,
     Message,
+    NetworkDocument,
     Parameters,
     Pixels,
     Positive,
@@ -40,7 +40,6 @@ from mnfpn_cli.documents.records import (
     WeightsRecord,
 )
 from mnfpn_cli.settings.input import DType
-from mnfpn_cli.settings.problems import SettingsError
 
 Bound = Literal["compute", "memory"]
 """What sets the least time of a layer: the rate of MACs, or that of memory."""
@@ -274,7 +273,7 @@ class InputNoise(NoiseRecord):
     input: InputRecord = Field(description="The input of a pass.")
 
 
-class BenchDocument(Document):
+class BenchDocument(NetworkDocument):
     """The cost of a network, and its measured runs: the result of `mnfpn bench`."""
 
     command: Literal["bench"] = Field("bench", description="The command that made the document.")
@@ -297,9 +296,3 @@ class BenchDocument(Document):
     warnings: tuple[WarningRecord, ...] = Field(description="Reasons to trust the figures less.")
     environment: EnvironmentRecord = Field(description="Machine and software of the measurement.")
     weights: WeightsRecord | None = Field(description="The checkpoint that was loaded; null without `weights`.")
-
-    @model_validator(mode="after")
-    def _check_network(self) -> Self:
-        if self.settings is None and self.model is None:
-            raise SettingsError("settings", "must be there where there is no model", "null")
-        return self

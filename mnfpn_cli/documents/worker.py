@@ -10,6 +10,7 @@ from mnfpn_cli.documents.base import (
     ElementValue,
     Message,
     Model,
+    NetworkDocument,
     Positive,
     Record,
     Seconds,
@@ -63,7 +64,7 @@ class QuantizationRequest(Record):
     std: tuple[ElementValue, ...] | None = Field(None, description="Deviation of each channel of an image.")
 
 
-class RunRequest(Document):
+class RunRequest(NetworkDocument):
     """The request of a run: what to measure, and how. No command prints it."""
 
     command: Literal["worker request"] = Field("worker request", description="Names a request.")
