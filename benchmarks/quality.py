@@ -7,33 +7,40 @@ rank test at 5 %, as it is usually done.
 `processes`: by `mnfpn compare --processes`, at a gate of 3 %, against 21 layers where there are 20, beside a load that
 comes and goes. Each comparison is a line of the file `--record`; a second call goes on where the first was ended.
 
+`luck`: how much processes of one network differ, with each allocator, and the pages that each prepares in a pass.
+
     python benchmarks/quality.py copies --same 200 --delayed 100 --seconds 5
     python benchmarks/quality.py processes --count 200 --record quality.jsonl
+    python benchmarks/quality.py luck --count 16
 """
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
-from statistics import median
+from statistics import median, stdev
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from scipy.stats import mannwhitneyu
 
+from mnfpn_cli.bench.processes import RunProcess
 from mnfpn_cli.devices.timers import HostTimer
+from mnfpn_cli.documents.records import InputRecord
+from mnfpn_cli.documents.worker import RunRequest, SamplingRecord
 from mnfpn_cli.measure.engine import RatioRule, TimedRun, take_samples, warm_up
-from mnfpn_cli.measure.statistics import paired_ratio
+from mnfpn_cli.measure.statistics import TimeRatio, paired_ratio
 from mnfpn_cli.network.network import build_network
-from mnfpn_cli.settings.measuring import Sampling
+from mnfpn_cli.settings.measuring import Allocator, Sampling
 from mnfpn_cli.settings.network import NetworkSettings
 
 MARGIN = 0.01
@@ -200,6 +207,45 @@ def print_found(found: list[dict[str, Any]]) -> None:
         )
 
 
+def luck(options: argparse.Namespace) -> None:
+    """Time pairs of processes of the default network, and print their ratios and their pages."""
+    allocators: tuple[Allocator, ...] = ("system", "keep")
+    for allocator in allocators:
+        ratios, pages = list[TimeRatio](), Counter[int]()
+        request = RunRequest(
+            settings=NetworkSettings(),
+            input=InputRecord(batch=1, channels=3, height=options.size, width=options.size, shapes=None),
+            runtime="eager",
+            device="cpu",
+            dtype="float32",
+            threads=options.threads,
+            train=False,
+            allocator=allocator,
+            sampling=SamplingRecord(),
+            by_layer=False,
+        )
+        for _ in range(options.count):
+            with closing(RunProcess(request)) as a, closing(RunProcess(request)) as b:
+                runs = [TimedRun(lambda: None, process) for process in (a, b)]
+                for process in (a, b):
+                    process.load(lambda _doing, _share: None)
+                    process.prepare(lambda _doing, _share: None)
+                take_samples(runs, RatioRule(Sampling(passes=options.passes, min_time_s=0.0, max_time_s=math.inf)))
+            ratio = paired_ratio(*(run.samples for run in runs))
+            assert ratio is not None
+            ratios.append(ratio)
+            pages.update(round((run.faults or 0) // len(run.samples), -2) for run in runs)
+            print(f"{allocator}: {ratio.value:.4f} ± {ratio.half_width:.2%}", file=sys.stderr)
+        values = [one.value for one in ratios]
+        print(
+            f"{allocator:6} {options.count} pairs: ratios {min(values):.4f} to {max(values):.4f}, standard deviation "
+            f"{stdev(map(math.log, values)):.2%}, each ± {median(one.half_width for one in ratios):.2%}\n"
+            f"       pages that a pass prepares: {', '.join(f'{n:,} in {count}' for n, count in sorted(pages.items()))}"
+            " processes",
+            flush=True,
+        )
+
+
 def main() -> None:
     """Compare in one process, or in several."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -221,6 +267,12 @@ def main() -> None:
     in_several.add_argument("--gate", default="3%")
     in_several.add_argument("--precision", default="0.5%")
     in_several.add_argument("--seconds", type=float, default=8.0, help="the most for the passes of one comparison")
+    of_luck = modes.add_parser("luck")
+    of_luck.set_defaults(run=luck)
+    of_luck.add_argument("--count", type=int, default=16, help="pairs of processes")
+    of_luck.add_argument("--passes", type=int, default=60)
+    of_luck.add_argument("--size", type=int, default=128)
+    of_luck.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     options.run(options)
 
