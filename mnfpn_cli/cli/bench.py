@@ -102,7 +102,7 @@ class CaseOptions:
         bool | None,
         Option(
             "--isolate/--no-isolate",
-            help="Give each run a process of its own (default: where more than one is timed).",
+            help="Give each run a process of its own; --no-isolate gives none (default: where several are timed).",
             rich_help_panel=MEASURING,
             show_default=False,
         ),

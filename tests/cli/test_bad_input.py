@@ -62,11 +62,15 @@ ROWS: list[tuple[list[str], int, str]] = [
     (["shaeps"], 2, "shaeps: no such command; did you mean 'shapes'?"),
     (["bench", "--passes", "0"], 2, "--passes: must be a whole number, 1 or more, got 0"),
     (["bench", "--warmup", "-1"], 2, "--warmup: must be a whole number, 0 or more, got -1"),
-    (["bench", "--allocator", "kep"], 2, "--allocator: must be one of system, keep, got 'kep'; did you mean 'keep'?"),
+    (
+        ["bench", "--allocator", "kep"],
+        2,
+        "--allocator: must be one of system, keep, jemalloc, got 'kep'; did you mean 'keep'?",
+    ),
     (
         ["sweep", "--measure", "none", "--allocator", "system,kep"],
         2,
-        "--allocator: must be one of system, keep, got 'kep'; did you mean 'keep'?",
+        "--allocator: must be one of system, keep, jemalloc, got 'kep'; did you mean 'keep'?",
     ),
     (["bench", "--threads", "0"], 2, "--threads: must be a whole number from 1 to 4096, got 0"),
     (["bench", "--seed", "-1"], 2, "--seed: must be a whole number from 0 to 9223372036854775807, got -1"),

@@ -84,7 +84,7 @@ def test_fused_times_its_layers(preset: str) -> None:
 
 def test_a_module_that_runs_what_is_below_it_by_itself_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """As one that calls its own kernels: its layers are joined, and its time is theirs."""
-    from mnfpn_cli.runtimes.fused import FusedResidual
+    from mnfpn_cli.runtimes.fused.folded import FusedResidual
 
     def whole(block: FusedResidual, x: torch.Tensor) -> torch.Tensor:
         y = x
