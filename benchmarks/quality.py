@@ -1,28 +1,46 @@
-"""How often a comparison is wrong: a network against itself, and against itself with a planted delay.
+"""How often a comparison is wrong: a network against itself, and against itself with a planted difference.
 
-Each comparison is made twice, with the same number of passes: by mnfpn's engine (A B B A, the interval of the ratio of
-blocks against a margin of 1 %), and one after the other with a rank test at 5 %, as it is usually done.
+`copies`: in one process, against a delay of 3 %. Each comparison is made twice, with the same number of passes: by
+mnfpn's engine (A B B A, the interval of the ratio of blocks against a margin of 1 %), and one after the other with a
+rank test at 5 %, as it is usually done.
 
-    python benchmarks/quality.py --same 200 --delayed 100 --seconds 5
+`processes`: by `mnfpn compare --processes`, at a gate of 3 %, against 21 layers where there are 20, beside a load that
+comes and goes. Each comparison is a line of the file `--record`; a second call goes on where the first was ended.
+
+`luck`: how much processes of one network differ, with each allocator, and the pages that each prepares in a pass.
+
+    python benchmarks/quality.py copies --same 200 --delayed 100 --seconds 5
+    python benchmarks/quality.py processes --count 200 --record quality.jsonl
+    python benchmarks/quality.py luck --count 16
 """
 
 import argparse
+import json
+import math
+import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from copy import deepcopy
 from functools import partial
-from statistics import median
+from pathlib import Path
+from statistics import median, stdev
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from scipy.stats import mannwhitneyu
 
+from mnfpn_cli.bench.processes import RunProcess
 from mnfpn_cli.devices.timers import HostTimer
+from mnfpn_cli.documents.records import InputRecord
+from mnfpn_cli.documents.worker import RunRequest, SamplingRecord
 from mnfpn_cli.measure.engine import RatioRule, TimedRun, take_samples, warm_up
-from mnfpn_cli.measure.statistics import paired_ratio
+from mnfpn_cli.measure.statistics import TimeRatio, paired_ratio
 from mnfpn_cli.network.network import build_network
-from mnfpn_cli.settings.measuring import Sampling
+from mnfpn_cli.settings.measuring import Allocator, Sampling
 from mnfpn_cli.settings.network import NetworkSettings
 
 MARGIN = 0.01
@@ -91,21 +109,172 @@ def experiment(title: str, a: Run, b: Run, count: int, seconds: float) -> None:
 
 
 @torch.inference_mode()
-def main() -> None:
-    """Run both experiments."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--same", type=int, default=200)
-    parser.add_argument("--delayed", type=int, default=100)
-    parser.add_argument("--seconds", type=float, default=5.0, help="the most for one comparison")
-    parser.add_argument("--size", type=int, default=32)
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU; one of them is left to other work")
-    options = parser.parse_args()
+def copies(options: argparse.Namespace) -> None:
+    """Compare copies in this process, both ways."""
     torch.set_num_threads(options.threads)
     a, b = twice(options.size)
     for run in (a, b):
         warm_up(run, HostTimer())
     experiment("A network against itself", a, b, options.same, options.seconds)
     experiment(f"Against itself, {DELAY:.0%} slower", a, delayed(b), options.delayed, options.seconds)
+
+
+LAYERS = '''
+from torch import nn
+
+
+class Layers(nn.Sequential):
+    """So many convolutions, each as expensive as the others."""
+
+    def __init__(self, layers):
+        super().__init__(*(nn.Conv2d(24, 24, 3, padding=1) for _ in range(layers)))
+'''
+
+LOAD = """
+import random, time
+while True:
+    end = time.perf_counter() + random.expovariate(1)
+    while time.perf_counter() < end:
+        pass
+    time.sleep(random.expovariate(1))
+"""
+
+PLANTED = {"the same": (20, 20), "B 5% slower": (20, 21), "A 5% slower": (21, 20)}
+"""Layers of A and B. Half of the planted differences are the other way round."""
+
+
+@contextmanager
+def load() -> Iterator[None]:
+    """A process that takes a core for a second, and lets it be for a second, on average."""
+    process = subprocess.Popen([sys.executable, "-c", LOAD])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def compared(file: Path, kind: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Compare once by the command; return what it found."""
+    a, b = PLANTED[kind]
+    command = (
+        f"compare --model {file}:Layers --a=--model-arg=layers={a} --b=--model-arg=layers={b} --input 1x24x48x48 "
+        f"--processes {options.processes} --threads {options.threads} --allocator {options.allocator} "
+        f"--margin {options.gate} --precision {options.precision} --max-time {options.seconds} --json --quiet"
+    )
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-m", "mnfpn_cli", *command.split()], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    document = json.loads(done.stdout)
+    (run,) = document["runs"]
+    passes = len(run["a"]["latency_s"]["samples"])
+    result = {name: document[name] for name in ("verdict", "ratio", "ratio_ci95")}
+    return {"kind": kind, "passes": passes, "seconds": time.perf_counter() - start, **result}
+
+
+def processes(options: argparse.Namespace) -> None:
+    """Compare by the command until there are so many of the same and of planted differences, and print what it said."""
+    found = [json.loads(line) for line in options.record.read_text().splitlines()] if options.record.exists() else []
+    order = [kind for k in range(options.count) for kind in ("the same", ("B 5% slower", "A 5% slower")[k % 2])]
+    with TemporaryDirectory() as folder, load():
+        file = Path(folder, "layers.py")
+        file.write_text(LAYERS)
+        for kind in order[len(found) :]:
+            found.append(compared(file, kind, options))
+            with options.record.open("a") as record:
+                record.write(json.dumps(found[-1]) + "\n")
+            print(f"{len(found)} of {len(order)}", found[-1], file=sys.stderr)
+            if len(found) % 20 == 0:
+                print_found(found)
+    print_found(found)
+
+
+def print_found(found: list[dict[str, Any]]) -> None:
+    """Print the verdicts of each kind, and how wide the intervals were."""
+    for kind in PLANTED:
+        some = [one for one in found if one["kind"] == kind]
+        if not some:
+            continue
+        verdicts, ratios = Counter(one["verdict"] for one in some), [one["ratio"] for one in some]
+        half = sorted((one["ratio_ci95"][1] - one["ratio_ci95"][0]) / 2 for one in some)
+        shares = ", ".join(f"{verdict} {verdicts[verdict]}" for verdict in sorted(verdicts))
+        print(
+            f"{kind:12} {len(some)} comparisons of {median(one['seconds'] for one in some):.0f} s: {shares}; "
+            f"ratios {min(ratios):.4f} to {max(ratios):.4f}, median {median(ratios):.4f}, ± {median(half):.2%}, "
+            f"of nine in ten below {half[len(half) * 9 // 10]:.2%}",
+            flush=True,
+        )
+
+
+def luck(options: argparse.Namespace) -> None:
+    """Time pairs of processes of the default network, and print their ratios and their pages."""
+    allocators: tuple[Allocator, ...] = ("system", "keep")
+    for allocator in allocators:
+        ratios, pages = list[TimeRatio](), Counter[int]()
+        request = RunRequest(
+            settings=NetworkSettings(),
+            input=InputRecord(batch=1, channels=3, height=options.size, width=options.size, shapes=None),
+            runtime="eager",
+            device="cpu",
+            dtype="float32",
+            threads=options.threads,
+            train=False,
+            allocator=allocator,
+            sampling=SamplingRecord(),
+            by_layer=False,
+        )
+        for _ in range(options.count):
+            with closing(RunProcess(request)) as a, closing(RunProcess(request)) as b:
+                runs = [TimedRun(lambda: None, process) for process in (a, b)]
+                for process in (a, b):
+                    process.load(lambda _doing, _share: None)
+                    process.prepare(lambda _doing, _share: None)
+                take_samples(runs, RatioRule(Sampling(passes=options.passes, min_time_s=0.0, max_time_s=math.inf)))
+            ratio = paired_ratio(*(run.samples for run in runs))
+            assert ratio is not None
+            ratios.append(ratio)
+            pages.update(round((run.faults or 0) // len(run.samples), -2) for run in runs)
+            print(f"{allocator}: {ratio.value:.4f} ± {ratio.half_width:.2%}", file=sys.stderr)
+        values = [one.value for one in ratios]
+        print(
+            f"{allocator:6} {options.count} pairs: ratios {min(values):.4f} to {max(values):.4f}, standard deviation "
+            f"{stdev(map(math.log, values)):.2%}, each ± {median(one.half_width for one in ratios):.2%}\n"
+            f"       pages that a pass prepares: {', '.join(f'{n:,} in {count}' for n, count in sorted(pages.items()))}"
+            " processes",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Compare in one process, or in several."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    modes = parser.add_subparsers(required=True)
+    in_one = modes.add_parser("copies")
+    in_one.set_defaults(run=copies)
+    in_one.add_argument("--same", type=int, default=200)
+    in_one.add_argument("--delayed", type=int, default=100)
+    in_one.add_argument("--seconds", type=float, default=5.0, help="the most for one comparison")
+    in_one.add_argument("--size", type=int, default=32)
+    in_one.add_argument("--threads", type=int, default=1, help="of the CPU; one of them is left to other work")
+    in_several = modes.add_parser("processes")
+    in_several.set_defaults(run=processes)
+    in_several.add_argument("--count", type=int, default=200, help="of each kind")
+    in_several.add_argument("--record", type=Path, default=Path("quality.jsonl"))
+    in_several.add_argument("--processes", type=int, default=4)
+    in_several.add_argument("--threads", type=int, default=1)
+    in_several.add_argument("--allocator", default="keep")
+    in_several.add_argument("--gate", default="3%")
+    in_several.add_argument("--precision", default="0.5%")
+    in_several.add_argument("--seconds", type=float, default=8.0, help="the most for the passes of one comparison")
+    of_luck = modes.add_parser("luck")
+    of_luck.set_defaults(run=luck)
+    of_luck.add_argument("--count", type=int, default=16, help="pairs of processes")
+    of_luck.add_argument("--passes", type=int, default=60)
+    of_luck.add_argument("--size", type=int, default=128)
+    of_luck.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    options.run(options)
 
 
 if __name__ == "__main__":

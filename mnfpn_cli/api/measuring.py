@@ -15,6 +15,7 @@ from mnfpn_cli.api.arguments import (
     checkpoint_of,
     file_name,
     one_name,
+    only_here,
     optional,
     origin_of,
     sampling_of,
@@ -59,6 +60,7 @@ def bench(
     cold_cache: bool = False,
     threads: int | None = None,
     allocator: str = DEFAULT_ALLOCATOR,
+    isolate: bool | None = None,
     seed: int = 0,
     weights: FileName | None = None,
     weights_key: str | None = None,
@@ -97,7 +99,9 @@ def bench(
         cold_cache: whether to clear the caches before each pass.
         threads: of the CPU; torch's choice where it is not given.
         allocator: ``keep`` has glibc keep the memory that a pass frees, until the process ends; ``system`` leaves it as
-            it is.
+            it is; ``jemalloc`` starts processes with that library.
+        isolate: whether each run has a process of its own; where it is not given, where there is more than one, unless
+            the network is a module, which no other process can build.
         seed: of the random weights of a network from settings or a target.
         weights: a checkpoint to load; for a network from settings.
         weights_key: the key of the checkpoint that has the state dict, as ``ema`` or ``state.model``.
@@ -143,6 +147,7 @@ def bench(
         dtypes=choose_dtypes(words("dtype", dtype)),
         threads=optional(whole_number, "threads", threads, 1, MAX_THREADS),
         allocator=check_allocator(one_name("allocator", allocator)),
+        isolate=isolate,
         train=train,
         cold_cache=cold_cache,
         by_layer=by_layer,
@@ -157,6 +162,7 @@ def bench(
             std,
         ),
         sampling=sampling_of(precision, passes, max_time, min_time, warmup),
+        only_here=only_here(origin, workloads),
     )
     devices = [check_device_name(name) for name in words("device", device)]
     seed = whole_number("seed", seed, 0, MAX_SEED)

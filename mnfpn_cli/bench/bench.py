@@ -10,12 +10,13 @@ import torch
 from torch import nn
 
 from mnfpn_cli.bench.group import Group, GroupResult, time_group
+from mnfpn_cli.bench.isolated import time_isolated
 from mnfpn_cli.bench.noise import noise_of
 from mnfpn_cli.bench.postprocess import check_detects
 from mnfpn_cli.bench.prepare import explained
 from mnfpn_cli.bench.profile import profile_group
 from mnfpn_cli.bench.results import Benchmark, BenchRun, NoProfile, NotRun, ProfiledRun, RunKey, SizeCost
-from mnfpn_cli.bench.run_warnings import run_warnings
+from mnfpn_cli.bench.run_warnings import run_warnings, unprofiled_warnings
 from mnfpn_cli.bench.workload import BenchWorkload, model_bytes
 from mnfpn_cli.devices.allocator import use_allocator
 from mnfpn_cli.devices.choose import choose_devices, device_of
@@ -96,7 +97,8 @@ def benchmark(
         MnfpnError: where there is no such device or allocator, or nothing could be run.
     """
     devices = choose_devices(device_names)
-    use_allocator(case.allocator)
+    if not case.isolate:
+        use_allocator(case.allocator)
     with one_at_a_time():
         return _benchmark(workloads, case, devices, cpu_name, progress)
 
@@ -118,12 +120,12 @@ def _benchmark(
     built = build_workloads(fitting, case, progress)
     for one in built:
         expand_keep_float(one.network, case.quantization.keep_float)
-    environment = read_environment(cpu_name())
+    environment = read_environment(cpu_name(), case.allocator)
     groups, profiles, noise, complete = list[GroupResult](), list[ProfiledRun | NoProfile](), list[InputNoise](), True
     try:
         for device, one, batch in product(devices, built, case.batches):
             input = one.workload.input(batch)
-            images = _images(one.workload.origin, input, case, progress)
+            images = run_images(one.workload.origin, input, case, progress)
             group = Group(one.workload, one.network, input, device, case, images)
             with conditions(device, case):
                 groups.append(_time(group, progress))
@@ -138,7 +140,7 @@ def _benchmark(
         case,
         tuple(one.cost for one in built),
         runs,
-        (*_machine_warnings(groups), *_run_warnings(runs, case)),
+        (*_machine_warnings(groups), *_run_warnings(runs, case), *unprofiled_warnings(profiles)),
         environment,
         built[0].weights,
         complete,
@@ -149,7 +151,7 @@ def _benchmark(
     )
 
 
-def _images(origin: Origin, input: Inputs, case: BenchCase, progress: ReportProgress) -> CalibrationInputs | None:
+def run_images(origin: Origin, input: Inputs, case: BenchCase, progress: ReportProgress) -> CalibrationInputs | None:
     """Return what int8 is calibrated with and outputs are judged by; None where all runs are in float32 or train."""
     if case.train or (set(case.dtypes) == {"float32"} and not case.tflite):
         return None
@@ -206,7 +208,7 @@ def _time(group: Group, progress: ReportProgress) -> GroupResult:
         with explained(f"a pass on {group.device} at batch {group.input.batch}, {group.input.size}"):
             needed = group.workload.needed(group.input, group.case.widest)
             check_needed(needed, group.input, group.case.widest, group.device)
-            return time_group(group, progress)
+            return time_isolated(group, progress) if group.case.isolate else time_group(group, progress)
     except MnfpnError as error:
         return GroupResult(tuple(_not_run(key, error) for key in group.keys), (), "failed")
 
@@ -219,6 +221,8 @@ def _profile(group: Group, result: GroupResult, progress: ReportProgress) -> lis
     """
     if result.ended == "interrupted":
         raise KeyboardInterrupt
+    if result.profiles is not None:
+        return list(result.profiles)
     if not (group.case.by_layer or group.case.roofline):
         return []
     return profile_group(group, result.runs, progress)

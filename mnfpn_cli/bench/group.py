@@ -11,11 +11,20 @@ from torch import nn
 
 from mnfpn_cli.bench.judge import Judge, Reference
 from mnfpn_cli.bench.postprocess import PostprocessRun, ReadyPostprocess, prepare_postprocess
-from mnfpn_cli.bench.prepare import ExplainingTimer, Ready, explained, prepare_run, run_eager_float32
-from mnfpn_cli.bench.results import BenchRun, MeasuredRun, NotRun, RunKey
-from mnfpn_cli.bench.watch import Watch, watch
+from mnfpn_cli.bench.prepare import (
+    Checked,
+    ExplainingTimer,
+    Ready,
+    ReadyRun,
+    explained,
+    prepare_run,
+    run_eager_float32,
+)
+from mnfpn_cli.bench.results import BenchRun, MeasuredRun, NoProfile, NotRun, OwnProcess, ProfiledRun, RunKey
+from mnfpn_cli.bench.watch import watch
 from mnfpn_cli.bench.workload import BenchWorkload
 from mnfpn_cli.devices.choose import device_of
+from mnfpn_cli.devices.nvml import GpuState
 from mnfpn_cli.devices.timers import ColdTimer, Timer
 from mnfpn_cli.documents.records import Ended, WarningRecord
 from mnfpn_cli.errors import MnfpnError
@@ -52,13 +61,15 @@ class Group:
     case: BenchCase
     images: CalibrationInputs | None = None
 
-    def job(self, dtype: DType, file: Path | None = None) -> Job:
+    def job(self, dtype: DType, file: Path | None = None, *, copy: bool = True) -> Job:
         """Return a job of a copy of the network, or of a file, and random inputs, which are the same in every call.
+
+        Without ``copy`` it is of the network itself, which the runtime may change.
 
         Raises:
             UsageError: where a layer that is to stay in float32 is none of the network's.
         """
-        network, inputs = deepcopy(self.network), input_tensors(self.input)
+        network, inputs = deepcopy(self.network) if copy else self.network, input_tensors(self.input)
         quantization = self.quantization() if dtype == "int8" and file is None else None
         one_graph, train = self.workload.origin.one_graph, self.case.train
         return Job(network, one_graph, inputs, self.device, dtype, train, quantization, file)
@@ -96,26 +107,63 @@ def _dtype_of(file: Path) -> DType:
 
 @dataclass(frozen=True, slots=True)
 class GroupResult:
-    """The runs of a group, the warnings about the machine, what ended the measurement, and the time to make boxes."""
+    """The result of a group.
+
+    Attributes:
+        runs: what was measured, and what was not.
+        warnings: about the machine.
+        ended: what ended the measurement.
+        postprocess: the time to make boxes; None where it was not asked for.
+        profiles: of the runs, where they were made in the processes of these; else None.
+    """
 
     runs: tuple[BenchRun, ...]
     warnings: tuple[WarningRecord, ...]
     ended: Ended
     postprocess: PostprocessRun | None = None
+    profiles: tuple[ProfiledRun | NoProfile, ...] | None = None
 
 
 def time_group(group: Group, progress: ReportProgress) -> GroupResult:
-    """Prepare all runtimes, and time them in turn.
+    """Prepare all runtimes in this process, and time them in turn.
 
     Ctrl-C during the timed passes ends the measurement; the runs have the samples that were taken until then.
     """
-    timer = device_of(group.device).timer()
-    ready, not_run = _prepare_all(group, timer, progress)
-    if group.case.cold_cache and ready:
-        timer = ColdTimer(timer, device_of(group.device).cache_clearer())
-    passes = {key: TimedRun(one.run, ExplainingTimer(timer, group.doing(key))) for key, one in ready.items()}
+    ready, not_run = _prepare_all(group, device_of(group.device).timer(), progress)
+    timer = case_timer(group.device, group.case) if ready else device_of(group.device).timer()
+    passes = {key: TimedRun(one.prepared.run, ExplainingTimer(timer, group.doing(key))) for key, one in ready.items()}
+    taken = time_in_turn(group, passes, progress)
+    runs = (
+        not_run.get(key) or timed_run(key, ready[key].ready, ready[key].checked, passes[key], taken)
+        for key in group.keys
+    )
+    return GroupResult(tuple(run for run in runs if run), taken.warnings, taken.ended, taken.postprocess)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What was seen while the passes of a group were timed.
+
+    Attributes:
+        ended: what ended the measurement.
+        warnings: about the machine.
+        gpu: the state of the GPU; None where it could not be read.
+        watts: the mean power; None where it could not be read, and of several runs, of which each takes its own.
+        postprocess: the time to make boxes; None where it was not asked for.
+    """
+
+    ended: Ended
+    warnings: tuple[WarningRecord, ...] = ()
+    gpu: GpuState | None = None
+    watts: float | None = None
+    postprocess: PostprocessRun | None = None
+
+
+def time_in_turn(group: Group, passes: Mapping[RunKey, TimedRun], progress: ReportProgress) -> Taken:
+    """Time the passes of all runs in turn, and what makes boxes of outputs with them; watch the machine meanwhile."""
     boxes = _prepare_postprocess(group) if passes else None
-    after = [TimedRun(boxes.run, ExplainingTimer(timer, postprocessing(group)))] if boxes else []
+    timer = ExplainingTimer(case_timer(group.device, group.case), postprocessing(group)) if boxes else None
+    after = [TimedRun(boxes.run, timer)] if boxes and timer else []
     doing = f"timing on {group.device}, batch {group.input.batch}, {group.input.size}"
     rule = BenchRule(group.case.sampling, lambda share: progress(doing, share))
     watched = watch(group.device)
@@ -124,11 +172,14 @@ def time_group(group: Group, progress: ReportProgress) -> GroupResult:
     rest = rest_between(group.device.type, [str(key) for key in group.keys])
     ended = take_samples(timed, rule, watched.look, rest)
     warnings = watched.warnings() if passes else ()
-    runs = (
-        not_run.get(key) or _run(key, ready[key], passes[key], ended, watched, len(passes) == 1) for key in group.keys
-    )
     made = _postprocess_run(group, boxes, after[0]) if boxes else None
-    return GroupResult(tuple(run for run in runs if run), warnings, ended, made)
+    return Taken(ended, warnings, watched.gpu, watched.watts if len(passes) == 1 else None, made)
+
+
+def case_timer(device: torch.device, case: BenchCase) -> Timer:
+    """Return the timer of the timed passes of a case."""
+    timer = device_of(device).timer()
+    return ColdTimer(timer, device_of(device).cache_clearer()) if case.cold_cache else timer
 
 
 def postprocessing(group: Group) -> str:
@@ -154,9 +205,9 @@ def _postprocess_run(group: Group, ready: ReadyPostprocess, timed: TimedRun) -> 
 
 def _prepare_all(
     group: Group, timer: Timer, progress: ReportProgress
-) -> tuple[Mapping[RunKey, Ready], Mapping[RunKey, NotRun]]:
+) -> tuple[Mapping[RunKey, ReadyRun], Mapping[RunKey, NotRun]]:
     """Prepare each run; return those that are ready, and those that are not."""
-    ready: dict[RunKey, Ready] = {}
+    ready: dict[RunKey, ReadyRun] = {}
     not_run: dict[RunKey, NotRun] = {}
     reference = eager_outputs(group, progress)
     for key in group.keys:
@@ -175,14 +226,15 @@ def _prepare_all(
                 warmup,
                 reference.outputs if reference else None,
                 group.doing(key),
-                _judge(group, key, reference),
+                judge_of(group, key, reference),
             )
         except MnfpnError as error:
             not_run[key] = NotRun(key, "failed", error.message, error.details)
     return ready, not_run
 
 
-def _judge(group: Group, key: RunKey, reference: Reference | None) -> Judge | None:
+def judge_of(group: Group, key: RunKey, reference: Reference | None) -> Judge | None:
+    """Return what a run is judged by; None in float32, and where nothing is known to judge by."""
     if key.dtype == "float32" or group.images is None or reference is None:
         return None
     return Judge(group.workload.origin, group.input, group.images, reference.judged)
@@ -204,30 +256,47 @@ def eager_outputs(group: Group, progress: ReportProgress) -> Reference | None:
         return None  # the runs report what fails; a smaller dtype may fit where float32 does not
 
 
-def _run(key: RunKey, ready: Ready, timed: TimedRun, ended: Ended, watched: Watch, alone: bool) -> BenchRun | None:
-    """Return the run of a runtime; None where it was interrupted before its first sample."""
+def timed_run(
+    key: RunKey,
+    ready: Ready,
+    checked: Checked,
+    timed: TimedRun,
+    taken: Taken,
+    own_process: OwnProcess | None = None,
+) -> BenchRun | None:
+    """Return the run of a runtime; None where it was interrupted before its first sample.
+
+    Args:
+        key: of the run.
+        ready: what preparing it has shown.
+        checked: what is known of its outputs.
+        timed: its samples.
+        taken: what was seen meanwhile.
+        own_process: the figures of its own process; None where it had none.
+    """
     if not timed.samples:
         return NotRun(key, "failed", timed.failure) if timed.failure else None
-    latency, watts = Latency(tuple(timed.samples)), watched.watts if alone else None
+    latency = Latency(tuple(timed.samples))
     return MeasuredRun(
         key=key,
-        gpu_name=device_of(torch.device(key.device)).model(),
-        threads=torch.get_num_threads(),
+        gpu_name=ready.gpu_name,
+        threads=ready.threads,
         first=ready.first,
         warm_up=ready.warm_up,
         latency=latency,
         enqueue=Latency(tuple(timed.enqueue)) if timed.enqueue and ready.queued else None,
-        ended="failed" if timed.failure else ended,
-        difference=ready.difference,
+        ended="failed" if timed.failure else taken.ended,
+        difference=checked.difference,
         peak_memory_bytes=ready.peak_memory_bytes,
         added_memory_bytes=ready.added_memory_bytes,
-        gpu=watched.gpu,
+        gpu=taken.gpu,
         page_faults=None if timed.faults is None or key.device != "cpu" else timed.faults / len(timed.samples),
-        energy_j=None if watts is None else watts * latency.median,  # the power of one of several runs is not known
-        failure=timed.failure or ready.failure,
-        warnings=ready.warnings,
-        quality=ready.quality,
-        graph=ready.graph,
+        energy_j=None if taken.watts is None else taken.watts * latency.median,
+        failure=timed.failure or checked.failure,
+        warnings=(*ready.warnings, *checked.warnings),
+        quality=checked.quality,
+        graph=checked.graph,
         file_bytes=ready.file_bytes,
         keep_float=ready.keep_float,
+        own_process=own_process,
     )

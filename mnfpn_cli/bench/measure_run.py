@@ -2,14 +2,12 @@
 
 from mnfpn_cli.bench.bench import benchmark
 from mnfpn_cli.bench.bench_document import bench_document
+from mnfpn_cli.bench.request import requested_case, requested_origin, requested_workload
 from mnfpn_cli.bench.results import Benchmark
-from mnfpn_cli.bench.workload import PlannedWorkload
 from mnfpn_cli.devices.machine import reading_cpu_name
 from mnfpn_cli.documents.worker import Measured, RunRequest, RunResponse
 from mnfpn_cli.errors import MnfpnError, UnavailableError
-from mnfpn_cli.external.origin import FromSettings
-from mnfpn_cli.settings.input import Size
-from mnfpn_cli.settings.measuring import BenchCase
+from mnfpn_cli.external.origin import Origin
 
 INTERRUPTED = "it was interrupted"
 
@@ -17,8 +15,7 @@ INTERRUPTED = "it was interrupted"
 def measure_run(request: RunRequest) -> RunResponse:
     """Measure a run. A run that fails or cannot run here is a response with a reason, not an error."""
     try:
-        origin = FromSettings(request.settings)
-        return _response(request, _benchmark(request, origin), origin)
+        return _response(request, _benchmark(request), requested_origin(request))
     except UnavailableError as error:  # the reason alone: whoever asks knows which run it is
         return request.respond("unavailable", error.problems[0].rule)
     except MnfpnError as error:
@@ -27,23 +24,13 @@ def measure_run(request: RunRequest) -> RunResponse:
         return request.respond("failed", INTERRUPTED)
 
 
-def _benchmark(request: RunRequest, origin: FromSettings) -> Benchmark:
-    case = BenchCase(
-        batches=(request.batch,),
-        runtimes=(request.runtime,),
-        dtypes=(request.dtype,),
-        threads=request.threads,
-        allocator=request.allocator,
-        train=request.train,
-        by_layer=request.by_layer,
-        sampling=request.sampling.sampling(),
-    )
-    workload = PlannedWorkload(origin, Size(request.height, request.width))
+def _benchmark(request: RunRequest) -> Benchmark:
+    workload, case = requested_workload(request), requested_case(request)
     with reading_cpu_name() as cpu_name:
         return benchmark([workload], case, [request.device], cpu_name, lambda _doing, _share: None)
 
 
-def _response(request: RunRequest, result: Benchmark, origin: FromSettings) -> RunResponse:
+def _response(request: RunRequest, result: Benchmark, origin: Origin) -> RunResponse:
     """Return what was measured; a run that ended early has failed."""
     document = bench_document(result, origin)
     (run,) = document.runs

@@ -12,6 +12,7 @@ from torch import Tensor
 from mnfpn_cli.bench.judge import MOST_BYTES, Judge, Reference
 from mnfpn_cli.bench.outputs import NamedTensors, OutputComparison, check_outputs, named_outputs, weights_not_finite
 from mnfpn_cli.bench.results import FirstPass
+from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.devices.cuda import without_tf32
 from mnfpn_cli.devices.timers import Timer, Timing
 from mnfpn_cli.documents.quality import QualityRecord
@@ -65,38 +66,60 @@ class ExplainingTimer:
 
 @dataclass(frozen=True)
 class Ready:
-    """A network that is ready to be timed by a runtime.
+    """What preparing a run has shown: it is warm, and can be timed.
 
     Attributes:
-        run: runs one pass.
         first: the time to the first result.
         warm_up: the passes of warm-up.
-        difference: the largest relative difference from eager float32; infinite where outputs cannot be compared, None
-            where there was nothing to compare with.
+        threads: of the CPU.
+        gpu_name: the name of the GPU; None on the CPU.
         peak_memory_bytes: the peak from preparing to the end of warm-up; None where torch does not count it.
         added_memory_bytes: that peak less the memory in use before; None where torch does not count it.
-        warnings: reasons to trust the outputs, or the time, less.
-        failure: why the outputs are not worth timing; None where they are.
-        quality: the outputs beside eager float32's, on images; None where they were not judged.
-        graph: what the runtime executes; None in float32, and where it cannot be known.
         file_bytes: of the file that the runtime loads; None where it loads none.
         keep_float: the paths of the layers that were to stay in float32.
         queued: whether a pass only queues its work where the device has a queue.
+        warnings: reasons to trust the time less.
     """
 
-    run: Callable[[], Any]
     first: FirstPass
     warm_up: WarmUp
-    difference: float | None
-    peak_memory_bytes: int | None
-    added_memory_bytes: int | None
-    warnings: tuple[WarningRecord, ...]
-    failure: str | None = None
-    quality: QualityRecord | None = None
-    graph: ExecutedGraph | None = None
+    threads: int
+    gpu_name: str | None = None
+    peak_memory_bytes: int | None = None
+    added_memory_bytes: int | None = None
     file_bytes: int | None = None
     keep_float: frozenset[str] = frozenset()
     queued: bool = True
+    warnings: tuple[WarningRecord, ...] = ()
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What is known of the outputs of a run, and of what it executed.
+
+    Attributes:
+        difference: the largest relative difference from eager float32; infinite where outputs cannot be compared, None
+            where there was nothing to compare with.
+        failure: why the outputs are not worth timing; None where they are.
+        quality: the outputs beside eager float32's, on images; None where they were not judged.
+        graph: what the runtime executes; None in float32, and where it cannot be known.
+        warnings: reasons to trust the outputs less.
+    """
+
+    difference: float | None = None
+    failure: str | None = None
+    quality: QualityRecord | None = None
+    graph: ExecutedGraph | None = None
+    warnings: tuple[WarningRecord, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReadyRun:
+    """A run that can be timed in this process: its pass, what preparing it has shown, and its outputs."""
+
+    prepared: Prepared
+    ready: Ready
+    checked: Checked
 
 
 def prepare_run(
@@ -107,8 +130,8 @@ def prepare_run(
     expected: NamedTensors | None,
     doing: str,
     judge: Judge | None = None,
-) -> Ready:
-    """Prepare a network for a runtime, time its first result, and warm it up.
+) -> ReadyRun:
+    """Prepare a network for a runtime, time its first result, check its outputs, and warm it up.
 
     Args:
         runtime: the name of the runtime.
@@ -123,43 +146,73 @@ def prepare_run(
         MnfpnError: where the network cannot be prepared or run, or the runtime does not compute it.
     """
     with explained(doing):
+        comparison = OutputComparison(None)
         bad_weights = weights_not_finite(job.network)  # before a runtime folds them into others
-        peak = PeakMemory(job.device)
-        plain_operators()  # forget those of earlier passes
-        start = time.perf_counter()
-        prepared = load_runtime(runtime).prepare(job)
-        seconds = time.perf_counter() - start
-        outputs: list[Any] = []
-        first = timer(lambda: outputs.append(prepared.run()))
-        check = _check(outputs.pop(), prepared, expected, job, bad_weights)
-        operators = plain_operators()
-        warm = warm_up(prepared.run, timer, passes)
-        memory = (None, None) if prepared.outside_torch else (peak.bytes(), peak.added())
-        graph, unread = _graph(prepared) if job.dtype != "float32" and not job.train else (None, ())
-        quality = judge.judge(prepared, job.quantization is not None) if judge and not check.failure else None
-        return Ready(
-            prepared.run,
-            FirstPass(seconds, first.seconds),
-            warm,
-            check.difference,
-            *memory,
-            warnings=(*check.warnings, *_operator_warnings(operators), *unread),
-            failure=check.failure,
-            quality=quality,
-            graph=graph,
-            file_bytes=prepared.file_bytes,
-            keep_float=job.quantization.keep_float if job.quantization else frozenset(),
-            queued=not prepared.outside_torch,
-        )
+
+        def compare(outputs: NamedTensors) -> None:
+            nonlocal comparison
+            comparison = check_outputs(outputs, expected, job.dtype, bad_weights)
+
+        prepared, ready = make_ready(runtime, job, timer, passes, compare)
+        return ReadyRun(prepared, ready, check_run(prepared, job, comparison, judge))
 
 
-def _check(
-    outputs: Any, prepared: Prepared, expected: NamedTensors | None, job: Job, bad_weights: Sequence[str]
-) -> OutputComparison:
-    if job.train:  # a step returns a loss
-        return OutputComparison(None)
-    tensors = prepared.outputs(outputs)
-    return check_outputs(named_outputs(job.network, outputs, tensors), expected, job.dtype, bad_weights)
+def make_ready(
+    runtime: str, job: Job, timer: Timer, passes: int | None, receive: Callable[[NamedTensors], object]
+) -> tuple[Prepared, Ready]:
+    """Prepare a network for a runtime, time its first result, and warm it up.
+
+    Args:
+        runtime: the name of the runtime.
+        job: the network and its inputs.
+        timer: times the first pass and those of warm-up.
+        passes: passes of warm-up; None to continue until they are steady.
+        receive: takes the outputs of the first pass, unless it is a training step, which returns a loss.
+    """
+    peak = PeakMemory(job.device)
+    plain_operators()  # forget those of earlier passes
+    start = time.perf_counter()
+    prepared = load_runtime(runtime).prepare(job)
+    seconds = time.perf_counter() - start
+    first = _first_pass(prepared, job, timer, receive)
+    operators = plain_operators()
+    warm = warm_up(prepared.run, timer, passes)
+    memory = (None, None) if prepared.outside_torch else (peak.bytes(), peak.added())
+    return prepared, Ready(
+        FirstPass(seconds, first),
+        warm,
+        torch.get_num_threads(),
+        device_of(job.device).model(),
+        *memory,
+        file_bytes=prepared.file_bytes,
+        keep_float=job.quantization.keep_float if job.quantization else frozenset(),
+        queued=not prepared.outside_torch,
+        warnings=tuple(_operator_warnings(operators)),
+    )
+
+
+def _first_pass(prepared: Prepared, job: Job, timer: Timer, receive: Callable[[NamedTensors], object]) -> float:
+    """Return the seconds of the first pass; what it returned is free again afterwards."""
+    outputs: list[Any] = []
+    first = timer(lambda: outputs.append(prepared.run()))
+    if not job.train:
+        (returned,) = outputs
+        receive(named_outputs(job.network, returned, prepared.outputs(returned)))
+    return first.seconds
+
+
+def check_run(prepared: Prepared, job: Job, comparison: OutputComparison, judge: Judge | None) -> Checked:
+    """Read what a run executes, and judge its outputs on images.
+
+    Args:
+        prepared: the run; its inputs have their own values again afterwards.
+        job: the job of it.
+        comparison: of its first outputs with those of eager float32.
+        judge: what the outputs are judged by, in another dtype than float32.
+    """
+    graph, unread = _graph(prepared) if job.dtype != "float32" and not job.train else (None, ())
+    quality = judge.judge(prepared, job.quantization is not None) if judge and not comparison.failure else None
+    return Checked(comparison.difference, comparison.failure, quality, graph, (*comparison.warnings, *unread))
 
 
 def _graph(prepared: Prepared) -> tuple[ExecutedGraph | None, tuple[WarningRecord, ...]]:

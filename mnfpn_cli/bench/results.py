@@ -53,6 +53,19 @@ class FirstPass:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnProcess:
+    """What is known of a run that had a process of its own.
+
+    Attributes:
+        passes_memory_bytes: the peak of memory in the timed passes alone; None where it cannot be known.
+        turn_s: the median time that a turn took beside the pass: to wake the process, and to hear from it.
+    """
+
+    passes_memory_bytes: int | None
+    turn_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class MeasuredRun:
     """A run that was measured.
 
@@ -78,6 +91,7 @@ class MeasuredRun:
         graph: what the runtime executed; None in float32, and where it cannot be known.
         file_bytes: of the file that the runtime loads; None where it loads none.
         keep_float: the paths of the layers that were to stay in float32.
+        own_process: the figures of its own process; None where it shared one.
         status: distinguishes it from a `NotRun`.
     """
 
@@ -101,6 +115,7 @@ class MeasuredRun:
     graph: ExecutedGraph | None = None
     file_bytes: int | None = None
     keep_float: frozenset[str] = frozenset()
+    own_process: OwnProcess | None = None
     status: Literal["measured"] = "measured"
 
     @property
@@ -149,10 +164,11 @@ class ProfiledRun:
 
 @dataclass(frozen=True, slots=True)
 class NoProfile:
-    """A run that could not be profiled, and why."""
+    """A run that could not be profiled, and why; ``unavailable``: its runtime cannot tell its layers apart."""
 
     key: RunKey
     reason: str
+    unavailable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +243,8 @@ class Benchmark:
     @property
     def failures(self) -> tuple[str, ...]:
         """A sentence for each run, and each profile, that was asked for by name and could not be done."""
-        profiles = (f"{one.key}, by layer: {one.reason}" for one in self.no_profiles)
-        return (*_failures(self.runs, self.case), *profiles)
+        failed = [one for one in self.no_profiles if not (one.unavailable and self.profiles)]
+        return (*_failures(self.runs, self.case), *(f"{one.key}, by layer: {one.reason}" for one in failed))
 
 
 def speed_up(base: MeasuredRun, run: MeasuredRun) -> TimeRatio:

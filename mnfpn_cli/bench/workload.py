@@ -75,6 +75,10 @@ class BenchWorkload(Protocol):
     """A network, and its inputs of one size."""
 
     @property
+    def seed(self) -> int:
+        """The seed of random weights."""
+
+    @property
     def origin(self) -> Origin:
         """Where the network comes from."""
 
@@ -157,12 +161,14 @@ class ObservedWorkload:
         network: in float32 and eval mode, on the CPU; it is never changed.
         origin: the target that it was loaded from.
         base: the input of a pass; of images, one.
+        seed: of the weights that its constructor drew.
         observed: the passes that were observed so far, by input and dtype.
     """
 
     network: nn.Module
     origin: External
     base: Inputs
+    seed: int = 0
     observed: dict[tuple[Inputs, DType], PassCost] = field(default_factory=dict, repr=False)
 
     def input(self, batch: int) -> Inputs:
@@ -256,7 +262,7 @@ def load_observed(origin: External, inputs: Iterable[Inputs], seed: int) -> list
         _check_values(loaded)
         loaded.eval()
         network = in_dtype(loaded, "float32")
-    workloads = [ObservedWorkload(network, origin, base) for base in inputs]
+    workloads = [ObservedWorkload(network, origin, base, seed) for base in inputs]
     for one in workloads:
         check_arguments(network, len(specs_of(one.base)))
     return workloads
@@ -284,6 +290,27 @@ def model_bytes(network: nn.Module, dtype: DType) -> int:
     """
     state = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}.values()
     return sum(one.numel() * (ITEM_BYTES[dtype] if one.is_floating_point() else one.itemsize) for one in state)
+
+
+def workload_figures(workload: BenchWorkload, network: nn.Module, input: Inputs, dtype: DType) -> dict[str, int]:
+    """Return the exact figures of a network, by the names that documents have for them.
+
+    Args:
+        workload: the source of the network.
+        network: the network in float32 on the CPU.
+        input: the input of a pass.
+        dtype: the element type that it computes in.
+
+    Raises:
+        MnfpnError: where figures are observed in a pass, and that fails.
+    """
+    total = workload.cost().total
+    return {
+        "parameters": total.parameters,
+        "macs": total.macs,
+        "model_bytes": model_bytes(network, dtype),
+        "activation_bytes": workload.needed(input, dtype).activations,
+    }
 
 
 def in_dtype(network: nn.Module, dtype: DType) -> nn.Module:

@@ -6,17 +6,25 @@ there are depends on the order and the sizes of all blocks, and on what the proc
 """
 
 import ctypes
+import os
 import sys
 import time
+from ctypes.util import find_library
 from functools import cache
 from mmap import PAGESIZE, mmap
+from pathlib import Path
 from typing import Any
 
+from mnfpn_cli.devices.machine import read_or_none
 from mnfpn_cli.errors import MnfpnError, Problem, UnavailableError
 from mnfpn_cli.settings.measuring import Allocator
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Parameters of glibc's mallopt(3)."""
+
+JEMALLOC_SETTINGS = "oversize_threshold:0,dirty_decay_ms:-1,muzzy_decay_ms:-1"
+"""jemalloc(3) gives freed memory back after ten seconds, and of blocks above 8 MiB at once: with these settings never,
+as is usual for torch."""
 
 TRIED_BYTES = 8 * 2**20
 TRIES = 5
@@ -34,20 +42,50 @@ def use_allocator(allocator: Allocator) -> None:
     """Have the C library give freed memory back, or keep it. What is kept once is kept until the process ends.
 
     Raises:
-        UnavailableError: where the C library is not glibc.
-        MnfpnError: where this process keeps memory already and is not to.
+        UnavailableError: where the C library is not glibc, or jemalloc is not there.
+        MnfpnError: where this process keeps memory already and is not to, or did not start with jemalloc.
     """
     if allocator == _used[0]:
         return
     if allocator == "system":
         rule = "must be keep: this process keeps freed memory since an earlier measurement, and cannot go back"
         raise MnfpnError(Problem("`allocator`", rule))
-    if not can_keep():
+    if allocator == "jemalloc":
+        _check_jemalloc()
+    elif not can_keep():
         raise UnavailableError(Problem("`allocator` keep", "needs Linux with glibc"))
+    else:
+        _keep()
+    _used[0] = allocator
+
+
+def _keep() -> None:
     libc = ctypes.CDLL(None)
     if not (libc.mallopt(M_MMAP_MAX, 0) and libc.mallopt(M_TRIM_THRESHOLD, -1)):
         raise MnfpnError(Problem("`allocator`", "could not be set: glibc's mallopt refused it", "'keep'"))
-    _used[0] = allocator
+
+
+def _check_jemalloc() -> None:
+    """Check that this process takes its memory from jemalloc: that is decided where it starts."""
+    allocator_environment("jemalloc")
+    if "jemalloc" not in (read_or_none(Path("/proc/self/maps").read_text) or ""):
+        raise MnfpnError(Problem("`allocator` jemalloc", "needs a process that started with it: `isolate`, or a sweep"))
+
+
+def allocator_environment(allocator: Allocator) -> dict[str, str]:
+    """Return the variables of the environment with which a process must start to have an allocator.
+
+    Raises:
+        UnavailableError: where the library is not there.
+    """
+    if allocator != "jemalloc":
+        return {}
+    library = find_library("jemalloc") if sys.platform == "linux" else None
+    if library is None:
+        rule = "needs Linux and the library jemalloc: on Debian and Ubuntu, apt install libjemalloc2"
+        raise UnavailableError(Problem("`allocator` jemalloc", rule))
+    others, settings = os.environ.get("LD_PRELOAD", ""), os.environ.get("MALLOC_CONF", JEMALLOC_SETTINGS)
+    return {"LD_PRELOAD": f"{library}:{others}" if others else library, "MALLOC_CONF": settings}
 
 
 @cache

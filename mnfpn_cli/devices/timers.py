@@ -9,15 +9,24 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
+from mnfpn_cli.devices.allocator import page_faults
+
 AHEAD = 3
 """The device is kept busy for this many times the host's time for the last pass: with marks the host takes longer."""
 
 
 class Timing(NamedTuple):
-    """The time of one pass in seconds; ``enqueue`` is the host's time to queue it, where the device has a queue."""
+    """The time of one pass.
+
+    Attributes:
+        seconds: of the pass.
+        enqueue: the seconds that the host took to queue it; None where the device has no queue.
+        faults: the page faults in it; None where the device has a queue, and where the system does not count them.
+    """
 
     seconds: float
     enqueue: float | None = None
+    faults: int | None = None
 
 
 class Timer(Protocol):
@@ -35,12 +44,15 @@ class HostTimer:
     synchronize: Callable[[], object] = lambda: None
 
     def __call__(self, run: Callable[[], object]) -> Timing:
-        """Return the time from before the call until the device has finished."""
+        """Return the time from before the call until the device has finished, and the page faults meanwhile."""
         self.synchronize()
+        before = page_faults()
         start = self.clock()
         run()
         self.synchronize()
-        return Timing(self.clock() - start)
+        seconds = self.clock() - start
+        after = page_faults()
+        return Timing(seconds, faults=None if before is None or after is None else after - before)
 
 
 class Event(Protocol):

@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mnfpn_cli import FORMAT_VERSION, __version__
 from mnfpn_cli.documents.render import HTML, TEXT, frame, written
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import in_words
+from mnfpn_cli.settings.problems import SettingsError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -145,6 +146,16 @@ class Document(Record):
             1.0
         """
         return frame(self)
+
+
+class NetworkDocument(Document):
+    """A document that is always of a network: it has settings or a model."""
+
+    @model_validator(mode="after")
+    def _check_network(self) -> Self:
+        if self.settings is None and self.model is None:
+            raise SettingsError("settings", "must be there where there is no model", "null")
+        return self
 
 
 def to_json(value: Any) -> str:

@@ -1,15 +1,14 @@
 """The document of `mnfpn bench`: the cost of a network, and its measured runs."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field
 
 from mnfpn_cli.documents.base import (
     ByteRate,
     Bytes,
     Celsius,
     Count,
-    Document,
     Flops,
     Hertz,
     Joules,
@@ -17,6 +16,7 @@ from mnfpn_cli.documents.base import (
     Macs,
     MeanCount,
     Message,
+    NetworkDocument,
     Parameters,
     Pixels,
     Positive,
@@ -40,7 +40,6 @@ from mnfpn_cli.documents.records import (
     WeightsRecord,
 )
 from mnfpn_cli.settings.input import DType
-from mnfpn_cli.settings.problems import SettingsError
 
 Bound = Literal["compute", "memory"]
 """What sets the least time of a layer: the rate of MACs, or that of memory."""
@@ -163,6 +162,17 @@ class RunRecord(RunConditions):
     added_memory_bytes: Bytes | None = Field(
         description="That peak less the memory in use before, in bytes; null where it cannot be known."
     )
+    isolated: bool = Field(False, description="Whether the run had a process of its own.")
+    passes_memory_bytes: Bytes | None = Field(
+        None,
+        description="Peak of memory in the timed passes alone, in bytes; null where the run had no process of its own, "
+        "and where it cannot be known.",
+    )
+    turn_s: Seconds | None = Field(
+        None,
+        description="Median time that it took beside a pass to wake the run's own process and to hear from it, in "
+        "seconds; null without one.",
+    )
     page_faults: MeanCount | None = Field(
         None,
         description="Pages of memory that the system prepared in a pass, on average; null on a GPU, and where it does "
@@ -211,12 +221,35 @@ class PartTime(Record):
     bound: Bound | None = Field(description="What sets the larger share of that time: compute or memory.")
 
 
+class JoinedRecord(Record):
+    """A layer that an operator computes beside another one, which has more work."""
+
+    path: str = Field(description="Path of the module.")
+    part: str = Field(description="Part of the network that it belongs to.")
+
+
 class LayerTimeRecord(PartTime):
-    """The time and the work of one layer."""
+    """The time and the work of one layer, or of several that a runtime joined."""
 
     path: str = Field(
-        description="Path of the module; for the work between the layers of a container, path of the container."
+        description="Path of the module; for the work between the layers of a container, path of the container. Of "
+        "layers that a runtime joined, that of the one with most work."
     )
+    joined: tuple[JoinedRecord, ...] = Field(
+        (), description="Other layers that the same operators of the runtime compute, in this time."
+    )
+
+
+class OperatorTimeRecord(Record):
+    """An operator that a runtime executed in a pass."""
+
+    name: str = Field(description="Name of the operator, as the runtime has it.")
+    kind: str = Field(description="Type of the operator, as the runtime has it.")
+    start_s: Seconds = Field(description="When it began, in seconds from the beginning of the pass.")
+    seconds: Seconds = Field(description="Time that it took, in seconds.")
+    part: str = Field(description="Part of the network that it belongs to.")
+    paths: tuple[str, ...] = Field(description="Paths of the modules that it computes, the one with most work first.")
+    macs: Macs = Field(description="MACs of the operator for the whole batch.")
 
 
 class RooflineRecord(Record):
@@ -251,6 +284,9 @@ class ProfileRecord(Record):
     advice: AdviceRecord | None = Field(description="The change that would help most; null where none would.")
     parts: tuple[PartTime, ...] = Field(description="Parts of the network.")
     layers: tuple[LayerTimeRecord, ...] = Field(description="Layers in the order in which they run.")
+    operators: tuple[OperatorTimeRecord, ...] = Field(
+        (), description="Operators of one pass whose time was the median, in order; empty without times of layers."
+    )
 
 
 class RunProfile(ProfileRecord, RunConditions):
@@ -263,7 +299,7 @@ class InputNoise(NoiseRecord):
     input: InputRecord = Field(description="The input of a pass.")
 
 
-class BenchDocument(Document):
+class BenchDocument(NetworkDocument):
     """The cost of a network, and its measured runs: the result of `mnfpn bench`."""
 
     command: Literal["bench"] = Field("bench", description="The command that made the document.")
@@ -286,9 +322,3 @@ class BenchDocument(Document):
     warnings: tuple[WarningRecord, ...] = Field(description="Reasons to trust the figures less.")
     environment: EnvironmentRecord = Field(description="Machine and software of the measurement.")
     weights: WeightsRecord | None = Field(description="The checkpoint that was loaded; null without `weights`.")
-
-    @model_validator(mode="after")
-    def _check_network(self) -> Self:
-        if self.settings is None and self.model is None:
-            raise SettingsError("settings", "must be there where there is no model", "null")
-        return self

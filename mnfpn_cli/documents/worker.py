@@ -1,15 +1,26 @@
-"""What a worker of a sweep takes and returns: the request of a run, and its response."""
+"""What a process that measures a run takes, and what a worker of a sweep returns: a request, and its response."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mnfpn_cli.documents.base import Count, Document, Message, Pixels, Positive, Record, Seconds, Share, Word
+from mnfpn_cli.documents.base import (
+    Count,
+    Document,
+    ElementValue,
+    Message,
+    Model,
+    NetworkDocument,
+    Positive,
+    Record,
+    Seconds,
+    Share,
+    Word,
+)
 from mnfpn_cli.documents.bench import RunProfile, RunRecord
-from mnfpn_cli.documents.records import ALLOCATOR, EnvironmentRecord, WarningRecord
+from mnfpn_cli.documents.records import ALLOCATOR, EnvironmentRecord, InputRecord, WarningRecord
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.measuring import DEFAULT_ALLOCATOR, Allocator, Sampling, sampling
-from mnfpn_cli.settings.network import NetworkSettings
 
 
 class SamplingRecord(Record):
@@ -34,34 +45,51 @@ class SamplingRecord(Record):
         return sampling(self.warmup, self.passes, self.precision, self.min_time_s, self.max_time_s)
 
 
-class WorkerDocument(Document):
-    """The keys of a request and of its response, which no command prints: a sweep and its workers exchange them."""
+class CheckpointRequest(Record):
+    """A checkpoint to load."""
 
-    settings: NetworkSettings = Field(description="All settings of the network.")
-    model: None = Field(None, description="Null: the networks of a sweep are from settings.")
+    path: str = Field(description="Path of the file.")
+    key: str | None = Field(None, description="Dotted key of the state dict in it; null for where scripts put it.")
+    partial: str | None = Field(
+        None, description="Part of the network whose layers need not fit; null where all of them must."
+    )
 
 
-class RunRequest(WorkerDocument):
-    """The request of a run: what to measure, and how."""
+class QuantizationRequest(Record):
+    """What int8 is calibrated with, and outputs are judged by."""
+
+    calibration: str | None = Field(None, description="A folder of images, or an .npz file; null for random images.")
+    keep_float: tuple[str, ...] = Field((), description="Paths of layers that stay in float32.")
+    mean: tuple[ElementValue, ...] | None = Field(None, description="Mean of each channel of an image.")
+    std: tuple[ElementValue, ...] | None = Field(None, description="Deviation of each channel of an image.")
+
+
+class RunRequest(NetworkDocument):
+    """The request of a run: what to measure, and how. No command prints it."""
 
     command: Literal["worker request"] = Field("worker request", description="Names a request.")
-    height: Pixels = Field(description="Height of an image, in pixels.")
-    width: Pixels = Field(description="Width of an image, in pixels.")
+    model: Model | None = Field(None, description="The external network; null for a network from settings.")
+    input: InputRecord = Field(description="The input of a pass.")
+    weights: CheckpointRequest | None = Field(None, description="The checkpoint to load; null for random weights.")
+    seed: Count = Field(0, description="Seed of random weights.")
     runtime: Word = Field(description="What executes the network.")
     device: Word = Field(description="The device; auto for the best that the machine has.")
     dtype: DType = Field(description="The element type that the run computes in.")
-    batch: Positive = Field(description="Images in a batch.")
     threads: Positive | None = Field(description="Threads of the CPU; null for torch's choice.")
     train: bool = Field(description="Whether a pass is a training step, not an inference pass.")
     allocator: Allocator = Field(DEFAULT_ALLOCATOR, description=ALLOCATOR)
+    cold_cache: bool = Field(False, description="Whether caches are cleared before each pass.")
+    tflite: str | None = Field(None, description="The file that LiteRT runs instead of the network; null for none.")
+    quantization: QuantizationRequest = Field(QuantizationRequest(), description="What int8 is calibrated with.")
     sampling: SamplingRecord = Field(description="When the measurement is warm, and when it ends.")
     by_layer: bool = Field(description="Whether each layer is timed too.")
+    roofline: bool = Field(False, description="Whether each layer is compared with the peaks of the device.")
 
     def respond(
         self, status: "ResponseStatus", reason: str | None = None, measured: "Measured | None" = None
     ) -> "RunResponse":
         """Return the response to this request."""
-        return RunResponse(settings=self.settings, status=status, reason=reason, measured=measured)
+        return RunResponse(settings=self.settings, model=self.model, status=status, reason=reason, measured=measured)
 
 
 class Measured(Record):
@@ -76,8 +104,8 @@ class Measured(Record):
 ResponseStatus = Literal["done", "failed", "unavailable"]
 
 
-class RunResponse(WorkerDocument):
-    """The response to a request: the measurement of a run, or the reason why there is none."""
+class RunResponse(Document):
+    """The response to a request: the measurement of a run, or the reason why there is none. No command prints it."""
 
     command: Literal["worker response"] = Field("worker response", description="Names a response.")
     status: ResponseStatus = Field(description="Whether the run was measured, failed, or cannot run on this machine.")

@@ -1,18 +1,26 @@
 """The engine: warm up each run until its times are steady, then time all runs in turn until a stopping rule ends it."""
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from statistics import median
+from statistics import median, stdev
 from typing import ClassVar
 
-from mnfpn_cli.devices.allocator import page_faults
 from mnfpn_cli.devices.timers import Timer
 from mnfpn_cli.documents.records import Ended
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.statistics import Latency, paired_ratio, relative_half_width
+from mnfpn_cli.measure.statistics import (
+    NORMAL_QUANTILE,
+    Latency,
+    TimeRatio,
+    pair_ratios,
+    paired_ratio,
+    relative_half_width,
+    student_reach,
+)
 from mnfpn_cli.settings.measuring import LEAST_SAMPLES, Sampling
 
 WINDOW_PASSES = 3
@@ -71,12 +79,10 @@ class TimedRun:
         Raises:
             MnfpnError: where the pass fails.
         """
-        before = page_faults()
-        seconds, enqueue = self.timer(self.run_pass)
-        after = page_faults()
+        seconds, enqueue, faults = self.timer(self.run_pass)
         self.samples.append(seconds)
-        if before is not None and after is not None:
-            self.faults = (self.faults or 0) + after - before
+        if faults is not None:
+            self.faults = (self.faults or 0) + faults
         if enqueue is not None:
             self.enqueue.append(enqueue)
 
@@ -279,3 +285,45 @@ class RatioRule(StoppingRule):
         a, b = runs
         ratio = paired_ratio(a.samples, b.samples)
         return "precision" if ratio and ratio.half_width <= self.sampling.precision else None
+
+
+LUCK_SHARE = 0.5
+"""A pair of processes is timed enough where the interval of its ratio reaches this share of the standard deviation
+between pairs: with endless passes, the interval over all pairs would be 3 % narrower."""
+
+
+def pair_sampling(
+    sampling: Sampling, processes: int, a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]
+) -> Sampling:
+    """Return how long to time the next pair of processes, as `RatioRule` takes it.
+
+    Its time is an equal share of what the pairs before it left of the whole. It ends earlier where its own ratio is so
+    precise that with processes all alike the ratio of all would have the precision asked for, and where processes
+    differ so much that more passes of this pair would not help (`LUCK_SHARE`).
+
+    Args:
+        sampling: the bounds of the whole comparison; a number of passes is that of each process.
+        processes: how many there are of each side.
+        a: the samples of each process of A that was timed before, in seconds.
+        b: those of B.
+    """
+    spent = sum(sum(samples) for side in (a, b) for samples in side)
+    left = processes - len(a)
+    logs = [math.log(ratio.value) for ratio in pair_ratios(a, b)]
+    alike = sampling.precision if processes == 1 else sampling.precision * NORMAL_QUANTILE / student_reach(processes)
+    return replace(
+        sampling,
+        precision=max(alike, LUCK_SHARE * stdev(logs)) if len(logs) > 1 else alike,
+        min_time_s=max(sampling.min_time_s - spent, 0.0) / left,
+        max_time_s=max(sampling.max_time_s - spent, 0.0) / left,
+    )
+
+
+def processes_ended(ends: Sequence[Ended], ratio: TimeRatio | None, precision: float) -> Ended:
+    """Return what ended a comparison of several processes a side, of what ended the passes of each pair.
+
+    It is noise where each pair was precise enough, but they differ too much for the precision asked for.
+    """
+    early: tuple[Ended, ...] = ("interrupted", "failed", "max_time", "passes", "min_time")
+    precise = ratio is not None and ratio.half_width <= precision
+    return next((ended for ended in early if ended in ends), "precision" if precise else "noise")

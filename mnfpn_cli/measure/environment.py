@@ -10,10 +10,16 @@ from mnfpn_cli import __version__
 from mnfpn_cli.devices.allocator import allocator_in_use
 from mnfpn_cli.devices.cuda import Cuda, convolutions_use_tf32, driver_version
 from mnfpn_cli.documents.records import EnvironmentRecord
+from mnfpn_cli.settings.measuring import Allocator
 
 
-def read_environment(cpu: str) -> EnvironmentRecord:
-    """Read the environment; the CPU's name takes a second, so `reading_cpu_name` reads it in the background."""
+def read_environment(cpu: str, allocator: Allocator | None = None) -> EnvironmentRecord:
+    """Read the environment.
+
+    Args:
+        cpu: the name of the CPU, which takes a second, so `reading_cpu_name` reads it in the background.
+        allocator: that of the runs; None for that of this process.
+    """
     gpus = Cuda.find()
     cuda = bool(gpus)
     return EnvironmentRecord(
@@ -28,6 +34,6 @@ def read_environment(cpu: str) -> EnvironmentRecord:
         python=platform.python_version(),
         platform=platform.platform(),
         mnfpn=__version__,
-        allocator=allocator_in_use(),
+        allocator=allocator or allocator_in_use(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import accumulate
 from math import sqrt
-from statistics import median, quantiles
+from statistics import fmean, median, quantiles, stdev
 from typing import NamedTuple
 
 from mnfpn_cli.documents.compare import Verdict
@@ -230,6 +230,15 @@ def _best_cut(ordered: Sequence[float]) -> int:
 PAIRED = "median of the ratios of interleaved ABBA blocks, distribution-free 95 % interval"
 MEDIANS = "ratio of the medians, of too few passes for an interval"
 UNPAIRED = "Hodges-Lehmann ratio of independent samples, Mann-Whitney 95 % interval"
+PROCESSES = "geometric mean of the ratios of {} pairs of processes, Student's 95 % interval: it covers their layout"
+ONE_PROCESS = f"{PAIRED}, of one pair of processes: it does not cover their layout"
+
+STUDENT = (
+    *(12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281),
+    *(2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860),
+    *(2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423),
+)
+"""The 97.5 % quantiles of Student's t, for 1 to 30 degrees of freedom. With more, the last is up to 4 % too wide."""
 
 MOST_UNPAIRED = 500
 """The most samples of a side: each is compared with each of the other side. Of more, every second, third, … is used."""
@@ -270,6 +279,36 @@ def paired_ratio(a: Sequence[float], b: Sequence[float]) -> TimeRatio | None:
     blocks = min(len(a), len(b)) // 2
     ratios = sorted((b[2 * k] + b[2 * k + 1]) / (a[2 * k] + a[2 * k + 1]) for k in range(blocks))
     return TimeRatio(median(ratios), median_interval(ratios), PAIRED) if ratios else None
+
+
+def process_ratio(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> TimeRatio | None:
+    """Return the ratio of B to A over several processes a side; None where no pair has a whole block.
+
+    Two copies of one network differ from process to process: by where their memory lies, by the order of what is
+    hashed. More passes do not average that out, only more processes do. So each pair counts as one observation, with
+    the log of its `paired_ratio`, and the interval is Student's over the pairs (Kalibera and Jones 2013).
+
+    Args:
+        a: the samples of each process of A, in seconds.
+        b: those of B; the k-th was timed in turn, A B B A, with the k-th of A.
+    """
+    pairs = pair_ratios(a, b)
+    if len(pairs) < 2:
+        return replace(pairs[0], method=ONE_PROCESS) if pairs else None
+    logs = [math.log(pair.value) for pair in pairs]
+    middle, reach = fmean(logs), student_reach(len(logs)) * stdev(logs)
+    interval = Interval(math.exp(middle - reach), math.exp(middle + reach))
+    return TimeRatio(math.exp(middle), interval, PROCESSES.format(len(logs)))
+
+
+def pair_ratios(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> list[TimeRatio]:
+    """Return the ratio of each pair of processes that has a whole block; arguments as in `process_ratio`."""
+    return [ratio for pair in zip(a, b, strict=True) if (ratio := paired_ratio(*pair))]
+
+
+def student_reach(n: int) -> float:
+    """Return how far Student's 95 % interval of the mean of n values reaches, in their standard deviations."""
+    return STUDENT[min(n - 1, len(STUDENT)) - 1] / sqrt(n) if n > 1 else math.inf
 
 
 def unpaired_ratio(a: Sequence[float], b: Sequence[float]) -> TimeRatio:

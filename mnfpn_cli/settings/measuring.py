@@ -1,9 +1,10 @@
 """Settings of a measurement: the runtime, the device, and when it is warm and precise enough."""
 
 import math
+import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -15,13 +16,20 @@ from mnfpn_cli.text import did_you_mean
 DEFAULT_RUNTIME = "eager"
 DEVICES = ("auto", "cpu", "cuda", "mps")
 LAYERED = ("eager", "channels-last")
-"""The runtimes that run layer by layer, so that each layer can be timed; the others fuse layers."""
+"""The runtimes that run layer by layer, so that each layer has a time of its own; the others join layers."""
+
+WITHOUT_LAYERS = "cuda-graph"
+"""The runtime that cannot tell its layers apart: it replays kernels."""
 
 LITERT = "litert"
 """The runtime of .tflite files that were made elsewhere: it runs no network of ours."""
 
-Allocator = Literal["system", "keep"]
-"""What happens to memory that a pass frees: the C library does what it does by default, or keeps it for the next."""
+Allocator = Literal["system", "keep", "jemalloc"]
+"""What happens to memory that a pass frees: the C library does what it does by default, or keeps it for the next; or
+the library jemalloc is used instead."""
+
+OF_OWN_PROCESS: tuple[Allocator, ...] = ("jemalloc",)
+"""The allocators that a process must start with."""
 
 ALLOCATORS: tuple[Allocator, ...] = get_args(Allocator)
 DEFAULT_ALLOCATOR: Allocator = "system"
@@ -91,6 +99,10 @@ LEAST_SAMPLES = 10
 DEFAULT_MARGIN = 0.01
 """The share up to which a comparison ignores a difference of times."""
 
+DEFAULT_PROCESSES = 4
+MOST_PROCESSES = 64
+"""Processes of a side of a comparison, where the sides have processes of their own."""
+
 
 def parse_share(where: str, text: str, zero: bool = False) -> float:
     """Read a share as ``1%`` or ``0.01``; ``zero``: whether 0 is allowed.
@@ -152,6 +164,7 @@ class BenchCase:
         dtypes: the element types to compute in; each runtime is measured in each.
         threads: number of CPU threads; None for torch's choice.
         allocator: what happens to memory that a pass frees.
+        isolate: whether each run has a process of its own.
         train: whether a pass is a training step.
         cold_cache: whether caches are cleared before each pass.
         by_layer: whether each layer is timed too.
@@ -169,6 +182,7 @@ class BenchCase:
     dtypes: tuple[DType, ...] = (DEFAULT_DTYPE,)
     threads: int | None = None
     allocator: Allocator = DEFAULT_ALLOCATOR
+    isolate: bool = False
     train: bool = False
     cold_cache: bool = False
     by_layer: bool = False
@@ -197,6 +211,7 @@ def bench_case(
     dtypes: Sequence[DType],
     threads: int | None,
     allocator: Allocator,
+    isolate: bool | None,
     train: bool,
     cold_cache: bool,
     by_layer: bool,
@@ -206,8 +221,12 @@ def bench_case(
     tflite: Path | None,
     quantization: QuantizationCase,
     sampling: Sampling,
+    only_here: str = "",
 ) -> BenchCase:
-    """Make the case of the given options; ``runtimes`` are names as `choose_runtimes` takes them.
+    """Make the case of the given options, which `BenchCase` describes; ``runtimes`` as `choose_runtimes` takes them.
+
+    Where ``isolate`` is None, each run has a process of its own where there are several and nothing is against it;
+    ``only_here`` says why no other process can build the network, and is empty where one can.
 
     Raises:
         UsageError: where a runtime is unknown, or options contradict each other.
@@ -231,7 +250,27 @@ def bench_case(
     )
     if problems := list(_contradictions(case)):
         raise UsageError(*problems)
-    return case
+    return replace(case, isolate=_isolate(isolate, case, only_here))
+
+
+def _isolate(asked: bool | None, case: BenchCase, only_here: str) -> bool:
+    """Return whether each run has a process of its own.
+
+    Raises:
+        UsageError: where it must have one, or is to have one, and cannot.
+    """
+    against = only_here or ("" if os.name == "posix" else "this system has no pipes that can be waited for")
+    own = case.allocator in OF_OWN_PROCESS
+    if asked is False and own:
+        raise UsageError(
+            Problem("`isolate`", f"must be on for `allocator` {case.allocator}, which a process starts with")
+        )
+    if (asked or own) and against:
+        raise UsageError(
+            Problem("`isolate`" if asked else f"`allocator` {case.allocator}", f"needs another process: {against}")
+        )
+    several = len(case.runs) + bool(case.tflite) > 1
+    return own or (several and not against if asked is None else asked)
 
 
 def _contradictions(case: BenchCase) -> Iterator[Problem]:
@@ -252,10 +291,9 @@ def _contradictions(case: BenchCase) -> Iterator[Problem]:
     if case.quantization.calibration and set(case.dtypes) == {"float32"} and not case.tflite:
         rule = "requires another `dtype` than float32, or `tflite`: images calibrate int8, and judge the outputs"
         yield Problem("`calibration`", rule)
-    noise_alone = case.by_layer and not case.roofline and "int8" in case.dtypes
-    if layered and not noise_alone and not set(case.runtimes) & set(LAYERED):
-        rule = f"requires `runtime` {' or '.join(LAYERED)}, which run layer by layer"
-        yield Problem(layered, rule, ", ".join(case.runtimes))
+    if case.by_layer and set(case.runtimes) == {WITHOUT_LAYERS}:
+        rule = f"requires another `runtime` than {WITHOUT_LAYERS}, which replays kernels and has no layers"
+        yield Problem("`by_layer`", rule, ", ".join(case.runtimes))
 
 
 def sampling(

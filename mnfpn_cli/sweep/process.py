@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -15,18 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from mnfpn_cli.devices.allocator import allocator_environment
 from mnfpn_cli.documents.read import parse_document
 from mnfpn_cli.documents.worker import Measured, ResponseStatus, RunRequest, RunResponse
 from mnfpn_cli.errors import UsageError
+from mnfpn_cli.measure.child import kill_first_without_memory, why_it_ended
 from mnfpn_cli.store.sweeps import now
 from mnfpn_cli.sweep.command import Scored, ScoreTask, run_command
 from mnfpn_cli.sweep.waiting import POLL_S, wait_for_exit
-
-OUTPUT_BYTES = 4000
-"""The length of the end of a process's output that is searched for its last line."""
-
-OOM_SCORE = "1000"
-"""The highest `oom_score_adj`: when memory runs out, Linux kills the process that measures, not the sweep."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +88,11 @@ def _run(task: Task, stopped: Callable[[], bool], answer: IO[bytes], output: IO[
         stdin=subprocess.PIPE,
         stdout=output,
         stderr=output,
+        env={**os.environ, **allocator_environment(task.work.allocator)},
         pass_fds=(answer.fileno(),),
         start_new_session=True,  # Ctrl-C is for the sweep, which ends this process
     )
-    _kill_first_without_memory(process.pid)
+    kill_first_without_memory(process.pid)
     _send(process, task.work)
     try:
         return wait_for_exit(process, task.timeout_s, stopped)
@@ -116,14 +112,6 @@ def _send(process: subprocess.Popen[bytes], work: RunRequest) -> None:
         return  # it has ended; its exit code gives the reason
 
 
-def _kill_first_without_memory(pid: int) -> None:
-    """Have Linux kill this process before others when memory runs out."""
-    try:
-        Path(f"/proc/{pid}/oom_score_adj").write_text(OOM_SCORE)
-    except OSError:
-        return  # not Linux, or it has ended
-
-
 def _result(task: Task, code: int | None, answer: bytes, output: bytes) -> RunResponse:
     """Return the worker's response, or a failure with the reason why there is none."""
     if code == 0 and answer:
@@ -136,14 +124,7 @@ def _result(task: Task, code: int | None, answer: bytes, output: bytes) -> RunRe
 
 def _why_none(code: int | None, output: bytes, timeout_s: float) -> str:
     """Return why a process that ended with an exit code and this output gave no response."""
-    if code is None:
-        return f"it took more than {timeout_s:g} s (`run_timeout`)"
-    if code < 0:
-        name = signal.Signals(-code).name
-        hint = ", as Linux does when memory runs out" if name == "SIGKILL" else ""
-        return f"the process that measured it was killed by {name}{hint}"
-    lines = output[-OUTPUT_BYTES:].decode(errors="replace").strip().splitlines()
-    return lines[-1].replace("`", "'") if lines else f"the process that measured it ended with exit code {code}"
+    return f"it took more than {timeout_s:g} s (`run_timeout`)" if code is None else why_it_ended(code, output)
 
 
 @contextmanager

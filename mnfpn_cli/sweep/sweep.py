@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mnfpn_cli.documents.sweep import MeasuringRecord
 from mnfpn_cli.documents.worker import RunRequest
 from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.external.origin import input_record
 from mnfpn_cli.store.claims import Claims
 from mnfpn_cli.store.errors import StoreError
 from mnfpn_cli.store.merge import rescue
@@ -282,12 +283,13 @@ class Sweeper:
 
 def task_of(run: StoredRun, measuring: MeasuringRecord, is_baseline: bool) -> Task:
     """Return the task that measures a run; layers are not timed for a baseline run."""
-    settings, size, execution = run.settings, run.size, run.execution
+    execution = asdict(run.execution)
+    execution.pop("batch")  # the input has it
     work = RunRequest(
-        settings=settings,
-        **size._asdict(),
-        **asdict(execution),
+        settings=run.settings,
+        input=input_record(run.planned.run.input),
+        **execution,
         sampling=measuring.sampling,
-        by_layer=measuring.by_layer and not is_baseline and execution.has_layers,
+        by_layer=measuring.by_layer and not is_baseline and run.execution.has_layers,
     )
     return Task(work, measuring.timeout_s)

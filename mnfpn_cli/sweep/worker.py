@@ -11,6 +11,7 @@ import threading
 from mnfpn_cli.documents.read import parse_document
 from mnfpn_cli.documents.worker import RunRequest
 from mnfpn_cli.errors import INTERRUPTED, UsageError
+from mnfpn_cli.measure.child import read_line
 
 
 def _end_with_parent() -> None:
@@ -20,22 +21,11 @@ def _end_with_parent() -> None:
     os._exit(INTERRUPTED)
 
 
-def _read_line() -> bytes:
-    """Read the first line of standard input and no more: `_end_with_parent` waits for the rest."""
-    line = b""
-    while not line.endswith(b"\n"):
-        more = os.read(0, 65536)
-        if not more:
-            os._exit(INTERRUPTED)
-        line += more
-    return line
-
-
 if __name__ == "__main__":
     answer = int(sys.argv[1])
     os.set_inheritable(answer, False)
     try:
-        work = parse_document(_read_line(), RunRequest, "the request of a run", extra="forbid")
+        work = parse_document(read_line(), RunRequest, "the request of a run", extra="forbid")
     except UsageError as error:
         sys.exit(str(error.problems[0]))
     threading.Thread(target=_end_with_parent, daemon=True).start()

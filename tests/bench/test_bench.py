@@ -158,7 +158,7 @@ def test_a_device_that_fails_does_not_lose_the_others(monkeypatch: pytest.Monkey
     """What was measured is returned with the failure; only where nothing was, the failure is all there is."""
     real = prepare.prepare_run
 
-    def fails_on_meta(name: str, job: Job, *rest: object) -> prepare.Ready:
+    def fails_on_meta(name: str, job: Job, *rest: object) -> prepare.ReadyRun:
         if job.device.type == "meta":
             raise MnfpnError("out of memory on meta")
         return real(name, job, *rest)  # type: ignore[arg-type]

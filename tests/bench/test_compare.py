@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from mnfpn_cli.bench import compare as sides
-from mnfpn_cli.bench.compare import BuiltSide, CompareCase, compare_networks
-from mnfpn_cli.bench.comparison import Comparison
+from mnfpn_cli.bench.compare import BuiltSide, compare_networks
+from mnfpn_cli.bench.comparison import CompareCase, Comparison
 from mnfpn_cli.bench.judge import Reference
-from mnfpn_cli.bench.prepare import Ready, prepare_run
+from mnfpn_cli.bench.prepare import ReadyRun, prepare_run
 from mnfpn_cli.bench.workload import PlannedWorkload
 from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.devices.timers import HostTimer
@@ -174,9 +174,10 @@ def test_weights_of_a_side_are_read(tmp_path: Path) -> None:
 def test_a_warm_up_that_never_settled_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     """By its side."""
 
-    def unsettled(name: str, *rest: object) -> Ready:
-        ready = prepare_run(name, *rest)  # type: ignore[arg-type]
-        return replace(ready, warm_up=replace(ready.warm_up, settled=name == "eager"))
+    def unsettled(name: str, *rest: object) -> ReadyRun:
+        made = prepare_run(name, *rest)  # type: ignore[arg-type]
+        warm_up = replace(made.ready.warm_up, settled=name == "eager")
+        return replace(made, ready=replace(made.ready, warm_up=warm_up))
 
     monkeypatch.setattr(sides, "prepare_run", unsettled)
     result = compared(b=OTHER)

@@ -96,8 +96,8 @@ def test_a_request_is_read_back_unchanged() -> None:
             {"command": "worker response"},
             "must be a document of mnfpn worker request, got one of mnfpn worker resp",
         ),
-        ({"cold_cache": True}, "cold_cache: unknown key"),
-        ({"settings": None}, "settings: must be an object, got null"),
+        ({"caches": "cold"}, "caches: unknown key"),
+        ({"settings": None}, "settings: must be there where there is no model, got null"),
     ],
     ids=["version", "response", "unknown key", "no settings"],
 )

@@ -370,7 +370,7 @@ def test_what_went_wrong_is_reported_while_it_does_and_not_again_with_the_result
     mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On standard error; a document has it, too."""
-    quickly(monkeypatch, lambda task: failed("too large") if task.work.height == 96 else steady(task))
+    quickly(monkeypatch, lambda task: failed("too large") if task.work.input.height == 96 else steady(task))
     outcome = mnfpn("sweep", "--size", "64,96", "--store", "runs.db")
     assert outcome.problems.count("the baseline run (") == 1
     assert "the baseline run (" not in outcome.out
@@ -455,7 +455,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch, measure: Callable[[Task], Outcome] 
 
 def slow_at_64(task: Task) -> Outcome:
     """One size takes too long, until that is given more time."""
-    slow = task.work.height == 64 and task.timeout_s < 900
+    slow = task.work.input.height == 64 and task.timeout_s < 900
     return failed(f"it took more than {task.timeout_s:g} s (--run-timeout)") if slow else steady(task)
 
 

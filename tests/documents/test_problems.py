@@ -19,12 +19,10 @@ SETTINGS = NetworkSettings.model_validate({"head": {"kind": "level_classifiers",
 RESNET = NetworkSettings.model_validate({"backbone": {"kind": "resnet"}}).model_dump(mode="json")
 WORK = {
     "settings": RESNET,
-    "height": 64,
-    "width": 96,
+    "input": {"batch": 1, "channels": 3, "height": 64, "width": 96, "shapes": None},
     "runtime": "eager",
     "device": "cpu",
     "dtype": "float32",
-    "batch": 1,
     "threads": None,
     "sampling": {"passes": 5},
     "by_layer": False,

@@ -6,7 +6,7 @@ from itertools import chain, repeat
 
 import pytest
 
-from mnfpn_cli.devices.timers import EventTimer, HostTimer
+from mnfpn_cli.devices.timers import EventTimer, HostTimer, Timing
 from mnfpn_cli.documents.records import Ended
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.engine import (
@@ -252,7 +252,7 @@ def test_a_script_is_used_up_pass_by_pass() -> None:
     """The fake itself: each pass runs what it times."""
     ran: list[int] = []
     timer = Script(iter([1.0, 2.0]), enqueue=0.5)
-    assert [timer(lambda: ran.append(1)) for _ in range(2)] == [(1.0, 0.5), (2.0, 0.5)]
+    assert [timer(lambda: ran.append(1)) for _ in range(2)] == [Timing(1.0, 0.5), Timing(2.0, 0.5)]
     assert ran == [1, 1]
 
 

@@ -14,8 +14,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mnfpn_cli.devices.choose import device_of
-from mnfpn_cli.devices.timers import EventMarks, HostMarks, Marks
-from mnfpn_cli.measure.layer_times import LayerTime, LayerTimes, time_layers
+from mnfpn_cli.devices.timers import EventMarks, HostMarks, HostTimer, Marks
+from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.measure.layer_times import (
+    Layers,
+    LayerTime,
+    LayerTimes,
+    OperatorTime,
+    Profiler,
+    Source,
+    time_layers,
+    time_operators,
+)
 from mnfpn_cli.network.network import Network, build_meta, build_network
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, network_work
@@ -215,3 +225,76 @@ def test_each_kind_of_device_has_its_marks() -> None:
     assert isinstance(device_of(torch.device("cuda:0")).marks(), EventMarks)
     assert isinstance(device_of(torch.device("mps")).marks(), HostMarks)
     assert isinstance(device_of(torch.device("cpu")).marks(), HostMarks)
+
+
+@dataclass
+class PlannedProfile:
+    """A runtime whose passes take planned seconds, and are profiled as planned operators."""
+
+    clock: FakeClock
+    operators: tuple[OperatorTime, ...]
+    averaged: bool = False
+    passes: int = 0
+
+    def run(self) -> None:
+        """A pass without profiling: of ten seconds."""
+        self.clock.now += 10.0
+
+    def profiled(self) -> None:
+        """A pass with it: of eleven seconds, and one more each time."""
+        self.clock.now += 11.0 + self.passes
+        self.passes += 1
+
+    def times(self, passes: int = 3, lost: int = 0) -> LayerTimes:
+        """What its profile gives."""
+        recorded = lambda: [self.operators] * (self.passes - lost)  # noqa: E731 - a line of its own reads worse
+        profiler = Profiler(self.run, self.profiled, recorded, averaged=self.averaged)
+        return time_operators(profiler, works_of(SETTINGS, SIZE), HostTimer(self.clock), passes)
+
+
+OPERATORS = (
+    OperatorTime("reorder", "Reorder", 0.0, 1.0, (Source("stages.0.1.expand"),)),
+    OperatorTime("conv", "Conv", 1.0, 4.0, (Source("stages.0.1"), Source("stages.0.1.expand.act"))),
+    OperatorTime("smooth", "Conv", 5.0, 2.0, (Source("pyramid.smooth.p2"),)),
+    OperatorTime("copy", "Copy", 7.0, 1.0, ()),
+)
+
+
+def test_operators_are_rows_of_the_layers_that_they_compute() -> None:
+    """A module in a layer belongs to it, several layers are one row, and the rest is the pass outside all of them."""
+    times = PlannedProfile(FakeClock(), OPERATORS).times()
+    rows = {(row.path, tuple(path for path, _ in row.joined)): row.seconds for row in times.rows}
+    assert rows == {
+        ("stages.0.1.expand", ()): 1.0,
+        ("stages.0.1.expand", ("stages.0.1",)): 4.0,
+        ("pyramid.smooth.p2", ()): 2.0,
+        ("", ()): 6.0,  # the copy, and of passes of 12, 13 and 14 seconds what is outside all operators
+    }
+    assert (times.undisturbed, times.marked, times.seconds) == (10.0, 13.0, 13.0)
+    assert [one.layers[0][0] for one in times.operators] == ["stages.0.1.expand"] * 2 + ["pyramid.smooth.p2", ""]
+    assert not times.is_by_layer
+
+
+def test_a_profile_that_has_means_alone_is_scaled_to_its_passes() -> None:
+    """So that the rows add up to the median pass, not to the mean one."""
+    planned = PlannedProfile(FakeClock(), (OperatorTime("all", "All", 0.0, 13.0, (Source("stem"),)),), averaged=True)
+    assert {row.path: row.seconds for row in planned.times().rows} == pytest.approx({"stem": 13.0, "": 0.0})
+
+
+def test_a_profile_with_other_passes_than_ran_is_an_error() -> None:
+    """Its times could be of any of them."""
+    with pytest.raises(MnfpnError, match="its profile has 3 passes, and 4 ran"):
+        PlannedProfile(FakeClock(), OPERATORS).times(lost=1)
+
+
+def test_calls_of_a_shared_module_are_layers_one_after_the_other() -> None:
+    """Of a module within it likewise; what is in no layer is in a container, or in the rest."""
+    path = "pyramid.smooth.shared"
+    layers = Layers([LayerWork(path, "smooth p2", "conv", 9, 1), LayerWork(path, "smooth p3", "conv", 3, 1)])
+    assert layers.of(Source("pyramid.smooth.shared.conv", 1)) == ("pyramid.smooth.shared", "smooth p3")
+    assert layers.of(Source("pyramid.other")) == ("pyramid", "top-down")
+    assert layers.of(Source("else.where")) == ("", "rest")
+    assert layers.joined([Source("nowhere"), Source("pyramid.smooth.shared", 1), Source("pyramid.smooth.shared")]) == (
+        ("pyramid.smooth.shared", "smooth p2"),
+        ("pyramid.smooth.shared", "smooth p3"),
+    )

@@ -15,6 +15,7 @@ from mnfpn_cli.sweep.process import Outcome, Task
 from mnfpn_cli.sweep.run import Workers
 from tests.sweep.pools import FakePool
 from tests.sweep.recorded import made_up, recorded
+from tests.sweep.works import settings_of
 
 
 def layer_seconds(run: Run) -> dict[tuple[str, str], float]:
@@ -31,8 +32,8 @@ def seconds_of(run: Run) -> float:
 def planted(task: Task) -> Outcome:
     """Measure a run on the planted machine, with noise of 0.5 % between passes."""
     work = task.work
-    execution = Execution(work.runtime, work.device, work.dtype, work.batch, work.threads, work.train)
-    run = Run(work.settings, Size(work.height, work.width), execution)
+    execution = Execution(work.runtime, work.device, work.dtype, work.input.batch, work.threads, work.train)
+    run = Run(settings_of(task), Size(work.input.height or 0, work.input.width or 0), execution)
     median, profile = seconds_of(run), None
     samples = [median * (1 + 0.005 * (index - 3.5) / 3.5) for index in range(8)]
     if work.by_layer:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from ctypes.util import find_library
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -16,6 +17,7 @@ import pytest
 from mnfpn_cli import FORMAT_VERSION, __version__
 from mnfpn_cli.devices.allocator import can_keep
 from mnfpn_cli.documents.worker import SamplingRecord
+from mnfpn_cli.measure.child import kill_first_without_memory
 from mnfpn_cli.settings.measuring import ALLOCATORS
 from mnfpn_cli.sweep import process
 from mnfpn_cli.sweep.process import Outcome, run_task
@@ -64,12 +66,12 @@ def test_a_run_is_measured_as_bench_measures_it() -> None:
 def test_a_run_has_its_allocator() -> None:
     """A process that keeps memory has hardly any page faults; the result says which it was."""
     faults, warm = dict[str, float](), SamplingRecord(passes=10, warmup=10)
-    for allocator in ALLOCATORS:
+    for allocator in [one for one in ALLOCATORS if one != "jemalloc" or find_library(one)]:
         outcome = run_task(task(allocator=allocator, height=320, width=320, sampling=warm))
         assert outcome.measured is not None
         assert outcome.measured.environment.allocator == allocator
         faults[allocator] = outcome.measured.run.page_faults or 0.0
-    assert faults["keep"] < faults["system"] / 10
+    assert max(faults[allocator] for allocator in faults if allocator != "system") < faults["system"] / 10
 
 
 @pytest.mark.slow
@@ -174,7 +176,7 @@ def test_linux_kills_the_run_first_when_memory_runs_out() -> None:
     """Not the sweep, which measures the other runs."""
     started = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
-        process._kill_first_without_memory(started.pid)
+        kill_first_without_memory(started.pid)
         assert Path(f"/proc/{started.pid}/oom_score_adj").read_text().strip() == "1000"
         assert Path(f"/proc/{os.getpid()}/oom_score_adj").read_text().strip() != "1000"
     finally:

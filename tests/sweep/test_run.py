@@ -28,6 +28,7 @@ from mnfpn_cli.sweep.state import State
 from mnfpn_cli.sweep.sweep import Sweeper
 from tests.space.spaces import space_of
 from tests.sweep.pools import FakePool, failed, measured, no_graphs, steady
+from tests.sweep.works import width_of
 
 MACHINE = "a CPU, 2 cores"
 
@@ -72,7 +73,7 @@ def test_each_run_is_measured_once_in_random_order(store: Store) -> None:
     assert (state.done, state.failed, state.left) == (12, 0, 0)
     assert set(results(store).values()) == {1}
     assert len(results(store)) == 12
-    widths = [task.work.settings.width_mult for _, task in pool.tasks]
+    widths = [width_of(task) for _, task in pool.tasks]
     assert widths != sorted(widths)
 
 
@@ -117,7 +118,7 @@ def test_a_run_that_fails_is_stored_with_its_reason(store: Store) -> None:
     """The others are measured; it is tried again only on request."""
 
     def third_fails(task: Task) -> Outcome:
-        return failed("out of memory") if task.work.settings.width_mult == 0.55 else steady(task)
+        return failed("out of memory") if width_of(task) == 0.55 else steady(task)
 
     sweep = sweep_of(store)
     state = run(store, sweep, FakePool(third_fails))
@@ -177,7 +178,7 @@ def test_a_run_that_three_workers_were_lost_with_has_failed(store: Store) -> Non
     workers = [Worker(str(number), f"worker {number}") for number in range(5)]
 
     def deadly(task: Task) -> Outcome | Lost:
-        return Lost("gone") if task.work.settings.width_mult == 0.55 else steady(task)
+        return Lost("gone") if width_of(task) == 0.55 else steady(task)
 
     measuring = MeasuringRecord(baseline_every=100)
     state = run(store, sweep_of(store, measuring), FakePool(deadly, workers), measuring)
@@ -213,7 +214,7 @@ def test_runs_too_slow_for_the_latency_limit_are_not_measured(store: Store) -> N
     sweep = begin(store, Chosen(planned.runs, planned, "all", ""), measuring, MACHINE)
 
     def by_area(task: Task) -> Outcome:
-        return measured([0.001 * (task.work.height / 64) ** 2] * 8)
+        return measured([0.001 * ((task.work.input.height or 0) / 64) ** 2] * 8)
 
     pool = FakePool(by_area)
     state = run(store, sweep, pool, measuring)
@@ -299,7 +300,7 @@ def test_a_repeated_sweep_tries_failed_runs_again_on_request(store: Store) -> No
     run(
         store,
         sweep_of(store, widths=3),
-        FakePool(lambda task: failed("x") if task.work.settings.width_mult == 0.45 else steady(task)),
+        FakePool(lambda task: failed("x") if width_of(task) == 0.45 else steady(task)),
     )
     assert run(store, sweep_of(store, widths=3), FakePool()).failed == 1
     assert run(store, sweep_of(store, widths=3, again=Remeasure(failed=True)), FakePool()).done == 3

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mnfpn_cli.documents.bench import NotRunRecord
 from mnfpn_cli.external.origin import describe_inputs, recorded_inputs
+from mnfpn_cli.report.terminal.across import across_table
 from mnfpn_cli.report.terminal.export import weights_report
 from mnfpn_cli.report.terminal.noise import noise_tables
 from mnfpn_cli.report.terminal.precision import precision_report
@@ -52,12 +53,28 @@ def bench_tables(document: BenchDocument) -> Report:
     report += [*weights_report(document.weights), *latency_report(document)]
     for run in document.profiles or ():
         report += layers_tables(f"Where the time goes: {_profiled(run)}", run)
+    report += _across_report(document)
     for noise in document.noise or ():
         where = f", {_inputs(noise.input)}" if len(document.noise or ()) > 1 else ""
         report += noise_tables(f"Which layers lose it in int8{where}", noise)
     report.append(environment_table(document.environment))
     if not document.complete:
         report.append(note("Interrupted: the measurement is incomplete.", "bold yellow"))
+    return report
+
+
+def _across_report(document: BenchDocument) -> Report:
+    """For each device and input: the parts across the runs whose layers were timed, where there are several."""
+    report: Report = []
+    groups: dict[tuple[str, int, str], list[RunProfile]] = {}
+    for run in document.profiles or ():
+        if run.undisturbed_s is not None:
+            groups.setdefault((run.device, run.batch, _size(run)), []).append(run)
+    for (device, batch, size), runs in groups.items():
+        dtypes = len({run.dtype for run in runs}) > 1
+        named = {f"{run.runtime}, {run.dtype}" if dtypes else run.runtime: run for run in runs}
+        if len(named) > 1:
+            report += across_table(f"Parts across runtimes: {device}, batch {batch}, {size}", named)
     return report
 
 
@@ -70,6 +87,7 @@ def latency_report(document: BenchDocument) -> Report:
     name = _namer(document)
     return [
         _latency_table(document, name),
+        *_memory_report(document.runs, name),
         *_column_notes(document),
         *precision_report(document.runs, name),
         _spread_table(document.runs, name),
@@ -139,7 +157,8 @@ def _latency_table(document: BenchDocument, name: Callable[[RunConditions], str]
     columns[f">{one.capitalize()}s/s"] = lambda run: scaled(run.throughput_per_s)
     if any(run.energy_j_per_image is not None for run in document.runs):
         columns[f">J/{one}"] = lambda run: scaled(run.energy_j_per_image) if run.energy_j_per_image else ""
-    columns[">Added"] = lambda run: "" if run.added_memory_bytes is None else size_in_bytes(run.added_memory_bytes)
+    if not any(run.isolated for run in runs if not isinstance(run, NotRunRecord)):
+        columns[">Added"] = lambda run: _bytes(run.added_memory_bytes)
     columns[">First"] = lambda run: seconds(run.first_result_s.prepare + run.first_result_s.pass_)
     if any(run.comparable is not None for run in document.runs):
         columns[">Differs"] = lambda run: difference(run.comparable, run.max_difference)
@@ -151,6 +170,24 @@ def _latency_table(document: BenchDocument, name: Callable[[RunConditions], str]
         figures = [_reason_in_short(run)] if isinstance(run, NotRunRecord) else [cell(run) for cell in columns.values()]
         made.add_row(phrases(name(run)), *figures)
     return made
+
+
+def _bytes(number: int | None) -> str:
+    return "" if number is None else size_in_bytes(number)
+
+
+def _memory_report(runs: Sequence[RunRecord], name: Callable[[RunConditions], str]) -> Report:
+    """The memory of each run's own process; nothing where runs share one."""
+    own = [run for run in runs if run.isolated]
+    if not own:
+        return []
+    made = table("Memory of each run's own process", "Runtime", ">Peak", ">Added", ">In passes")
+    for run in own:
+        figures = (run.peak_memory_bytes, run.added_memory_bytes, run.passes_memory_bytes)
+        made.add_row(phrases(name(run)), *map(_bytes, figures))
+    cpu = "the resident set, Python and torch included" if own[0].device == "cpu" else "what torch's allocator gave out"
+    text = f"Peak: from preparing to warm, {cpu}. Added: that peak less what was in use before. In passes: while timed."
+    return [made, note(text, "dim")]
 
 
 def difference(comparable: bool | None, largest: float | None) -> str:
@@ -177,7 +214,8 @@ def half_width(median: float, interval: tuple[float, float] | None) -> str:
 
 def _column_notes(document: BenchDocument) -> Report:
     """What the columns mean that need an explanation."""
-    kinds = {run.device.partition(":")[0] for run in document.runs if run.added_memory_bytes is not None}
+    shared = [run for run in document.runs if run.added_memory_bytes is not None and not run.isolated]
+    kinds = {run.device.partition(":")[0] for run in shared}
     meanings = {
         "cpu": "Added memory on the CPU: what the resident set of the process grew by, from preparing to warm.",
         "cuda": "Added memory on CUDA: what torch's allocator handed out from preparing to warm.",

@@ -10,17 +10,22 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
+from mnfpn_cli.devices.choose import device_of
+from mnfpn_cli.measure import layer_times
+from mnfpn_cli.measure.layer_times import LayerTimes
 from mnfpn_cli.network.heads import Branch, LevelHead
 from mnfpn_cli.network.layers import ConvNormAct, SeparableConv
 from mnfpn_cli.network.network import Bottleneck, InvertedResidual
 from mnfpn_cli.network.pyramid import Pyramid
 from mnfpn_cli.plan.pyramid import SHARED
+from mnfpn_cli.plan.roofline import LayerWork
 from mnfpn_cli.runtimes import eager
 from mnfpn_cli.runtimes.fused import early
 from mnfpn_cli.runtimes.fused.blocks import named_layers, use_kernels
 from mnfpn_cli.runtimes.fused.folded import FoldedConv, FusedResidual, Optimizations, Parts, can_pack, fold, parts
 from mnfpn_cli.runtimes.fused.kernels import library
-from mnfpn_cli.runtimes.runtime import NO_INT8, Job, Prepared
+from mnfpn_cli.runtimes.fused.layers import called_modules, fused_calls
+from mnfpn_cli.runtimes.runtime import NO_INT8, Job, Prepared, Share
 from mnfpn_cli.settings.input import DType
 
 M = TypeVar("M", bound=nn.Module)
@@ -41,6 +46,13 @@ def prepare(job: Job) -> Prepared:
     fuse(job.network, available_optimizations(job.device, job.dtype)).requires_grad_(False)
     network, inputs = eager.move(job, torch.channels_last)
     return Prepared(partial(network, *inputs), inputs, graph=partial(eager.executed, network, inputs))
+
+
+def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: Share) -> LayerTimes:
+    """Time each layer by hooks around the calls of the fused modules."""
+    run, marks = prepare(job).run, device_of(job.device).marks()
+    calls = fused_calls(job.network, works, called_modules(job.network, run))
+    return layer_times.time_layers(run, job.network, works, marks, passes, progress, calls)
 
 
 def available_optimizations(device: torch.device, dtype: DType) -> Optimizations:
