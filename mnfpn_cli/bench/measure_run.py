@@ -40,6 +40,6 @@ def _response(request: RunRequest, result: Benchmark, origin: Origin) -> RunResp
         run=run,
         warnings=document.warnings,
         environment=document.environment,
-        profile=next(iter(document.profiles or ()), None),
+        profile=next((one.model_copy(update={"operators": ()}) for one in document.profiles or ()), None),
     )
     return request.respond("done", "\n".join(document.failures) or None, measured)

@@ -14,7 +14,7 @@ from mnfpn_cli.export.axes import AXES, DynamicAxis
 from mnfpn_cli.export.formats import import_onnxruntime
 from mnfpn_cli.export.job import FileJob, ReadFile
 from mnfpn_cli.export.onnx_dtypes import to_float16, to_int8
-from mnfpn_cli.export.onnx_layers import name_layers, onnx_calls
+from mnfpn_cli.export.onnx_layers import name_layers, onnx_modules
 from mnfpn_cli.export.program import open_axes, trace, trace_pass
 from mnfpn_cli.measure.layer_times import LayerCall
 from mnfpn_cli.measure.libraries import failure_in_words
@@ -126,7 +126,7 @@ def sourced_pass_model(
     paths = name_layers(model, network)
     sources = {name: LayerCall(path) for name, path in paths.items()}
     if converted.exported_program is not None:
-        sources |= onnx_calls(model, converted.exported_program)
+        sources |= onnx_modules(model, converted.exported_program)
     return model, paths, sources
 
 

@@ -74,7 +74,7 @@ def name_layers(model: "ModelProto", network: nn.Module) -> dict[str, str]:
     return paths
 
 
-def onnx_calls(model: "ModelProto", program: "ExportedProgram") -> dict[str, LayerCall]:
+def onnx_modules(model: "ModelProto", program: "ExportedProgram") -> dict[str, LayerCall]:
     """Return the modules that the nodes of a model come from, by the names of the nodes; those that are known.
 
     Args:

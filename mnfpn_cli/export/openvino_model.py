@@ -115,7 +115,7 @@ def node_path(node: "Node") -> str:
     return str(information[PATH].value) if PATH in information else ""
 
 
-def openvino_calls(model: "Model") -> dict[str, LayerCall]:
+def openvino_modules(model: "Model") -> dict[str, LayerCall]:
     """Return the modules that the nodes of a model are made for, by the names of the nodes."""
     sources = dict[str, LayerCall]()
     for node in model.get_ordered_ops():

@@ -20,8 +20,8 @@ from mnfpn_cli.export.openvino_model import (
     mac_nodes,
     node_macs,
     node_path,
-    openvino_calls,
     openvino_core,
+    openvino_modules,
     openvino_reason,
     quantize_model,
 )
@@ -94,7 +94,7 @@ def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: Rep
     inputs = tuple(tensor.contiguous() for tensor in job.inputs)
     with failure_in_words("OpenVINO cannot run the network", openvino_reason):
         model = _model(job)
-        sources, channels_last = openvino_calls(model), _put_channels_last(model)
+        sources, channels_last = openvino_modules(model), _put_channels_last(model)
         undisturbed, counted = (_compiled(model, job.dtype, counted) for counted in (False, True))
         pass_, profiled = (_request(one, inputs, channels_last) for one in (undisturbed, counted))
         counters = _Counters(profiled.request, list[dict[str, float]]())

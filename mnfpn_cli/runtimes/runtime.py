@@ -138,7 +138,7 @@ class Prepared:
 
 
 ReportShare = Callable[[float], None]
-"""Reports the share of the work that is done, from 0 to 1."""
+"""Is called with the share of the work that is done, from 0 to 1."""
 
 NO_INT8 = "computes in floating point, and quantises nothing"
 """Why a runtime that runs torch's own layers has no int8."""

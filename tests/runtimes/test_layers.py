@@ -14,7 +14,7 @@ from mnfpn_cli.plan.roofline import LayerWork, network_work
 from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.runtimes import compiled
 from mnfpn_cli.runtimes.compiled.kernels import Kernel, KernelRecorder
-from mnfpn_cli.runtimes.executorch.trace import ProgramOperator, operator_kind
+from mnfpn_cli.runtimes.executorch.trace import ProgramOperator, event_kind
 from mnfpn_cli.runtimes.executorch.trace import _sources as sources_of_events
 from mnfpn_cli.runtimes.runtime import load_runtime
 from mnfpn_cli.settings.input import Size
@@ -199,7 +199,7 @@ def test_events_get_the_modules_of_the_operators_of_their_kind_in_order() -> Non
     operators = program("aten.convolution.default", "aten.hardtanh.default", "aten.linear.default", "aten.add.Tensor")
     events = ["Transpose (ND, X32) #1", "Convolution (NHWC, F32) IGEMM #1", "Fully Connected (NC, F32) GEMM #1"]
     events += ["Add (ND) #1", "Transpose (ND, X32) #2"]
-    assert sources_of_events([operator_kind(name) for name in events], operators) == [
+    assert sources_of_events([event_kind(name) for name in events], operators) == [
         (LayerCall("a"), LayerCall("b")),
         (LayerCall("a"), LayerCall("b")),
         (LayerCall("c"),),
@@ -211,7 +211,7 @@ def test_events_get_the_modules_of_the_operators_of_their_kind_in_order() -> Non
 def test_a_trace_with_other_layers_than_the_program_is_an_error() -> None:
     """Its times would be of the wrong layers."""
     with pytest.raises(MnfpnError, match="its trace has 1 layers, and the program 2"):
-        sources_of_events([operator_kind("Convolution (NHWC, F32) #1")], program(*["aten.convolution.default"] * 2))
+        sources_of_events([event_kind("Convolution (NHWC, F32) #1")], program(*["aten.convolution.default"] * 2))
 
 
 def test_no_profile_of_onnxruntime_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

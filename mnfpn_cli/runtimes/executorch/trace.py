@@ -69,7 +69,7 @@ def read_trace(path: Path, operators: Sequence[ProgramOperator]) -> list[tuple[O
         MnfpnError: where the trace has not as many operators with MACs as the program.
     """
     events = _events(path)
-    sources = _sources([operator_kind(one.name) for one in events], operators)
+    sources = _sources([event_kind(one.name) for one in events], operators)
     passes = len(events[0].perf_data.raw) if events else 0
     made = list[tuple[OperatorTime, ...]]()
     for index in range(passes):
@@ -92,7 +92,7 @@ def _events(path: Path) -> list[Any]:
     return [one for one in executed.events if one.perf_data and one.name not in WHOLE] if executed else []
 
 
-def operator_kind(name: str) -> str:
+def event_kind(name: str) -> str:
     """Return the kind of an operator: of XNNPACK, as ``Add (ND) #1``, or of torch, as ``aten.add.Tensor``."""
     short = name.split(".")[1] if name.startswith("aten.") else name.partition(" (")[0].removeprefix("native_call_")
     return KINDS.get(short, short)
@@ -102,7 +102,7 @@ def _sources(events: Sequence[str], operators: Sequence[ProgramOperator]) -> lis
     """Return the modules of each event, by the kinds of all."""
     known = defaultdict[str, list[int]](list)
     for place, operator in enumerate(operators):
-        known[operator_kind(operator.name)].append(place)
+        known[event_kind(operator.name)].append(place)
     if events.count(MULTIPLIES) != len(known[MULTIPLIES]):
         raise MnfpnError(f"its trace has {events.count(MULTIPLIES)} layers, and the program {len(known[MULTIPLIES])}")
     left = {kind: iter(places) for kind, places in known.items() if len(places) == events.count(kind)}
