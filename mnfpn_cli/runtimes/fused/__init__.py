@@ -21,7 +21,7 @@ from mnfpn_cli.plan.pyramid import SHARED
 from mnfpn_cli.plan.roofline import LayerWork
 from mnfpn_cli.runtimes import eager
 from mnfpn_cli.runtimes.fused import early
-from mnfpn_cli.runtimes.fused.blocks import layers_of, use_kernels
+from mnfpn_cli.runtimes.fused.blocks import named_layers, use_kernels
 from mnfpn_cli.runtimes.fused.folded import FoldedConv, FusedResidual, Optimizations, Parts, can_pack, fold, parts
 from mnfpn_cli.runtimes.fused.kernels import library
 from mnfpn_cli.runtimes.fused.layers import called_modules, fused_calls
@@ -85,7 +85,7 @@ def _replaced(module: nn.Module, optimizations: Optimizations) -> nn.Module:
         case ConvNormAct() | nn.Conv2d() if (layer := parts(module)).foldable:
             return FoldedConv(fold(layer), optimizations)
         case InvertedResidual():
-            return FusedResidual(layers_of(fuse_parts(module, optimizations)), module.residual)
+            return FusedResidual(named_layers(fuse_parts(module, optimizations)), module.residual)
         case Bottleneck():
             return FusedBottleneck(module, optimizations)
         case Pyramid():

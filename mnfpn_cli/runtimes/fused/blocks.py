@@ -19,8 +19,8 @@ from mnfpn_cli.network.heads import Classifier
 from mnfpn_cli.network.layers import SeparableConv
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.layers import Activation, same_padding
-from mnfpn_cli.runtimes.fused.folded import FoldedConv, FusedResidual
-from mnfpn_cli.runtimes.fused.kernels import Block, Convolution, Map, library
+from mnfpn_cli.runtimes.fused.folded import Folded, FoldedConv, FusedResidual, Optimizations
+from mnfpn_cli.runtimes.fused.kernels import KernelConvolution, KernelMap, KernelRequest, library
 
 INFINITY = float("inf")
 RANGES: dict[Activation | None, tuple[float, float]] = {
@@ -46,10 +46,10 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Call:
+class PlannedCall:
     """A call of the kernels for one shape of the input; ``keep`` holds what its pointers point to."""
 
-    block: Block
+    block: KernelRequest
     scratch: Tensor
     output: Tensor | None
     shape: tuple[int, ...]
@@ -72,7 +72,7 @@ class KernelBlock(nn.Sequential):
     ):
         super().__init__(layers)
         self.memory, self.buffer, self.residual = memory, buffer, residual
-        self.calls: dict[torch.Size, Call] = {}
+        self.calls: dict[torch.Size, PlannedCall] = {}
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, in, h, w) to (n, out, h/s, w/s), in channels-last order.
@@ -91,34 +91,36 @@ class KernelBlock(nn.Sequential):
         )
         return output.permute(0, 3, 1, 2)
 
-    def _plan(self, shape: torch.Size) -> Call:
+    def _plan(self, shape: torch.Size) -> PlannedCall:
         kernels = library()
         assert kernels is not None
         images, channels, *sides = shape
         *before, project = (conv for conv in self if isinstance(conv, FoldedConv))
-        block = Block(input=Map(*sides, channels), middle=Map(*sides, channels), images=images, residual=self.residual)
+        given = KernelMap(*sides, channels)
+        block = KernelRequest(input=given, middle=given, images=images, residual=self.residual)
         keep: list[Tensor] = []
         if len(before) == 2:
             block.dense, sides = _used(before[0], sides, keep)
-            block.middle = Map(*sides, len(before[0].weight))
+            block.middle = KernelMap(*sides, len(before[0].weight))
         if before:
             block.depthwise, sides = _used(before[-1], sides, keep)
         block.project, sides = _used(project, sides, keep, whole_inputs=bool(before))
-        block.output = Map(*sides, len(project.weight))
-        if not before and project.weight.shape[-1] == project.stride == 1:  # its pixels are as good as one row
+        block.output = KernelMap(*sides, len(project.weight))
+        if not before and project.weight.shape[-1] == project.stride == 1:  # all pixels are as good as one row
             block.input, block.output = (
-                Map(1, one.rows * one.columns, one.channels) for one in (block.input, block.output)
+                KernelMap(1, images * one.rows * one.columns, one.channels) for one in (block.input, block.output)
             )
+            block.images = 1
         threads = torch.get_num_threads()
         scratch = self.memory.take("scratch", kernels.mnfpn_scratch(ctypes.byref(block), threads))
         whole = (images, *sides, len(project.weight))
         output = self.memory.take(self.buffer, prod(whole)).view(whole) if self.buffer else None
-        return Call(block, scratch, output, whole, threads, tuple(keep))
+        return PlannedCall(block, scratch, output, whole, threads, tuple(keep))
 
 
 def _used(
     conv: FoldedConv, sides: Sequence[int], keep: list[Tensor], whole_inputs: bool = False
-) -> tuple[Convolution, list[int]]:
+) -> tuple[KernelConvolution, list[int]]:
     """Return a convolution for the kernels, and the sides of its output; what it points to is added to ``keep``."""
     kernel, stride = conv.weight.shape[-1], conv.stride
     padding = [same_padding(kernel, side) if conv.pad else (conv.padding, conv.padding) for side in sides]
@@ -127,22 +129,24 @@ def _used(
     weight, bias = _vectors(conv, whole_inputs)
     keep += weight, bias
     low, high = RANGES[conv.activation]
-    return Convolution(weight.data_ptr(), bias.data_ptr(), low, high, len(weight), kernel, stride, top, left), outputs
+    return KernelConvolution(
+        weight.data_ptr(), bias.data_ptr(), low, high, len(weight), kernel, stride, top, left
+    ), outputs
 
 
 def _vectors(conv: FoldedConv, whole_inputs: bool) -> tuple[Tensor, Tensor]:
-    """Return the weight (vectors, inputs, lanes) and the bias (vectors × lanes), both filled with zeros at the end.
+    """Return the weight (vectors, inputs, width) and the bias (vectors × width), both filled with zeros at the end.
 
     Inputs are in the order of memory: rows, columns, channels; with ``whole_inputs`` they are filled likewise.
     """
     kernels = library()
     assert kernels is not None
-    lanes = kernels.mnfpn_lanes()
+    width = kernels.mnfpn_width()
     weight = conv.weight.permute(0, 2, 3, 1).flatten(1)  # (out, inputs)
-    more, more_inputs = -len(weight) % lanes, -weight.shape[1] % lanes if whole_inputs else 0
+    more, more_inputs = -len(weight) % width, -weight.shape[1] % width if whole_inputs else 0
     weight = F.pad(weight, (0, more_inputs, 0, more))
     bias = torch.zeros(len(weight)) if conv.bias is None else F.pad(conv.bias, (0, more))
-    return weight.view(-1, lanes, weight.shape[1]).transpose(1, 2).contiguous(), bias
+    return weight.view(-1, width, weight.shape[1]).transpose(1, 2).contiguous(), bias
 
 
 def use_kernels(network: nn.Module) -> None:
@@ -153,7 +157,7 @@ def use_kernels(network: nn.Module) -> None:
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, SeparableConv) and all(isinstance(conv, FoldedConv) for conv in child):
-                setattr(module, name, KernelBlock(layers_of(child), memory))
+                setattr(module, name, KernelBlock(named_layers(child), memory))
 
 
 def _use_in_backbone(network: Network, memory: Memory) -> None:
@@ -166,7 +170,7 @@ def _use_in_backbone(network: Network, memory: Memory) -> None:
     for index, stage in enumerate(network.stages):
         blocks = [(name, block) for name, block in stage.named_children() if isinstance(block, FusedResidual)]
         for name, block in blocks:
-            layers, tapped = layers_of(block), index in network.tapped and block is blocks[-1][1]
+            layers, tapped = named_layers(block), index in network.tapped and block is blocks[-1][1]
             buffer = f"stage {index}" if tapped else next(turns)
             if index == 0 and block is blocks[0][1] and len(layers) == 2 and not block.residual:
                 # Nothing is before its depthwise convolution: the stem is.
@@ -174,11 +178,23 @@ def _use_in_backbone(network: Network, memory: Memory) -> None:
                 setattr(stage, name, nn.Identity())
             else:
                 setattr(stage, name, KernelBlock(layers, memory, buffer, block.residual))
-    head = network.head
-    if isinstance(head, Classifier) and isinstance(last := layers_of(head).get("last"), FoldedConv):
-        head.add_module("last", KernelBlock(OrderedDict(last=last), memory, next(turns)))
+    if isinstance(network.head, Classifier):
+        _use_in_classifier(network.head, memory, next(turns))
 
 
-def layers_of(module: nn.Module) -> "OrderedDict[str, nn.Module]":
+def _use_in_classifier(head: Classifier, memory: Memory, buffer: str) -> None:
+    """Have the kernels run the last convolution, and the dense layer as a 1×1; the logits are new in each pass."""
+    layers = named_layers(head)
+    last, dense = layers.get("last"), layers["dense"]
+    if isinstance(last, FoldedConv):
+        head.add_module("last", KernelBlock(OrderedDict(last=last), memory, buffer))
+    if isinstance(dense, nn.Linear):
+        weight, bias = (tensor.detach().double() for tensor in (dense.weight, dense.bias))
+        conv = FoldedConv(Folded(weight[:, :, None, None], bias, 1, 0, 1), Optimizations())
+        block = KernelBlock(OrderedDict(dense=conv), memory)
+        head.add_module("dense", nn.Sequential(nn.Unflatten(1, (-1, 1, 1)), block, nn.Flatten()))
+
+
+def named_layers(module: nn.Module) -> "OrderedDict[str, nn.Module]":
     """Return the layers of a module by their names."""
     return OrderedDict(module.named_children())

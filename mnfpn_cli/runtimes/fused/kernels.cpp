@@ -2,8 +2,8 @@
 //
 // A block has a dense convolution or none, a depthwise 3x3 or none, and a 1x1 convolution, which may add the input. The
 // map behind the first is many times as large as input and output. It is never whole: some rows of it are made, used and
-// overwritten in the processor's cache, by vectors of LANES channels: (vectors, rows, columns, LANES). Weights are
-// (vectors, inputs, LANES).
+// overwritten in the processor's cache, by vectors of WIDTH channels: (vectors, rows, columns, WIDTH). Weights are
+// (vectors, inputs, WIDTH).
 
 #include <omp.h>
 
@@ -11,43 +11,35 @@
 #include <cstring>
 
 #if defined(__AVX512F__)
-constexpr int LANES = 16, SUMS = 24;  // sums of a tile: they fill the registers, beside weights and an input
+constexpr int WIDTH = 16, SUMS = 24;  // floats of a vector; sums of a tile: they fill the registers, beside weights and an input
 #elif defined(__AVX__)
-constexpr int LANES = 8, SUMS = 12;
+constexpr int WIDTH = 8, SUMS = 12;
 #elif defined(__aarch64__)
-constexpr int LANES = 4, SUMS = 24;
+constexpr int WIDTH = 4, SUMS = 24;
 #else
-constexpr int LANES = 4, SUMS = 12;
+constexpr int WIDTH = 4, SUMS = 12;
 #endif
 constexpr int GROUP = 4, PIXELS = 12;  // vectors and pixels of a tile, at most
-constexpr long CACHE = 160 * 1024;     // floats between the convolutions of a block: less than a core's cache holds
+constexpr long CACHE = 96 * 1024;      // floats between the convolutions of a block: less than a core's cache holds
 
 #define UNROLLED _Pragma("GCC unroll 16")  // so that sums stay in registers
 
-typedef float Vector __attribute__((vector_size(LANES * sizeof(float))));
+typedef float Vector __attribute__((vector_size(WIDTH * sizeof(float))));
+typedef float Half __attribute__((vector_size(WIDTH / 2 * sizeof(float))));
 
-static inline Vector load(const float* from) {
-    Vector value;
+template <class V>
+static inline V load(const float* from) {
+    V value;
     memcpy(&value, from, sizeof value);
     return value;
 }
-static inline void store(float* to, Vector value) { memcpy(to, &value, sizeof value); }
-static inline Vector all(float value) { return value - Vector{}; }
-static inline Vector clamp(Vector value, Vector low, Vector high) {  // a NaN stays one
-    value = value < low ? low : value;
-    return value > high ? high : value;
-}
-
-// The first lanes of a vector: the last vector of a pixel may have fewer than all.
-static inline Vector load(const float* from, int lanes) {
-    Vector value = {};
-    if (lanes == LANES / 2) memcpy(&value, from, sizeof value / 2);
-    else memcpy(&value, from, lanes * sizeof(float));
-    return value;
-}
-static inline void store(float* to, Vector value, int lanes) {
-    if (lanes == LANES / 2) memcpy(to, &value, sizeof value / 2);
-    else memcpy(to, &value, lanes * sizeof(float));
+template <class V>
+static inline void store(float* to, V value) { memcpy(to, &value, sizeof value); }
+template <class V>
+static inline V clamp(V value, float low, float high) {  // a NaN stays one
+    const V least = low - V{}, most = high - V{};
+    value = value < least ? least : value;
+    return value > most ? most : value;
 }
 
 struct Map {
@@ -75,58 +67,85 @@ struct Source {  // value k of part b for pixel p is at base[b * part + p * pixe
     int parts, values;
 };
 
-struct Target {  // vector v of pixel p is at base[v * vector + p * pixel]; the last vector of all has so many lanes
+struct Target {  // vector v of pixel p is at base[v * vector + p * pixel]; the last vector of all has so many floats
     float* base;
     long vector, pixel;
     const float* added;
-    int lanes;
+    int floats;
 };
 
-template <int M, int V>
+template <class V>
+static inline void store_all(Target to, long place, V value, const Convolution& conv) {
+    if (to.added) value += load<V>(to.added + place);
+    store(to.base + place, clamp(value, conv.low, conv.high));
+}
+
+// Store the first floats of a vector: those of the last one of a pixel may be fewer than it holds.
+template <class V>
+static void store_some(Target to, long place, V value, const Convolution& conv, int floats) {
+    V added{};
+    if (to.added) memcpy(&added, to.added + place, floats * sizeof(float));
+    value = clamp(value + added, conv.low, conv.high);
+    memcpy(to.base + place, &value, floats * sizeof(float));
+}
+
+// Convolve M pixels, for V vectors of the outputs: of the last one only half, where HALF.
+template <int M, int V, bool HALF>
 static void tile(const Convolution& conv, Source from, Target to, int pixel, int first) {
+    constexpr int WHOLE = HALF ? V - 1 : V;
     Vector sum[M][V];
+    Half half[M];
     const long inputs = long(from.parts) * from.values;
-    const float* weight = conv.weight + first * inputs * LANES;
-    UNROLLED for (int v = 0; v < V; v++)
-        UNROLLED for (int m = 0; m < M; m++) sum[m][v] = load(conv.bias + (first + v) * LANES);
+    const float *weight = conv.weight + first * inputs * WIDTH, *bias = conv.bias + first * WIDTH;
+    UNROLLED for (int m = 0; m < M; m++) {
+        UNROLLED for (int v = 0; v < WHOLE; v++) sum[m][v] = load<Vector>(bias + v * WIDTH);
+        half[m] = load<Half>(bias + (V - 1) * WIDTH);
+    }
     const float* x = from.base + pixel * from.pixel;
     for (int part = 0; part < from.parts; part++, x += from.part)
-        for (int k = 0; k < from.values; k++, weight += LANES) {
+        for (int k = 0; k < from.values; k++, weight += WIDTH) {
             Vector w[V];
-            UNROLLED for (int v = 0; v < V; v++) w[v] = load(weight + v * inputs * LANES);
-            UNROLLED for (int m = 0; m < M; m++)
-                UNROLLED for (int v = 0; v < V; v++) sum[m][v] += w[v] * all(x[m * from.pixel + k]);
-        }
-    const Vector low = all(conv.low), high = all(conv.high);
-    const long at = first * to.vector + pixel * to.pixel;
-    const bool whole = first + V < conv.vectors || to.lanes == LANES;
-    UNROLLED for (int m = 0; m < M; m++)
-        UNROLLED for (int v = 0; v < V; v++) {
-            const long place = at + m * to.pixel + v * to.vector;
-            if (v < V - 1 || whole) {
-                if (to.added) sum[m][v] += load(to.added + place);
-                store(to.base + place, clamp(sum[m][v], low, high));
-            } else {
-                if (to.added) sum[m][v] += load(to.added + place, to.lanes);
-                store(to.base + place, clamp(sum[m][v], low, high), to.lanes);
+            UNROLLED for (int v = 0; v < WHOLE; v++) w[v] = load<Vector>(weight + v * inputs * WIDTH);
+            const Half h = HALF ? load<Half>(weight + (V - 1) * inputs * WIDTH) : Half{};
+            UNROLLED for (int m = 0; m < M; m++) {
+                const float value = x[m * from.pixel + k];
+                UNROLLED for (int v = 0; v < WHOLE; v++) sum[m][v] += w[v] * value;
+                if (HALF) half[m] += h * value;
             }
         }
+    const bool narrow = !HALF && first + V == conv.vectors && to.floats < WIDTH;
+    UNROLLED for (int m = 0; m < M; m++) {
+        const long at = first * to.vector + (pixel + m) * to.pixel, end = at + (V - 1) * to.vector;
+        UNROLLED for (int v = 0; v < WHOLE; v++) {
+            const long place = at + v * to.vector;
+            if (v == V - 1 && narrow) store_some(to, place, sum[m][v], conv, to.floats);
+            else store_all(to, place, sum[m][v], conv);
+        }
+        if (HALF && to.floats == WIDTH / 2) store_all(to, end, half[m], conv);
+        else if (HALF) store_some(to, end, half[m], conv, to.floats);
+    }
 }
 
-template <int M, int V>
+template <int M, int V, bool HALF>
 static void tile_of(int pixels, const Convolution& conv, Source from, Target to, int pixel, int first) {
-    if (pixels == M) tile<M, V>(conv, from, to, pixel, first);
-    else if constexpr (M > 1) tile_of<M - 1, V>(pixels, conv, from, to, pixel, first);
+    if (pixels == M) tile<M, V, HALF>(conv, from, to, pixel, first);
+    else if constexpr (M > 1) tile_of<M - 1, V, HALF>(pixels, conv, from, to, pixel, first);
 }
 
-template <int V>
-static void tiles(const Convolution& conv, Source from, Target to, int begin, int end, int first) {
+template <int V, bool HALF>
+static void tiles_of(const Convolution& conv, Source from, Target to, int begin, int end, int first) {
     constexpr int most = std::min(PIXELS, SUMS / V);
     const int pixels = end - begin, count = (pixels + most - 1) / most;
     for (int t = 0; t < count; t++) {
         const int start = pixels * t / count;
-        tile_of<most, V>(pixels * (t + 1) / count - start, conv, from, to, begin + start, first);
+        tile_of<most, V, HALF>(pixels * (t + 1) / count - start, conv, from, to, begin + start, first);
     }
+}
+
+template <int V>
+static void tiles(const Convolution& conv, Source from, Target to, int begin, int end, int first) {
+    if (first + V == conv.vectors && to.floats <= WIDTH / 2) tiles_of<V, true>(conv, from, to, begin, end, first);
+    else tiles_of<V, false>(conv, from, to, begin, end, first);
 }
 
 // Return the vectors of a tile with which its sums fill the registers best, for so many pixels.
@@ -157,18 +176,18 @@ static void convolve(const Convolution& conv, Source from, Target to, int begin,
 template <int M, int S>
 static void depthwise_tile(const Convolution& conv, const float* const rows[3], float* to, int column, int vector) {
     Vector sum[M];
-    UNROLLED for (int m = 0; m < M; m++) sum[m] = load(conv.bias + vector * LANES);
+    UNROLLED for (int m = 0; m < M; m++) sum[m] = load<Vector>(conv.bias + vector * WIDTH);
     UNROLLED for (int ky = 0; ky < 3; ky++) {
         Vector w[3];
-        UNROLLED for (int kx = 0; kx < 3; kx++) w[kx] = load(conv.weight + (vector * 9 + ky * 3 + kx) * LANES);
+        UNROLLED for (int kx = 0; kx < 3; kx++) w[kx] = load<Vector>(conv.weight + (vector * 9 + ky * 3 + kx) * WIDTH);
         UNROLLED for (int c = 0; c < (M - 1) * S + 3; c++) {
-            const Vector x = load(rows[ky] + (column * S + c) * LANES);
+            const Vector x = load<Vector>(rows[ky] + (column * S + c) * WIDTH);
             UNROLLED for (int m = 0; m < M; m++)
                 if (c - m * S >= 0 && c - m * S < 3) sum[m] += w[c - m * S] * x;
         }
     }
     UNROLLED for (int m = 0; m < M; m++)
-        store(to + (column + m) * LANES, clamp(sum[m], all(conv.low), all(conv.high)));
+        store(to + (column + m) * WIDTH, clamp(sum[m], conv.low, conv.high));
 }
 
 template <int M, int S>
@@ -208,12 +227,12 @@ static Plan plan_of(const Block& b, int threads) {
     if (!plan.hidden) return plan;
     plan.vectors = group_of(b.middle.columns);
     plan.columns = std::max(depthwise.left + b.middle.columns, (columns - 1) * depthwise.stride + 3);
-    const long row = long(plan.hidden) * LANES * (plan.columns * depthwise.stride + columns);
+    const long row = long(plan.hidden) * WIDTH * (plan.columns * depthwise.stride + columns);
     const long band = (rows + plan.bands - 1) / plan.bands;
     plan.group = plan.shared ? rows : int(std::clamp(CACHE / row - 2 / depthwise.stride, 1L, band));
     plan.slots = (plan.group - 1) * depthwise.stride + 3;
-    plan.plane = long(plan.slots) * plan.columns * LANES;
-    plan.part = long(plan.group) * columns * LANES;
+    plan.plane = long(plan.slots) * plan.columns * WIDTH;
+    plan.part = long(plan.group) * columns * WIDTH;
     plan.expanded = plan.plane * (plan.shared ? std::min(plan.vectors, plan.hidden) : plan.hidden);
     plan.projected = plan.part * plan.hidden;
     return plan;
@@ -241,22 +260,24 @@ static void expand_row(const Block& b, const Plan& plan, const float* x, int row
                        float* to) {
     const int left = b.depthwise.left, columns = b.middle.columns, channels = b.middle.channels;
     const bool inside = row >= 0 && row < b.middle.rows;
-    float* slot = to + long((row + b.depthwise.top) % plan.slots) * plan.columns * LANES;
+    float* slot = to + long((row + b.depthwise.top) % plan.slots) * plan.columns * WIDTH;
     for (int v = first; v < last; v++) {
         float* at = slot + (v - first) * plan.plane;
-        std::fill(at, at + (inside ? left : plan.columns) * LANES, 0.0f);
-        if (inside) std::fill(at + (left + columns) * LANES, at + plan.columns * LANES, 0.0f);
+        std::fill(at, at + (inside ? left : plan.columns) * WIDTH, 0.0f);
+        if (inside) std::fill(at + (left + columns) * WIDTH, at + plan.columns * WIDTH, 0.0f);
     }
     if (!inside) return;
     if (b.dense.vectors) {
-        const Target target{slot + left * LANES - first * plan.plane, plan.plane, LANES, nullptr, LANES};
+        const Target target{slot + left * WIDTH - first * plan.plane, plan.plane, WIDTH, nullptr, WIDTH};
         convolve(b.dense, window(b.dense, b.input, x, row, copy), target, 0, columns, first, last);
         return;
     }
     for (int v = first; v < last; v++)
         for (int p = 0; p < columns; p++) {
-            const float* from = x + row * b.middle.row() + long(p) * channels + v * LANES;
-            store(slot + (v - first) * plan.plane + (left + p) * LANES, load(from, std::min(LANES, channels - v * LANES)));
+            const float* from = x + row * b.middle.row() + long(p) * channels + v * WIDTH;
+            Vector value{};
+            memcpy(&value, from, std::min(WIDTH, channels - v * WIDTH) * sizeof(float));
+            store(slot + (v - first) * plan.plane + (left + p) * WIDTH, value);
         }
 }
 
@@ -271,8 +292,8 @@ static void hidden_rows(const Block& b, const Plan& plan, const float* x, int be
             const float* rows[3];
             for (int k = 0; k < 3; k++)
                 rows[k] = expanded + (v - first) * plan.plane
-                    + long((row * conv.stride + k) % plan.slots) * plan.columns * LANES;
-            float* at = to + v * plan.part + long(row - begin) * b.output.columns * LANES;
+                    + long((row * conv.stride + k) % plan.slots) * plan.columns * WIDTH;
+            float* at = to + v * plan.part + long(row - begin) * b.output.columns * WIDTH;
             if (conv.stride == 1) depthwise_row<1>(conv, rows, at, b.output.columns, v);
             else depthwise_row<2>(conv, rows, at, b.output.columns, v);
         }
@@ -280,11 +301,11 @@ static void hidden_rows(const Block& b, const Plan& plan, const float* x, int be
 
 static Target output(const Block& b, const float* x, float* y, int row) {
     const long at = row * b.output.row();
-    const int lanes = b.output.channels - (b.project.vectors - 1) * LANES;
-    return {y + at, LANES, b.output.channels, b.residual ? x + at : nullptr, lanes};
+    const int floats = b.output.channels - (b.project.vectors - 1) * WIDTH;
+    return {y + at, WIDTH, b.output.channels, b.residual ? x + at : nullptr, floats};
 }
 
-static Source hidden(const Plan& plan, const float* from) { return {from, plan.part, LANES, plan.hidden, LANES}; }
+static Source hidden(const Plan& plan, const float* from) { return {from, plan.part, WIDTH, plan.hidden, WIDTH}; }
 
 // Compute rows of the output, by one thread.
 static void band(const Block& b, const Plan& plan, const float* x, float* y, int begin, int end, float* copy) {
@@ -335,7 +356,7 @@ static void together(const Block& b, const Plan& plan, const float* x, float* y,
 #pragma omp barrier
 }
 
-extern "C" int mnfpn_lanes() { return LANES; }
+extern "C" int mnfpn_width() { return WIDTH; }
 
 // Return the floats of scratch space that a block needs.
 extern "C" long mnfpn_scratch(const Block* block, int threads) {

@@ -22,13 +22,13 @@ VECTORS = {"AVX512": ("-mavx512f", "-mavx512vl", "-mavx2", "-mfma"), "AVX2": ("-
 LONGEST_COMPILATION_S = 120.0
 
 
-class Map(ctypes.Structure):
+class KernelMap(ctypes.Structure):
     """The shape of a map of one image."""
 
     _fields_ = (("rows", ctypes.c_int), ("columns", ctypes.c_int), ("channels", ctypes.c_int))
 
 
-class Convolution(ctypes.Structure):
+class KernelConvolution(ctypes.Structure):
     """A convolution, as in the C++ file; one without vectors is none."""
 
     _fields_ = (
@@ -40,12 +40,12 @@ class Convolution(ctypes.Structure):
     )
 
 
-class Block(ctypes.Structure):
+class KernelRequest(ctypes.Structure):
     """What the kernels compute in one call, as in the C++ file."""
 
     _fields_ = (
-        *((name, Map) for name in ("input", "middle", "output")),
-        *((name, Convolution) for name in ("dense", "depthwise", "project")),
+        *((name, KernelMap) for name in ("input", "middle", "output")),
+        *((name, KernelConvolution) for name in ("dense", "depthwise", "project")),
         ("images", ctypes.c_int),
         ("residual", ctypes.c_int),
     )
@@ -54,20 +54,27 @@ class Block(ctypes.Structure):
 @cache
 def library() -> ctypes.CDLL | None:
     """Return the compiled kernels; None where there is no C++ compiler, or it cannot compile or load them."""
-    named = shlex.split(os.environ.get("CXX", ""))
-    compiler = named or [path for name in COMPILERS if (path := shutil.which(name))][:1]
+    compiler = _compiler()
     if not compiler or os.name != "posix":
         return None
-    options = (*OPTIONS, *VECTORS.get(torch.backends.cpu.get_cpu_capability(), ()))
+    command = [*compiler, *OPTIONS, *VECTORS.get(torch.backends.cpu.get_cpu_capability(), ())]
     try:
-        version = _output([*compiler, "--version"])
-        about = (SOURCE.read_text(), version, platform.machine(), *compiler, *options)
+        made_by = Path(compiler[0]).stat()
+        about = (SOURCE.read_text(), platform.machine(), made_by.st_size, made_by.st_mtime_ns, *command)
         file = _folder() / f"kernels-{hashlib.sha256(repr(about).encode()).hexdigest()[:16]}.so"
         if not file.exists():
-            _compile([*compiler, *options], file)
+            _compile(command, file)
         return _typed(ctypes.CDLL(str(file)))
     except (OSError, subprocess.SubprocessError, AttributeError):
         return None
+
+
+def _compiler() -> list[str]:
+    """Return the command of a C++ compiler, as the environment names it; empty where there is none."""
+    name, *options = shlex.split(os.environ.get("CXX", "")) or [""]
+    found = (path for known in ([name] if name else COMPILERS) if (path := shutil.which(known)))
+    path = next(found, None)
+    return [path, *options] if path else []
 
 
 def _folder() -> Path:
@@ -81,13 +88,9 @@ def _compile(command: list[str], file: Path) -> None:
     """Compile to a file that is whole or not there: other processes may do the same."""
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:
         made = Path(folder) / file.name
-        _output([*command, str(SOURCE), "-o", str(made)])
+        command = [*command, str(SOURCE), "-o", str(made)]
+        subprocess.run(command, check=True, capture_output=True, timeout=LONGEST_COMPILATION_S)
         made.replace(file)
-
-
-def _output(command: list[str]) -> str:
-    timeout = LONGEST_COMPILATION_S
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=timeout).stdout
 
 
 def _typed(loaded: ctypes.CDLL) -> ctypes.CDLL:
