@@ -101,7 +101,7 @@ class TimedPass:
 
 
 @dataclass(frozen=True)
-class FailedRun:
+class RunFailure:
     """Why the request could not be done, the status of a `NotRun`, and the traceback of an external network."""
 
     reason: str
@@ -124,12 +124,12 @@ class EndedRun:
     checked: Checked
     passes_memory_bytes: int | None
     profile: ProfileRecord | None = None
-    no_profile: FailedRun | None = None
+    no_profile: RunFailure | None = None
     kind: Literal["ended"] = "ended"
 
 
 RunCommand = Describe | PrepareRun | TimePass | EndRun
-RunAnswer = RunProgress | LoadedRun | Described | WarmRun | TimedPass | EndedRun | FailedRun
+RunAnswer = RunProgress | LoadedRun | Described | WarmRun | TimedPass | EndedRun | RunFailure
 
 _CONFIG = ConfigDict(ser_json_inf_nan="constants")  # outputs that cannot be compared differ infinitely
 _COMMANDS: TypeAdapter[RunCommand] = TypeAdapter(RunCommand, config=_CONFIG)

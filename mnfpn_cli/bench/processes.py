@@ -22,11 +22,11 @@ from mnfpn_cli.bench.messages import (
     Described,
     EndedRun,
     EndRun,
-    FailedRun,
     LoadedRun,
     PrepareRun,
     RunAnswer,
     RunCommand,
+    RunFailure,
     RunProgress,
     TimedPass,
     TimePass,
@@ -210,7 +210,7 @@ class RunProcess:
                 raise MnfpnError("the process that measured it gave an answer that cannot be read") from error
             if isinstance(answer, RunProgress):
                 progress(answer.doing, answer.share)
-            elif isinstance(answer, FailedRun):
+            elif isinstance(answer, RunFailure):
                 raise _failure(answer)
             elif isinstance(answer, kind):
                 return answer
@@ -255,7 +255,7 @@ def _silent(_doing: str, _share: float) -> None:
     """Report nothing: a pass has no progress."""
 
 
-def _failure(answer: FailedRun) -> MnfpnError:
+def _failure(answer: RunFailure) -> MnfpnError:
     failure = (
         UnavailableError(Problem("", answer.reason)) if answer.status == "unavailable" else MnfpnError(answer.reason)
     )

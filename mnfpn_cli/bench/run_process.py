@@ -25,7 +25,11 @@ def answer_requests() -> None:
     except UsageError as error:
         sys.exit(str(error.problems[0]))
     commands = _commands()
-    from mnfpn_cli.bench.messages import FailedRun, RunProgress, as_line  # torch, whose import ends with the parent too
+    from mnfpn_cli.bench.messages import (
+        RunFailure,
+        RunProgress,
+        as_line,
+    )  # torch, whose import ends with the parent too
     from mnfpn_cli.bench.run_turns import take_turns
 
     def progress(doing: str, share: float) -> None:
@@ -35,9 +39,9 @@ def answer_requests() -> None:
         for answer in take_turns(request, commands, progress):
             os.write(answers, as_line(answer))
     except UnavailableError as error:
-        os.write(answers, as_line(FailedRun(error.problems[0].rule, "unavailable")))
+        os.write(answers, as_line(RunFailure(error.problems[0].rule, "unavailable")))
     except MnfpnError as error:
-        os.write(answers, as_line(FailedRun(error.message, details=error.details)))
+        os.write(answers, as_line(RunFailure(error.message, details=error.details)))
     finally:
         os.close(answers)
     os._exit(0)  # without the exit handlers of libraries, some of which take seconds

@@ -21,10 +21,10 @@ from mnfpn_cli.bench.messages import (
     Described,
     EndedRun,
     EndRun,
-    FailedRun,
     LoadedRun,
     PrepareRun,
     RunAnswer,
+    RunFailure,
     TimedPass,
     TimePass,
     WarmRun,
@@ -186,10 +186,10 @@ class _Run:
             comparison: OutputComparison = check_outputs(outputs, expected, self.request.dtype, self.bad_weights)
             return check_run(self.prepared, self.job, comparison, judge_of(group, self.key, reference))
 
-    def _profile(self, group: Group, end: EndRun) -> tuple[ProfileRecord | None, FailedRun | None]:
+    def _profile(self, group: Group, end: EndRun) -> tuple[ProfileRecord | None, RunFailure | None]:
         if not (group.case.by_layer or group.case.roofline):
             return None, None
         try:
             return profile_run(group, self.key, end.pass_s, end.launch_bound, self.progress), None
         except MnfpnError as error:
-            return None, FailedRun(error.message, "unavailable" if isinstance(error, UnavailableError) else "failed")
+            return None, RunFailure(error.message, "unavailable" if isinstance(error, UnavailableError) else "failed")

@@ -14,9 +14,9 @@ from mnfpn_cli.export.axes import AXES, DynamicAxis
 from mnfpn_cli.export.formats import import_onnxruntime
 from mnfpn_cli.export.job import FileJob, ReadFile
 from mnfpn_cli.export.onnx_dtypes import to_float16, to_int8
-from mnfpn_cli.export.onnx_layers import name_layers, node_sources
+from mnfpn_cli.export.onnx_layers import name_layers, onnx_calls
 from mnfpn_cli.export.program import open_axes, trace, trace_pass
-from mnfpn_cli.measure.layer_times import Source
+from mnfpn_cli.measure.layer_times import LayerCall
 from mnfpn_cli.measure.libraries import failure_in_words
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line
@@ -113,7 +113,7 @@ def pass_model(network: nn.Module, inputs: tuple[Tensor, ...]) -> "tuple[ModelPr
 
 def sourced_pass_model(
     network: nn.Module, inputs: tuple[Tensor, ...]
-) -> "tuple[ModelProto, dict[str, str], dict[str, Source]]":
+) -> "tuple[ModelProto, dict[str, str], dict[str, LayerCall]]":
     """Return what `pass_model` returns, and the modules that all nodes come from by the names of the nodes.
 
     Raises:
@@ -124,9 +124,9 @@ def sourced_pass_model(
     converted = _converted(trace_pass(network, inputs))
     model = converted.model_proto
     paths = name_layers(model, network)
-    sources = {name: Source(path) for name, path in paths.items()}
+    sources = {name: LayerCall(path) for name, path in paths.items()}
     if converted.exported_program is not None:
-        sources |= node_sources(model, converted.exported_program)
+        sources |= onnx_calls(model, converted.exported_program)
     return model, paths, sources
 
 

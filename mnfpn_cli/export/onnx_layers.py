@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from mnfpn_cli.measure.layer_times import Source
+from mnfpn_cli.measure.layer_times import LayerCall
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -74,7 +74,7 @@ def name_layers(model: "ModelProto", network: nn.Module) -> dict[str, str]:
     return paths
 
 
-def node_sources(model: "ModelProto", program: "ExportedProgram") -> dict[str, Source]:
+def onnx_calls(model: "ModelProto", program: "ExportedProgram") -> dict[str, LayerCall]:
     """Return the modules that the nodes of a model come from, by the names of the nodes; those that are known.
 
     Args:
@@ -84,7 +84,7 @@ def node_sources(model: "ModelProto", program: "ExportedProgram") -> dict[str, S
     from mnfpn_cli.export.program import source_of  # takes two seconds to import
 
     traced = {node.name: source_of(node) for node in program.graph.nodes}
-    found = dict[str, Source]()
+    found = dict[str, LayerCall]()
     for node in model.graph.node:
         text = next((one.value for one in node.metadata_props if one.key == TRACED), "")
         name = re.match(r"%(\w+)", text)
@@ -205,8 +205,8 @@ def _behind(tensor: str, producers: Mapping[str, "NodeProto"], layers: frozenset
 
 
 def operator_sources(
-    derived: "ModelProto", model: "ModelProto", layers: Iterable[str], sources: Mapping[str, Source]
-) -> list[tuple[Source, ...]]:
+    derived: "ModelProto", model: "ModelProto", layers: Iterable[str], sources: Mapping[str, LayerCall]
+) -> list[tuple[LayerCall, ...]]:
     """Return the modules that each node of a derived graph executes.
 
     Nodes of the model that have no node of their own in the derived graph were joined into another: into the one of a
@@ -227,7 +227,7 @@ def operator_sources(
         if layer:
             owners.by_node[layer] = index
     owners.join()
-    found = [list[Source]() for _ in nodes]
+    found = [list[LayerCall]() for _ in nodes]
     for name, index in owners.by_node.items():
         found[index] += [sources[name]] if name in sources else []
     _take_from_neighbours(nodes, found)
@@ -237,7 +237,7 @@ def operator_sources(
 class _Owners:
     """Which node of a derived graph executes each node of a model, by index; ``by_node`` has them by name."""
 
-    def __init__(self, model: "ModelProto", sources: Mapping[str, Source]) -> None:
+    def __init__(self, model: "ModelProto", sources: Mapping[str, LayerCall]) -> None:
         self.by_node = dict[str, int]()
         self._nodes = list(model.graph.node)
         self._named = {node.name: node for node in self._nodes}
@@ -278,7 +278,7 @@ class _Owners:
         return [name for name in names if name in self.by_node]
 
 
-def _take_from_neighbours(nodes: "Sequence[NodeProto]", found: Sequence[list[Source]]) -> None:
+def _take_from_neighbours(nodes: "Sequence[NodeProto]", found: Sequence[list[LayerCall]]) -> None:
     """Give nodes without a module those of what they read, or else of what reads them."""
     makers = {made: index for index, node in enumerate(nodes) for made in node.output}
     for index, node in enumerate(nodes):

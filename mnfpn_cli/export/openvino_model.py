@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch.fx import Node as TracedNode
 
-from mnfpn_cli.measure.layer_times import Source
+from mnfpn_cli.measure.layer_times import LayerCall
 from mnfpn_cli.quantization.quantization import Quantization
 from mnfpn_cli.text import first_line, strip_colours
 
@@ -115,12 +115,12 @@ def node_path(node: "Node") -> str:
     return str(information[PATH].value) if PATH in information else ""
 
 
-def node_sources(model: "Model") -> dict[str, Source]:
+def openvino_calls(model: "Model") -> dict[str, LayerCall]:
     """Return the modules that the nodes of a model are made for, by the names of the nodes."""
-    sources = dict[str, Source]()
+    sources = dict[str, LayerCall]()
     for node in model.get_ordered_ops():
         if path := node_path(node):
-            sources[node.get_friendly_name()] = Source(path, int(str(node.get_rt_info()[CALL].value)))
+            sources[node.get_friendly_name()] = LayerCall(path, int(str(node.get_rt_info()[CALL].value)))
     return sources
 
 

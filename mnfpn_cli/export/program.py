@@ -17,7 +17,7 @@ from mnfpn_cli import __version__
 from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.export.axes import SIDES, DynamicAxis, in_order
 from mnfpn_cli.export.job import FileJob
-from mnfpn_cli.measure.layer_times import Source
+from mnfpn_cli.measure.layer_times import LayerCall
 from mnfpn_cli.measure.libraries import loggers_silenced
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.settings.network import NetworkSettings
@@ -135,14 +135,14 @@ def trace_pass(
     return program
 
 
-def source_of(node: Node) -> Source | None:
+def source_of(node: Node) -> LayerCall | None:
     """Return which call of which module an operation of a traced graph was in; None where that is not known."""
     stack = node.meta.get("nn_module_stack")
     if not stack:
         return None
     key, (path, _) = next(reversed(stack.items()))
     _, _, call = str(key).rpartition("@")  # torch counts the calls of a module there, without the first
-    return Source(path, int(call) if call.isdigit() else 0)
+    return LayerCall(path, int(call) if call.isdigit() else 0)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ _Stretch = tuple[tuple[LayerId, ...], float]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class LayerCall:
     """Where in the network an operator comes from: the path of a module, and which call of it, from 0 on."""
 
     path: str
@@ -49,7 +49,7 @@ class OperatorTime:
     kind: str
     start: float
     seconds: float
-    sources: tuple[Source, ...]
+    sources: tuple[LayerCall, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ class Layers:
         """Return the layer of each call of each module: a shared smoothing is called once for each level."""
         return {path: [((path, part),) for part in parts] for path, parts in self.parts.items()}
 
-    def of(self, source: Source) -> LayerId:
+    def of(self, source: LayerCall) -> LayerId:
         """Return the layer that a module belongs to, itself or the nearest above it; what is in none is the rest."""
         path = source.path
         while path not in self.parts:
@@ -162,7 +162,7 @@ class Layers:
         parts = self.parts[path]
         return path, parts[source.call % len(parts)]
 
-    def joined(self, sources: Sequence[Source]) -> tuple[LayerId, ...]:
+    def joined(self, sources: Sequence[LayerCall]) -> tuple[LayerId, ...]:
         """Return the layers of an operator: first the one with most work, then the others in order."""
         layers = dict.fromkeys(map(self.of, sources))
         known = [layer for layer in layers if layer[1] != REST] or list(OUTSIDE)
@@ -255,7 +255,7 @@ def _placed(one: OperatorTime, layers: Layers) -> LayerOperator:
     return LayerOperator(one.name, one.kind, one.start, one.seconds, layers.joined(one.sources))
 
 
-def time_layers(
+def time_modules(
     run: Callable[[], object],
     network: nn.Module,
     works: Sequence[LayerWork],

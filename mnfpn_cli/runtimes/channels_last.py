@@ -7,7 +7,7 @@ import torch
 from mnfpn_cli.measure.layer_times import LayerTimes
 from mnfpn_cli.plan.roofline import LayerWork
 from mnfpn_cli.runtimes import eager
-from mnfpn_cli.runtimes.runtime import Job, Prepared, Share
+from mnfpn_cli.runtimes.runtime import Job, Prepared, ReportShare
 
 ANY_NETWORK = eager.ANY_NETWORK
 unavailable_reason = eager.unavailable_reason
@@ -18,6 +18,6 @@ def prepare(job: Job) -> Prepared:
     return eager.prepare(job, torch.channels_last)
 
 
-def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: Share) -> LayerTimes:
+def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: ReportShare) -> LayerTimes:
     """Time each layer by hooks around its calls."""
     return eager.time_layers(job, works, passes, progress, torch.channels_last)

@@ -14,7 +14,7 @@ from mnfpn_cli.errors import MnfpnError, UnavailableError
 from mnfpn_cli.measure.layer_times import LayerTimes
 from mnfpn_cli.plan.roofline import LayerWork
 from mnfpn_cli.runtimes.eager import executed, move
-from mnfpn_cli.runtimes.runtime import NO_INT8, Job, Prepared, Share
+from mnfpn_cli.runtimes.runtime import NO_INT8, Job, Prepared, ReportShare
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line
 
@@ -68,7 +68,7 @@ def prepare(job: Job) -> Prepared:
             return Prepared(_recorded(network, inputs, stream), inputs, graph=graph)
 
 
-def time_layers(_job: Job, _works: Sequence[LayerWork], _passes: int, _progress: Share) -> LayerTimes:
+def time_layers(_job: Job, _works: Sequence[LayerWork], _passes: int, _progress: ReportShare) -> LayerTimes:
     """Refuse.
 
     Raises:

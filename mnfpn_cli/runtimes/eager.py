@@ -13,7 +13,7 @@ from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.measure import layer_times
 from mnfpn_cli.measure.layer_times import LayerTimes
 from mnfpn_cli.plan.roofline import LayerWork
-from mnfpn_cli.runtimes.runtime import NO_INT8, ExecutedGraph, Job, Operator, Prepared, Share, training_step
+from mnfpn_cli.runtimes.runtime import NO_INT8, ExecutedGraph, Job, Operator, Prepared, ReportShare, training_step
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.trace.observe import call_hooks
 from mnfpn_cli.trace.products import is_conversion, product_of
@@ -41,12 +41,12 @@ def time_layers(
     job: Job,
     works: Sequence[LayerWork],
     passes: int,
-    progress: Share,
+    progress: ReportShare,
     memory_format: torch.memory_format = torch.contiguous_format,
 ) -> LayerTimes:
     """Time each layer by hooks around its calls."""
     run, marks = prepare(job, memory_format).run, device_of(job.device).marks()  # moves the job's network
-    return layer_times.time_layers(run, job.network, works, marks, passes, progress)
+    return layer_times.time_modules(run, job.network, works, marks, passes, progress)
 
 
 def move(job: Job, memory_format: torch.memory_format) -> tuple[nn.Module, tuple[Tensor, ...]]:

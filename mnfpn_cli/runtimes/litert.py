@@ -17,7 +17,7 @@ from mnfpn_cli.errors import MnfpnError, UnavailableError
 from mnfpn_cli.measure.layer_times import LayerTimes
 from mnfpn_cli.measure.libraries import native_stderr_silenced
 from mnfpn_cli.plan.roofline import LayerWork
-from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Operator, Prepared, Share
+from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Operator, Prepared, ReportShare
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line
 
@@ -51,7 +51,7 @@ def dtype_of(path: Path) -> DType:
     return "int8" if (graph_of_file(path).share_in("int8") or 0) > 0.5 else "float32"
 
 
-def time_layers(_job: Job, _works: Sequence[LayerWork], _passes: int, _progress: Share) -> LayerTimes:
+def time_layers(_job: Job, _works: Sequence[LayerWork], _passes: int, _progress: ReportShare) -> LayerTimes:
     """Refuse.
 
     Raises:

@@ -20,15 +20,15 @@ from mnfpn_cli.export.openvino_model import (
     mac_nodes,
     node_macs,
     node_path,
-    node_sources,
+    openvino_calls,
     openvino_core,
     openvino_reason,
     quantize_model,
 )
-from mnfpn_cli.measure.layer_times import LayerTimes, OperatorTime, Profiler, Source, time_operators
+from mnfpn_cli.measure.layer_times import LayerCall, LayerTimes, OperatorTime, Profiler, time_operators
 from mnfpn_cli.measure.libraries import failure_in_words
 from mnfpn_cli.plan.roofline import LayerWork
-from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Operator, Prepared, Share
+from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Operator, Prepared, ReportShare
 from mnfpn_cli.settings.input import DType
 
 if TYPE_CHECKING:
@@ -89,12 +89,12 @@ def prepare(job: Job) -> Prepared:
     return Prepared(run, inputs, graph=partial(_executed, compiled, layers), file_bytes=file_bytes)
 
 
-def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: Share) -> LayerTimes:
+def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: ReportShare) -> LayerTimes:
     """Time each layer by OpenVINO's own counters of its operators, in a second model that is compiled with them."""
     inputs = tuple(tensor.contiguous() for tensor in job.inputs)
     with failure_in_words("OpenVINO cannot run the network", openvino_reason):
         model = _model(job)
-        sources, channels_last = node_sources(model), _put_channels_last(model)
+        sources, channels_last = openvino_calls(model), _put_channels_last(model)
         undisturbed, counted = (_compiled(model, job.dtype, counted) for counted in (False, True))
         pass_, profiled = (_request(one, inputs, channels_last) for one in (undisturbed, counted))
         counters = _Counters(profiled.request, list[dict[str, float]]())
@@ -118,7 +118,7 @@ class _Counters:
         executed = (one for one in self.request.get_profiling_info() if one.status.name == "EXECUTED")
         self.means.append({one.node_name: one.real_time.total_seconds() for one in executed})
 
-    def operators(self, sources: Mapping[str, Sequence[Source]]) -> Iterator[OperatorTime]:
+    def operators(self, sources: Mapping[str, Sequence[LayerCall]]) -> Iterator[OperatorTime]:
         """Yield the operators with their mean time of all passes but the first.
 
         Their beginnings are not known: one follows the other.
@@ -131,14 +131,14 @@ class _Counters:
             start += seconds
 
 
-def _sources(compiled: "CompiledModel", known: Mapping[str, Source]) -> dict[str, Sequence[Source]]:
+def _sources(compiled: "CompiledModel", known: Mapping[str, LayerCall]) -> dict[str, Sequence[LayerCall]]:
     """Return the modules that each operator of a compiled model executes, by the names of the operators.
 
     One that executes nothing of the model, such as a change of the layout, belongs to the operator that reads it, or
     else to the one before it.
     """
     executed = {one.node.get_friendly_name(): one for one in _executed_operators(compiled)}
-    found: dict[str, Sequence[Source]] = {name: _known_sources(one.sources, known) for name, one in executed.items()}
+    found: dict[str, Sequence[LayerCall]] = {name: _known_sources(one.sources, known) for name, one in executed.items()}
     for name in reversed(executed):  # readers come later
         if not found[name]:
             readers = (x.get_node().get_friendly_name() for x in executed[name].node.output(0).get_target_inputs())
@@ -150,9 +150,9 @@ def _sources(compiled: "CompiledModel", known: Mapping[str, Source]) -> dict[str
     return found
 
 
-def _known_sources(names: Sequence[str], known: Mapping[str, Source]) -> list[Source]:
+def _known_sources(names: Sequence[str], known: Mapping[str, LayerCall]) -> list[LayerCall]:
     """Return the modules of the nodes of these names; what quantising adds has the name of its node as a beginning."""
-    found = list[Source]()
+    found = list[LayerCall]()
     for name in names:
         while name not in known and "/" in name:
             name = name.rpartition("/")[0]

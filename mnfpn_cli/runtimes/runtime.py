@@ -137,8 +137,8 @@ class Prepared:
     file_bytes: int | None = None
 
 
-Share = Callable[[float], None]
-"""Is told the share of the work that is done, from 0 to 1."""
+ReportShare = Callable[[float], None]
+"""Reports the share of the work that is done, from 0 to 1."""
 
 NO_INT8 = "computes in floating point, and quantises nothing"
 """Why a runtime that runs torch's own layers has no int8."""
@@ -160,7 +160,7 @@ class Runtime(Protocol):
             MnfpnError: where the runtime cannot run this network, or not on this machine.
         """
 
-    def time_layers(self, job: Job, works: Sequence[LayerWork], passes: int, progress: Share) -> LayerTimes:
+    def time_layers(self, job: Job, works: Sequence[LayerWork], passes: int, progress: ReportShare) -> LayerTimes:
         """Prepare a pass of inference, and time each layer of the network in a number of passes.
 
         An operator that computes several layers is a row with all of them.

@@ -18,10 +18,10 @@ from mnfpn_cli.bench.group import Group
 from mnfpn_cli.bench.messages import (
     EndedRun,
     EndRun,
-    FailedRun,
     LoadedRun,
     PrepareRun,
     RunAnswer,
+    RunFailure,
     RunProgress,
     TimedPass,
     TimePass,
@@ -157,7 +157,7 @@ def test_after_an_interrupt_the_samples_are_there(monkeypatch: pytest.MonkeyPatc
         if doing.startswith("timing") and share >= 0.5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(isolated, "_end", lambda *_: pytest.fail("nothing is checked any more"))
+    monkeypatch.setattr(isolated, "end_run", lambda *_: pytest.fail("nothing is checked any more"))
     result = measure(progress=interrupted)
     assert not result.complete
     assert [len(run.latency.samples) for run in result.measured] == [3, 3]
@@ -170,7 +170,7 @@ def test_an_interrupt_while_outputs_are_checked_keeps_what_was_measured(monkeypa
     def interrupt(*_: object) -> EndedRun:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(isolated, "_end", interrupt)
+    monkeypatch.setattr(isolated, "end_run", interrupt)
     result = measure()
     assert not result.complete
     assert [len(run.latency.samples) for run in result.measured] == [6, 6]
@@ -277,7 +277,7 @@ ANSWERS = (
     WarmRun(Ready(FirstPass(1.0, 2.0), WarmUp(3, 4.0, None), 2, keep_float=frozenset({"stem"}))),
     TimedPass(0.5, None, 3),
     EndedRun(Checked(inf, None, None, GRAPH, (WarningRecord(kind="a", cause="b", helps="c"),)), 5),
-    FailedRun("out of memory", "failed", "a\nb"),
+    RunFailure("out of memory", "failed", "a\nb"),
 )
 
 

@@ -74,7 +74,7 @@ def test_ctrl_c_while_layers_are_timed_keeps_the_runs(monkeypatch: pytest.Monkey
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(layer_times, "time_layers", interrupted)
+    monkeypatch.setattr(layer_times, "time_modules", interrupted)
     result = measure(replace(CASE, by_layer=True))
     assert (result.complete, len(result.measured), result.profiles) == (False, 1, ())
 

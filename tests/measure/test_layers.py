@@ -17,13 +17,13 @@ from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.devices.timers import EventMarks, HostMarks, HostTimer, Marks
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.layer_times import (
+    LayerCall,
     Layers,
     LayerTime,
     LayerTimes,
     OperatorTime,
     Profiler,
-    Source,
-    time_layers,
+    time_modules,
     time_operators,
 )
 from mnfpn_cli.network.network import Network, build_meta, build_network
@@ -83,7 +83,7 @@ def time_them(settings: NetworkSettings, size: Size, marks: Marks, passes: int =
     """Time the layers of a network on the meta device."""
     plan, works = plan_network(settings), works_of(settings, size)
     network, image = build_meta(plan), torch.empty(1, settings.in_channels, *size, device="meta")
-    return time_layers(lambda: network(image), network, works, marks, passes)
+    return time_modules(lambda: network(image), network, works, marks, passes)
 
 
 @at_most(25)
@@ -136,7 +136,7 @@ def test_times_are_medians_and_the_first_pass_warms_up() -> None:
     slowness = iter([100, 100, 1, 1, 4, 2, 9, 90])  # without and with marks, four times
     network, image = build_meta(plan_network(SETTINGS)), torch.empty(1, 3, *SIZE, device="meta")
     with patch.object(network.stem, "forward", clock.takes(network.stem.forward, lambda *_: next(slowness))):
-        times = time_layers(lambda: network(image), network, works_of(SETTINGS, SIZE), HostMarks(clock), 3)
+        times = time_modules(lambda: network(image), network, works_of(SETTINGS, SIZE), HostMarks(clock), 3)
     assert (times.marked, times.undisturbed) == (2.0, 4.0)
     assert times.by_id["stem", "stem"] == 2.0
 
@@ -148,7 +148,7 @@ def test_a_real_pass_in_any_dtype_and_layout(dtype: torch.dtype) -> None:
     image = torch.rand(1, 3, *SIZE).to(dtype=dtype, memory_format=torch.channels_last)
     works, shares = works_of(SETTINGS, SIZE), list[float]()
     with torch.inference_mode():
-        times = time_layers(lambda: network(image), network, works, device_of(image.device).marks(), 2, shares.append)
+        times = time_modules(lambda: network(image), network, works, device_of(image.device).marks(), 2, shares.append)
     rows = [time.id for time in times.rows]
     assert {work.id for work in works} <= set(rows)
     modules = [work.id for work in works if work.operation != "move"]
@@ -172,13 +172,13 @@ def test_all_hooks_are_removed() -> None:
             seen.append(hooks_on(network))
             return network(image)
 
-        time_layers(run, network, works, marks, 1)
+        time_modules(run, network, works, marks, 1)
         broken = patch.object(network.stages[1], "forward", lambda x: x + torch.rand(2, 3, 5, 7))
         with broken, pytest.raises(RuntimeError, match="must match"):
-            time_layers(run, network, works, marks, 1)
+            time_modules(run, network, works, marks, 1)
         assert hooks_on(network) == 0
         assert seen[0] == seen[2] == 0 < seen[1] == seen[3]
-        assert time_layers(run, network, works, marks, 1).seconds > 0
+        assert time_modules(run, network, works, marks, 1).seconds > 0
 
 
 def test_an_error_in_a_pass_with_hooks_removes_them() -> None:
@@ -192,7 +192,7 @@ def test_an_error_in_a_pass_with_hooks_removes_them() -> None:
         return network(image)
 
     with torch.inference_mode(), pytest.raises(RuntimeError, match="channels"):
-        time_layers(run, network, works_of(SETTINGS, SIZE), HostMarks(), 1)
+        time_modules(run, network, works_of(SETTINGS, SIZE), HostMarks(), 1)
     assert calls[1] > 0 == hooks_on(network)
 
 
@@ -213,7 +213,7 @@ def test_events_do_not_block_and_no_layer_includes_the_time_of_a_slow_host(host_
     device.work(1000.0)
     marks = EventMarks(device.event, device.synchronize, lambda seconds: device.work(1e3 * seconds), device.host)
     with patch.object(nn.Conv2d, "forward", queued(nn.Conv2d.forward)):
-        times = time_layers(lambda: network(image), network, works_of(SETTINGS, SIZE), marks, 2)
+        times = time_modules(lambda: network(image), network, works_of(SETTINGS, SIZE), marks, 2)
     expected = defaultdict(float, {work.id: 0.002 for work in works_of(SETTINGS, SIZE) if work.macs})
     assert times.by_id == pytest.approx({row: expected[row] for row in times.by_id})
     assert times.undisturbed == pytest.approx(times.seconds * max(1.0, host_s / 0.002), rel=0.1)
@@ -253,9 +253,9 @@ class PlannedProfile:
 
 
 OPERATORS = (
-    OperatorTime("reorder", "Reorder", 0.0, 1.0, (Source("stages.0.1.expand"),)),
-    OperatorTime("conv", "Conv", 1.0, 4.0, (Source("stages.0.1"), Source("stages.0.1.expand.act"))),
-    OperatorTime("smooth", "Conv", 5.0, 2.0, (Source("pyramid.smooth.p2"),)),
+    OperatorTime("reorder", "Reorder", 0.0, 1.0, (LayerCall("stages.0.1.expand"),)),
+    OperatorTime("conv", "Conv", 1.0, 4.0, (LayerCall("stages.0.1"), LayerCall("stages.0.1.expand.act"))),
+    OperatorTime("smooth", "Conv", 5.0, 2.0, (LayerCall("pyramid.smooth.p2"),)),
     OperatorTime("copy", "Copy", 7.0, 1.0, ()),
 )
 
@@ -277,7 +277,7 @@ def test_operators_are_rows_of_the_layers_that_they_compute() -> None:
 
 def test_a_profile_that_has_means_alone_is_scaled_to_its_passes() -> None:
     """So that the rows add up to the median pass, not to the mean one."""
-    planned = PlannedProfile(FakeClock(), (OperatorTime("all", "All", 0.0, 13.0, (Source("stem"),)),), averaged=True)
+    planned = PlannedProfile(FakeClock(), (OperatorTime("all", "All", 0.0, 13.0, (LayerCall("stem"),)),), averaged=True)
     assert {row.path: row.seconds for row in planned.times().rows} == pytest.approx({"stem": 13.0, "": 0.0})
 
 
@@ -291,10 +291,12 @@ def test_calls_of_a_shared_module_are_layers_one_after_the_other() -> None:
     """Of a module within it likewise; what is in no layer is in a container, or in the rest."""
     path = "pyramid.smooth.shared"
     layers = Layers([LayerWork(path, "smooth p2", "conv", 9, 1), LayerWork(path, "smooth p3", "conv", 3, 1)])
-    assert layers.of(Source("pyramid.smooth.shared.conv", 1)) == ("pyramid.smooth.shared", "smooth p3")
-    assert layers.of(Source("pyramid.other")) == ("pyramid", "top-down")
-    assert layers.of(Source("else.where")) == ("", "rest")
-    assert layers.joined([Source("nowhere"), Source("pyramid.smooth.shared", 1), Source("pyramid.smooth.shared")]) == (
+    assert layers.of(LayerCall("pyramid.smooth.shared.conv", 1)) == ("pyramid.smooth.shared", "smooth p3")
+    assert layers.of(LayerCall("pyramid.other")) == ("pyramid", "top-down")
+    assert layers.of(LayerCall("else.where")) == ("", "rest")
+    assert layers.joined(
+        [LayerCall("nowhere"), LayerCall("pyramid.smooth.shared", 1), LayerCall("pyramid.smooth.shared")]
+    ) == (
         ("pyramid.smooth.shared", "smooth p2"),
         ("pyramid.smooth.shared", "smooth p3"),
     )

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from mnfpn_cli.errors import MnfpnError, UnavailableError
-from mnfpn_cli.measure.layer_times import OUTSIDE, LayerTimes, Source
+from mnfpn_cli.measure.layer_times import OUTSIDE, LayerCall, LayerTimes
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, network_work
 from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.runtimes import compiled
 from mnfpn_cli.runtimes.compiled.kernels import Kernel, KernelRecorder
-from mnfpn_cli.runtimes.executorch.trace import ProgramOperator, kind_of
+from mnfpn_cli.runtimes.executorch.trace import ProgramOperator, operator_kind
 from mnfpn_cli.runtimes.executorch.trace import _sources as sources_of_events
 from mnfpn_cli.runtimes.runtime import load_runtime
 from mnfpn_cli.settings.input import Size
@@ -131,11 +131,11 @@ def test_layers_on_a_gpu_are_refused_where_the_profile_has_not_its_time(name: st
 
 
 CODE = """
-        # Topologically Sorted Source Nodes: [relu_1], Original ATen: [aten.relu]
+        # Topologically Sorted LayerCall Nodes: [relu_1], Original ATen: [aten.relu]
         # [Provenance debug handles] torch.ops.mkldnn._convolution_pointwise.default:1
         buf0 = torch.ops.mkldnn._convolution_pointwise.default(arg0, _frozen_1, [1, 1])
         del arg0
-        # Topologically Sorted Source Nodes: [sum], Original ATen: [aten.add]
+        # Topologically Sorted LayerCall Nodes: [sum], Original ATen: [aten.add]
         # [Provenance debug handles] torch.ops.mkldnn._convolution_pointwise_.binary:2
         torch.ops.mkldnn._convolution_pointwise_.binary(buf0, buf0, _frozen_2)
         # [Provenance debug handles] cpp_fused_add_0:3
@@ -147,18 +147,18 @@ def recorder(*codes: str) -> KernelRecorder:
     """A recorder that has seen this code, and the operations of its comments."""
     made = KernelRecorder()
     made._codes.extend(codes)
-    made._sources.update({"relu_1": Source("stem.act"), "sum": Source("stages.0.1")})
+    made._sources.update({"relu_1": LayerCall("stem.act"), "sum": LayerCall("stages.0.1")})
     return made
 
 
 def test_kernels_have_the_modules_of_their_comments_and_of_their_weights() -> None:
     """A convolution and its activation are in one module; one that adds is known by its weights alone."""
-    constants = {"_frozen_1": [Source("stem.conv")], "_frozen_2": [Source("stages.0.1.project.conv")]}
+    constants = {"_frozen_1": [LayerCall("stem.conv")], "_frozen_2": [LayerCall("stages.0.1.project.conv")]}
     assert recorder(CODE).kernels(constants) == [
-        Kernel("torch.ops.mkldnn._convolution_pointwise.default", (Source("stem.act"),)),
+        Kernel("torch.ops.mkldnn._convolution_pointwise.default", (LayerCall("stem.act"),)),
         Kernel(
             "torch.ops.mkldnn._convolution_pointwise_.binary",
-            (Source("stages.0.1"), Source("stages.0.1.project.conv")),
+            (LayerCall("stages.0.1"), LayerCall("stages.0.1.project.conv")),
         ),
         Kernel("cpp_fused_add_0", ()),
     ]
@@ -189,7 +189,7 @@ def test_an_event_is_known_by_its_kernel(name: str, event: str, is_called: bool)
 def program(*names: str) -> list[ProgramOperator]:
     """Operators that each read the one before, in modules named by letters."""
     return [
-        ProgramOperator(name, Source("abcdef"[place]), (place - 1,) if place else ())
+        ProgramOperator(name, LayerCall("abcdef"[place]), (place - 1,) if place else ())
         for place, name in enumerate(names)
     ]
 
@@ -199,19 +199,19 @@ def test_events_get_the_modules_of_the_operators_of_their_kind_in_order() -> Non
     operators = program("aten.convolution.default", "aten.hardtanh.default", "aten.linear.default", "aten.add.Tensor")
     events = ["Transpose (ND, X32) #1", "Convolution (NHWC, F32) IGEMM #1", "Fully Connected (NC, F32) GEMM #1"]
     events += ["Add (ND) #1", "Transpose (ND, X32) #2"]
-    assert sources_of_events([kind_of(name) for name in events], operators) == [
-        (Source("a"), Source("b")),
-        (Source("a"), Source("b")),
-        (Source("c"),),
-        (Source("d"),),
-        (Source("d"),),
+    assert sources_of_events([operator_kind(name) for name in events], operators) == [
+        (LayerCall("a"), LayerCall("b")),
+        (LayerCall("a"), LayerCall("b")),
+        (LayerCall("c"),),
+        (LayerCall("d"),),
+        (LayerCall("d"),),
     ]
 
 
 def test_a_trace_with_other_layers_than_the_program_is_an_error() -> None:
     """Its times would be of the wrong layers."""
     with pytest.raises(MnfpnError, match="its trace has 1 layers, and the program 2"):
-        sources_of_events([kind_of("Convolution (NHWC, F32) #1")], program(*["aten.convolution.default"] * 2))
+        sources_of_events([operator_kind("Convolution (NHWC, F32) #1")], program(*["aten.convolution.default"] * 2))
 
 
 def test_no_profile_of_onnxruntime_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,14 +18,14 @@ from torch import Tensor, fx, nn
 from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.devices.cuda import capability
 from mnfpn_cli.errors import MnfpnError, UnavailableError
-from mnfpn_cli.measure.layer_times import LayerTimes, Profiler, Source, time_operators
+from mnfpn_cli.measure.layer_times import LayerCall, LayerTimes, Profiler, time_operators
 from mnfpn_cli.measure.libraries import failure_in_words
 from mnfpn_cli.plan.roofline import LayerWork
 from mnfpn_cli.quantization.pt2e import has_onednn, key_of, paths_by_scales, quantize_for_x86, torchao_missing
 from mnfpn_cli.quantization.quantization import Quantization
 from mnfpn_cli.runtimes.compiled.kernels import KernelProfile, KernelRecorder, module_of
 from mnfpn_cli.runtimes.eager import move
-from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Operator, Prepared, Share, training_step
+from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Operator, Prepared, ReportShare, training_step
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line, strip_colours
 from mnfpn_cli.trace.products import is_conversion, named_arguments, product_of
@@ -95,7 +95,7 @@ def prepare(job: Job) -> Prepared:
     return _recorded(job)[0]
 
 
-def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: Share) -> LayerTimes:
+def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: ReportShare) -> LayerTimes:
     """Time each layer by torch's profiler, which sees the kernels of code that is generated for it.
 
     Raises:
@@ -177,7 +177,7 @@ class GraphRecorder:
         self._paths = paths
         self._operators: list[Operator] = []
         self._conversions = 0
-        self.constants: dict[str, list[Source]] = {}
+        self.constants: dict[str, list[LayerCall]] = {}
 
     def before_patterns(self, graph: fx.Graph) -> None:
         """Record the operators of a graph that have MACs."""
@@ -185,7 +185,7 @@ class GraphRecorder:
             if product := product_of(target, args, kwargs, _value(node)):
                 name = self._path(graph, node, target) or target.overloadpacket.__name__
                 self._operators.append(Operator(name, product.dtype, product.macs))
-                source = module_of(node) or Source(name)
+                source = module_of(node) or LayerCall(name)
                 for constant in node.all_input_nodes:
                     if constant.op == "get_attr":
                         self.constants.setdefault(str(constant.target), []).append(source)

@@ -10,7 +10,7 @@ import torch
 from torch import fx
 
 from mnfpn_cli.errors import MnfpnError, UnavailableError
-from mnfpn_cli.measure.layer_times import OperatorTime, Source
+from mnfpn_cli.measure.layer_times import LayerCall, OperatorTime
 from mnfpn_cli.measure.libraries import loggers_silenced, native_stderr_silenced
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ MICRO = 1e-6
 """Seconds of the unit of a profile's times."""
 
 
-def module_of(node: fx.Node) -> Source | None:
+def module_of(node: fx.Node) -> LayerCall | None:
     """Return which call of which module an operation that torch's compiler traced was in; None where it does not say.
 
     Paths begin with the variable of the function that has the network.
@@ -37,7 +37,7 @@ def module_of(node: fx.Node) -> Source | None:
         return None
     key, (path, _) = next(reversed(stack.items()))
     _, _, call = str(key).partition("@")  # it counts the calls of a module there, without the first
-    return Source(re.sub(r"^L\[[^]]*\]\.?", "", path), int(call) if call.isdigit() else 0)
+    return LayerCall(re.sub(r"^L\[[^]]*\]\.?", "", path), int(call) if call.isdigit() else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Kernel:
     """A call in generated code: of a kernel that was generated, or of one of torch's own."""
 
     name: str
-    sources: tuple[Source, ...]
+    sources: tuple[LayerCall, ...]
 
     def is_called(self, event: str) -> bool:
         """Return whether an event of a profile, by its name, is this call: ``mkldnn::_convolution_pointwise``."""
@@ -57,7 +57,7 @@ class KernelRecorder:
 
     def __init__(self) -> None:
         """Start with no records."""
-        self._sources = dict[str, Source]()
+        self._sources = dict[str, LayerCall]()
         self._codes = list[str]()
 
     @contextmanager
@@ -89,7 +89,7 @@ class KernelRecorder:
     def _traced(self, graph: fx.Graph) -> None:
         self._sources |= {node.name: source for node in graph.nodes if (source := module_of(node))}
 
-    def kernels(self, constants: Mapping[str, Sequence[Source]]) -> list[Kernel]:
+    def kernels(self, constants: Mapping[str, Sequence[LayerCall]]) -> list[Kernel]:
         """Return the kernels of a pass in the order of their calls.
 
         The comments on a call name the last operations of what was fused. A convolution is known by its weights.
@@ -123,7 +123,7 @@ class KernelRecorder:
         return kernels
 
 
-def _module(source: Source) -> str:
+def _module(source: LayerCall) -> str:
     """Return the path of the module above: a convolution and its activation have the same."""
     return source.path.rpartition(".")[0]
 
@@ -167,7 +167,7 @@ class KernelProfile:
         ends = [*starts[1:], max((one.time_range.end for one in calls), default=0.0)]
         kernels, found = iter(self._kernels), 0
         kernel = next(kernels, None)
-        sources: tuple[Source, ...] = ()  # what is no kernel, as a copy of an input, belongs to the one before
+        sources: tuple[LayerCall, ...] = ()  # what is no kernel, as a copy of an input, belongs to the one before
         for one, start, end in zip(inside, starts, ends, strict=True):
             if kernel and kernel.is_called(one.name):
                 sources, kernel, found = kernel.sources or sources, next(kernels, None), found + 1

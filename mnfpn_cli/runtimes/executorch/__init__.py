@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.fx import Graph, Node
 
 from mnfpn_cli.devices.choose import device_of
-from mnfpn_cli.measure.layer_times import LayerTimes, OperatorTime, Profiler, Source, time_operators
+from mnfpn_cli.measure.layer_times import LayerCall, LayerTimes, OperatorTime, Profiler, time_operators
 from mnfpn_cli.measure.libraries import failure_in_words
 from mnfpn_cli.plan.roofline import LayerWork
 from mnfpn_cli.runtimes.executorch.trace import ProgramOperator, read_trace
-from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Operator, Prepared, Share, as_tensors
+from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Operator, Prepared, ReportShare, as_tensors
 from mnfpn_cli.settings.input import DType
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def prepare(job: Job) -> Prepared:
     )
 
 
-def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: Share) -> LayerTimes:
+def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: ReportShare) -> LayerTimes:
     """Time each layer by ExecuTorch's event tracer, in a second copy of the program that records.
 
     Raises:
@@ -92,7 +92,7 @@ def _operators(program: "ExportedProgram") -> list[ProgramOperator]:
     for node, _ in _executed(program):
         inputs = tuple(places[one] for one in node.all_input_nodes if one in places)
         places[node] = len(made)
-        made.append(ProgramOperator(_name(node), source_of(node) or Source(_path(node)), inputs))
+        made.append(ProgramOperator(_name(node), source_of(node) or LayerCall(_path(node)), inputs))
     return made
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.export.xnnpack import executorch_silenced
-from mnfpn_cli.measure.layer_times import OperatorTime, Source
+from mnfpn_cli.measure.layer_times import LayerCall, OperatorTime
 from mnfpn_cli.measure.libraries import warnings_silenced
 
 MULTIPLIES = "multiplies"
@@ -50,7 +50,7 @@ class ProgramOperator:
     """
 
     name: str
-    source: Source
+    source: LayerCall
     inputs: tuple[int, ...]
 
 
@@ -69,7 +69,7 @@ def read_trace(path: Path, operators: Sequence[ProgramOperator]) -> list[tuple[O
         MnfpnError: where the trace has not as many operators with MACs as the program.
     """
     events = _events(path)
-    sources = _sources([kind_of(one.name) for one in events], operators)
+    sources = _sources([operator_kind(one.name) for one in events], operators)
     passes = len(events[0].perf_data.raw) if events else 0
     made = list[tuple[OperatorTime, ...]]()
     for index in range(passes):
@@ -92,22 +92,22 @@ def _events(path: Path) -> list[Any]:
     return [one for one in executed.events if one.perf_data and one.name not in WHOLE] if executed else []
 
 
-def kind_of(name: str) -> str:
+def operator_kind(name: str) -> str:
     """Return the kind of an operator: of XNNPACK, as ``Add (ND) #1``, or of torch, as ``aten.add.Tensor``."""
     short = name.split(".")[1] if name.startswith("aten.") else name.partition(" (")[0].removeprefix("native_call_")
     return KINDS.get(short, short)
 
 
-def _sources(events: Sequence[str], operators: Sequence[ProgramOperator]) -> list[tuple[Source, ...]]:
+def _sources(events: Sequence[str], operators: Sequence[ProgramOperator]) -> list[tuple[LayerCall, ...]]:
     """Return the modules of each event, by the kinds of all."""
     known = defaultdict[str, list[int]](list)
     for place, operator in enumerate(operators):
-        known[kind_of(operator.name)].append(place)
+        known[operator_kind(operator.name)].append(place)
     if events.count(MULTIPLIES) != len(known[MULTIPLIES]):
         raise MnfpnError(f"its trace has {events.count(MULTIPLIES)} layers, and the program {len(known[MULTIPLIES])}")
     left = {kind: iter(places) for kind, places in known.items() if len(places) == events.count(kind)}
     owners = {next(left[kind]): event for event, kind in enumerate(events) if kind in left}
-    found = [list[Source]() for _ in events]
+    found = [list[LayerCall]() for _ in events]
     for place, operator in enumerate(operators):
         read = [owners[one] for one in operator.inputs if one in owners]
         if place not in owners and read:

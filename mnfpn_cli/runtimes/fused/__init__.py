@@ -25,7 +25,7 @@ from mnfpn_cli.runtimes.fused.blocks import named_layers, use_kernels
 from mnfpn_cli.runtimes.fused.folded import FoldedConv, FusedResidual, Optimizations, Parts, can_pack, fold, parts
 from mnfpn_cli.runtimes.fused.kernels import library
 from mnfpn_cli.runtimes.fused.layers import called_modules, fused_calls
-from mnfpn_cli.runtimes.runtime import NO_INT8, Job, Prepared, Share
+from mnfpn_cli.runtimes.runtime import NO_INT8, Job, Prepared, ReportShare
 from mnfpn_cli.settings.input import DType
 
 M = TypeVar("M", bound=nn.Module)
@@ -48,11 +48,11 @@ def prepare(job: Job) -> Prepared:
     return Prepared(partial(network, *inputs), inputs, graph=partial(eager.executed, network, inputs))
 
 
-def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: Share) -> LayerTimes:
+def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: ReportShare) -> LayerTimes:
     """Time each layer by hooks around the calls of the fused modules."""
     run, marks = prepare(job).run, device_of(job.device).marks()
     calls = fused_calls(job.network, works, called_modules(job.network, run))
-    return layer_times.time_layers(run, job.network, works, marks, passes, progress, calls)
+    return layer_times.time_modules(run, job.network, works, marks, passes, progress, calls)
 
 
 def available_optimizations(device: torch.device, dtype: DType) -> Optimizations:

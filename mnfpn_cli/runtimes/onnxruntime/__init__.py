@@ -13,11 +13,11 @@ from torch import Tensor
 from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.errors import MnfpnError, UnavailableError
 from mnfpn_cli.export.formats import import_onnxruntime
-from mnfpn_cli.measure.layer_times import LayerTimes, OperatorTime, Profiler, Source, time_operators
+from mnfpn_cli.measure.layer_times import LayerCall, LayerTimes, OperatorTime, Profiler, time_operators
 from mnfpn_cli.measure.libraries import failure_in_words
 from mnfpn_cli.plan.roofline import LayerWork
 from mnfpn_cli.runtimes.onnxruntime.layers import read_profile
-from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Prepared, Share
+from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Prepared, ReportShare
 from mnfpn_cli.settings.input import DType
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def prepare(job: Job) -> Prepared:
     return Prepared(run, inputs, outside_torch=cuda, graph=graph, file_bytes=len(content))
 
 
-def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: Share) -> LayerTimes:
+def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: ReportShare) -> LayerTimes:
     """Time each layer by ONNX Runtime's own profile, in a second session that takes it.
 
     Raises:
@@ -120,8 +120,8 @@ def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: Sha
 
 
 def _sources_in(
-    optimized: Path, content: bytes, layers: "Sequence[OnnxLayer]", sources: Mapping[str, Source]
-) -> dict[str, tuple[Source, ...]]:
+    optimized: Path, content: bytes, layers: "Sequence[OnnxLayer]", sources: Mapping[str, LayerCall]
+) -> dict[str, tuple[LayerCall, ...]]:
     """Return the modules that each node of an optimised graph executes, by the names of the nodes."""
     import onnx
 
@@ -147,7 +147,7 @@ class BoundPass:
         return self.outputs
 
 
-def _onnx(job: Job) -> "tuple[ModelProto, tuple[OnnxLayer, ...], dict[str, Source]]":
+def _onnx(job: Job) -> "tuple[ModelProto, tuple[OnnxLayer, ...], dict[str, LayerCall]]":
     """Return the model of a job; its layers, and the modules of all its nodes, as they are before it is quantised."""
     from mnfpn_cli.export import onnx as as_onnx  # takes two seconds, which only a run should cost
     from mnfpn_cli.export.onnx_dtypes import to_int8

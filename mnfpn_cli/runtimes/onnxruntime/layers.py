@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnfpn_cli.measure.layer_times import OperatorTime, Source
+from mnfpn_cli.measure.layer_times import LayerCall, OperatorTime
 
 KERNEL = "_kernel_time"
 """The end of the name of an event that is the execution of a node."""
@@ -14,7 +14,7 @@ MICRO = 1e-6
 """Seconds of the unit of an event's times."""
 
 
-def read_profile(path: Path, sources: Mapping[str, Sequence[Source]]) -> list[tuple[OperatorTime, ...]]:
+def read_profile(path: Path, sources: Mapping[str, Sequence[LayerCall]]) -> list[tuple[OperatorTime, ...]]:
     """Return the operators of each pass of a profile.
 
     Args:
@@ -28,7 +28,7 @@ def read_profile(path: Path, sources: Mapping[str, Sequence[Source]]) -> list[tu
 
 
 def _operators(
-    run: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]], sources: Mapping[str, Sequence[Source]]
+    run: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]], sources: Mapping[str, Sequence[LayerCall]]
 ) -> Iterator[OperatorTime]:
     begin, end = run["ts"], run["ts"] + run["dur"]
     for one in nodes:
