@@ -418,6 +418,8 @@ def _given_sides(a: str | None, b: str | None, both: SideOptions, launch: Launch
         )
         for name, text in (("a", a), ("b", b))
     )
+    if of_a.options.network.config == of_b.options.network.config == "-":
+        raise UsageError(Problem("--config", "must be a file where both sides read it", "'-'"))
     return of_a, of_b
 
 

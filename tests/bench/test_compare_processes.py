@@ -176,12 +176,16 @@ def after_passes(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[Ru
     monkeypatch.setattr(RunProcess, "__call__", called)
 
 
-@pytest.mark.parametrize(("number", "of_a", "of_b"), [(3, (4,), (3,)), (5, (4, 2), (4, 1))])
+KILLED = "B: the process that measured it was killed by SIGKILL, as Linux does when memory runs out"
+STOPPED = "B: the process that measured it was stopped (SIGSTOP), and does not answer"
+
+
 @pytest.mark.parametrize(
-    ("sent", "failure"),
+    ("sent", "failure", "number", "of_a", "of_b"),
     [
-        (signal.SIGKILL, "B: the process that measured it was killed by SIGKILL, as Linux does when memory runs out"),
-        (signal.SIGSTOP, "B: the process that measured it was stopped (SIGSTOP), and does not answer"),
+        (signal.SIGKILL, KILLED, 3, (4,), (3,)),
+        (signal.SIGKILL, KILLED, 5, (4, 2), (4, 1)),
+        (signal.SIGSTOP, STOPPED, 5, (4, 2), (4, 1)),
     ],
 )
 def test_a_process_that_is_killed_or_stopped_leaves_what_was_measured(

@@ -163,6 +163,8 @@ ROWS: list[tuple[list[str], str]] = [
         ["--dtype", "float32", "--a", "--dtype bfloat16", "--b", ""],
         "--a: --dtype: must be given once, got 'float32' and 'bfloat16'",
     ),
+    (["--config", "-", "--a", "", "--b", ""], "--config: must be a file where both sides read it, got '-'"),
+    (["--a", "--config -", "--b", "--config -"], "--config: must be a file where both sides read it, got '-'"),
     (["--width-mult", "0", "--a-env", "A=1"], "--width-mult: must be greater than 0, got 0.0"),
     (["--model", "none.py:Net", "--a", "", "--b", ""], "--a: --model: "),
     (["--model-arg", "x=1", "--a", "", "--b", ""], "--a: --model-arg: requires --model"),
