@@ -17,7 +17,7 @@ from statistics import median
 import torch
 
 from mnfpn_cli.devices.timers import HostMarks, HostTimer
-from mnfpn_cli.measure.layer_times import LayerTimes, time_layers
+from mnfpn_cli.measure.layer_times import LayerTimes, time_modules
 from mnfpn_cli.network.network import build_network
 from mnfpn_cli.plan.advice import best_advice
 from mnfpn_cli.plan.network import plan_network
@@ -104,7 +104,7 @@ def cases(count: int) -> list[Case]:
 def layer_times(case: Case, passes: int) -> LayerTimes:
     """The times of a case's layers, in CPU time of this thread."""
     run, network = case.prepared()
-    return time_layers(run, network, case.works, HostMarks(time.thread_time), passes)
+    return time_modules(run, network, case.works, HostMarks(time.thread_time), passes)
 
 
 def speed_up(before: Case, after: Case, pairs: int) -> float:

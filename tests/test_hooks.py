@@ -1,13 +1,17 @@
-"""The pre-commit hook and the workflow example: their keys exist, and their commands too."""
+"""The pre-commit hook and the workflow examples: their keys exist, and their commands too."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mnfpn_cli.cli.main import NAMES
+from tests.bench.repositories import MadeRepository, made_repository
 
 ROOT = Path(__file__).parent.parent
 
@@ -45,3 +49,52 @@ def test_the_workflow_audits_and_uploads_what_it_wrote() -> None:
     assert re.findall(r"--output (\S+)", command) == [upload["with"]["sarif_file"]]
     assert "--format github" in command
     assert upload["if"] == "always()"
+
+
+@pytest.mark.slow
+def test_the_workflow_refuses_a_commit_that_is_slower(tmp_path: Path) -> None:
+    """Its steps, by their commands, in a clone with the commits of a pull request; it does not run those of others."""
+    origin = made_repository(tmp_path / "origin")
+    origin.commit("Pin versions", constraints="")
+    (origin.folder / "constraints.py").rename(origin.folder / "constraints.txt")
+    origin.commit("Name the pins")
+    clone = MadeRepository(tmp_path / "clone")
+    origin.git("clone", "--quiet", str(origin.folder), str(clone.folder))
+    programs, summary = tmp_path / "programs", tmp_path / "step_summary_0"
+    for name, script in {"mnfpn": f'exec "{sys.executable}" -m mnfpn_cli "$@"', "pip": 'test -f "$3"'}.items():
+        programs.mkdir(exist_ok=True)
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        (programs / name).chmod(0o755)
+    job = read_yaml("docs/examples/compare.yml")["jobs"]["compare"]
+    checkout, _, *steps = job["steps"]
+    assert checkout["with"] == {"fetch-depth": 0}
+    install, compare = (_step(step, clone.folder, programs, summary) for step in steps)
+    assert install.returncode == 0
+    assert compare.returncode == 3, compare.stderr
+    first = compare.stdout.splitlines()[0]
+    assert first.startswith(
+        "::error title=mnfpn compare%3A a gate is broken::--fail-if-slower 3%25: batch 1 on cpu, 320x320"
+    )
+    text = summary.read_text(encoding="utf-8")
+    assert text.startswith("### mnfpn compare\n\n**❌ --fail-if-slower 3%: ")
+    assert re.search(
+        r"^\| commit \| origin/main \w{7}, Add a network \| HEAD \w{7}, Name the pins \|", text, re.MULTILINE
+    )
+    assert clone.worktrees() == []
+
+
+def _step(step: dict[str, Any], folder: Path, programs: Path, summary: Path) -> "subprocess.CompletedProcess[str]":
+    """Run a step as GitHub does on Linux; of a comparison, a short one on one thread."""
+    command = step["run"] + " --processes 3 --max-time 3 --threads 1" * (step["name"] == "Compare")
+    variables = {name: value.replace("${{ github.base_ref }}", "main") for name, value in step.get("env", {}).items()}
+    variables |= {"GITHUB_STEP_SUMMARY": str(summary), "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    variables["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        ["bash", "-e", "-c", command],
+        cwd=folder,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )

@@ -95,7 +95,7 @@ def test_every_word_of_the_glossary_is_in_the_package() -> None:
 
 
 SHARED_NAMES = {
-    **dict.fromkeys(("prepare", "unavailable_reason"), "runtimes/"),
+    **dict.fromkeys(("prepare", "time_layers", "unavailable_reason"), "runtimes/"),
     **dict.fromkeys(("read", "write", "annotate"), "export/"),
 }
 """Functions that the files of a folder share, as they are its interface."""

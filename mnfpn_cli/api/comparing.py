@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -17,19 +18,24 @@ from mnfpn_cli.api.arguments import (
     choice,
     file_name,
     one_name,
+    only_here,
     optional,
     origin_of,
     read_share,
     sampling_of,
+    type_of,
     whole_number,
     workloads_of,
 )
 from mnfpn_cli.api.progress import Progress, reporting
 from mnfpn_cli.errors import Problem, UsageError, within
-from mnfpn_cli.settings.input import ITEM_BYTES, DType
+from mnfpn_cli.settings.input import ITEM_BYTES, MAX_BATCH, DType
 from mnfpn_cli.settings.measuring import (
     DEFAULT_ALLOCATOR,
     DEFAULT_MARGIN,
+    DEFAULT_PROCESSES,
+    MOST_PROCESSES,
+    OF_OWN_PROCESS,
     check_allocator,
     check_device_name,
     choose_runtimes,
@@ -38,10 +44,16 @@ from mnfpn_cli.settings.overrides import in_words
 from mnfpn_cli.space.read import MAX_THREADS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from mnfpn_cli.api.arguments import ForwardPass, NetworkArgument
+    from mnfpn_cli.bench.comparison import CompareCase, Comparison
+    from mnfpn_cli.bench.sides import PlacedSide, SideLaunch
     from mnfpn_cli.documents.bench import BenchDocument
     from mnfpn_cli.documents.compare import CompareDocument
+    from mnfpn_cli.documents.records import EnvironmentRecord
     from mnfpn_cli.external.origin import Workload
+    from mnfpn_cli.text import ReportProgress
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,9 @@ class Side:
         name: of the side in the document; by default the network, the runtime and the dtype.
         weights_key: the key of the checkpoint that has the state dict, as ``ema`` or ``state.model``.
         weights_partial: the part whose layers keep their initial values where they have other shapes, as ``head``.
+        python: the interpreter of its processes, which has mnfpn of the same major version.
+        env: environment variables that are added for its processes.
+        ref: the commit whose files it uses, as a branch or a tag: relative paths are those of the commit.
     """
 
     network: NetworkArgument
@@ -65,6 +80,9 @@ class Side:
     name: str | None = None
     weights_key: str | None = None
     weights_partial: str | None = None
+    python: FileName | None = None
+    env: Mapping[str, str] | None = None
+    ref: str | None = None
 
 
 def compare(
@@ -85,6 +103,7 @@ def compare(
     max_time: float | None = None,
     min_time: float | None = None,
     warmup: int | None = None,
+    processes: int | None = None,
     fail_if_slower: Share | None = None,
     fail_if_larger: Share | None = None,
     progress: Progress = None,
@@ -108,6 +127,8 @@ def compare(
         max_time: the time of passes after which to stop, in seconds.
         min_time: the least time of passes, in seconds.
         warmup: passes of warm-up; until their times are steady where it is not given.
+        processes: how many processes of each side to time; both sides in this process where it is not given, or 4 of
+            each where one has an interpreter, variables or a commit of its own.
         fail_if_slower: the share by which B may be slower; where it is more, ``gates.broken`` says so.
         fail_if_larger: the share by which B may exceed A in parameters, MACs or memory.
         progress: is called with what is being done and the share of it that is done; or ``"tqdm"`` or ``"rich"``.
@@ -134,6 +155,7 @@ def compare(
     given = {"inputs": inputs, "size": size, "batch": batch, "threads": threads, "precision": precision}
     given |= {"passes": passes, "max_time": max_time, "min_time": min_time, "warmup": warmup, "train": train or None}
     given |= {
+        "processes": processes,
         "device": None if device == "auto" else device,
         "allocator": None if allocator == DEFAULT_ALLOCATOR else allocator,
         "seed": seed or None,
@@ -146,34 +168,50 @@ def compare(
         if names:
             raise UsageError(Problem(", ".join(names), "cannot be used with results, which are measured already"))
         return _compared_results(_result("a", a), _result("b", b), ignored, slower, larger)
-    sides = [_side(where, one, inputs, size, batch) for where, one in (("a", a), ("b", b))]
-    images, cores = 1 if batch is None else batch, optional(whole_number, "threads", threads, 1, MAX_THREADS)
-    device, kept = check_device_name(one_name("device", device)), check_allocator(one_name("allocator", allocator))
-    until = sampling_of(precision, passes, max_time, min_time, warmup, ignored / 2)
-    seed = whole_number("seed", seed, 0, MAX_SEED)
-    with reporting(progress) as report:
-        report("loading torch", 0.0)
-        from mnfpn_cli.bench.bench import one_at_a_time
-        from mnfpn_cli.bench.compare import CompareCase, compare_networks, side_of
-        from mnfpn_cli.bench.comparison import Gates, compare_document, judge
-        from mnfpn_cli.devices.machine import reading_cpu_name
+    given_sides: list[Any] = [a, b]
+    sides = [one if isinstance(one, Side) else Side(one) for one in given_sides]
+    from mnfpn_cli.bench.comparison import CompareCase, Gates, compare_document, judge
 
-        case = CompareCase(images, device, cores, train, ignored, until, kept)
-        with one_at_a_time(), reading_cpu_name() as cpu_name:
-            first, second = (side_of(*one, seed) for one in sides)
-            result, environment = compare_networks(first, second, case, cpu_name, report)
+    case = CompareCase(
+        batch=optional(whole_number, "batch", batch, 1, MAX_BATCH) or 1,
+        device_name=check_device_name(one_name("device", device)),
+        threads=optional(whole_number, "threads", threads, 1, MAX_THREADS),
+        train=train,
+        margin=ignored,
+        sampling=sampling_of(precision, passes, max_time, min_time, warmup, ignored / 2),
+        allocator=check_allocator(one_name("allocator", allocator)),
+        seed=whole_number("seed", seed, 0, MAX_SEED),
+    )
+    number = optional(whole_number, "processes", processes, 1, MOST_PROCESSES)
+    launches = _launch("a", sides[0]), _launch("b", sides[1])
+
+    def read(where: str, side: Side) -> _Read:
+        return _read(where, side, inputs, size, batch)
+
+    with reporting(progress) as report:
+        if number is None and launches == (None, None) and case.allocator not in OF_OWN_PROCESS:
+            result, environment = _timed_here([read(*one) for one in zip("ab", sides, strict=True)], case, report)
+        else:
+            result, environment = _timed_in_processes(sides, launches, number or DEFAULT_PROCESSES, read, case, report)
     return compare_document(result, judge(result, Gates(slower, larger)), environment)
 
 
-def _side(
-    where: str, given: Any, inputs: ForwardPass | None, size: Sides | None, batch: int | None
-) -> tuple[str, str, Workload, str, DType]:
-    """Return the place of a side in messages, its name, its network, its runtime and its dtype.
+@dataclass(frozen=True)
+class _Read:
+    """A side whose arguments were read: its name, its network and input, its runtime and its dtype."""
+
+    name: str
+    workload: Workload
+    runtime: str
+    dtype: DType
+
+
+def _read(where: str, side: Side, inputs: ForwardPass | None, size: Sides | None, batch: int | None) -> _Read:
+    """Read the arguments of a side; ``where`` is its place in messages.
 
     Raises:
         UsageError: where an argument is wrong.
     """
-    side = given if isinstance(given, Side) else Side(given)
     with within(where):
         checkpoint = checkpoint_of(side.weights, side.weights_key, side.weights_partial)
         origin = origin_of(side.network, checkpoint)
@@ -183,7 +221,79 @@ def _side(
         (workload,) = workloads_of(origin, "inputs", [] if inputs is None else [inputs], size, batch)
     words = [origin.name if origin.settings is None else in_words(origin.settings)]
     words += [one for one, usual in ((runtime, Side.runtime), (dtype, Side.dtype)) if one != usual]
-    return where, side.name or ", ".join(words), workload, runtime, dtype
+    return _Read(side.name or ", ".join(words), workload, runtime, dtype)
+
+
+def _launch(where: str, side: Side) -> SideLaunch | None:
+    """Return what was said of a side besides its network; None for nothing.
+
+    Raises:
+        UsageError: where an argument is wrong.
+    """
+    from mnfpn_cli.bench.sides import SideLaunch, parse_variables
+
+    variables = {} if side.env is None else side.env
+    if not isinstance(variables, Mapping) or not all(
+        isinstance(one, str) for pair in variables.items() for one in pair
+    ):
+        raise UsageError(Problem(f"`{where}_env`", "must be names and values as text", f"{variables!r:.40}"))
+    if side.ref is not None and not isinstance(side.ref, str):
+        raise UsageError(Problem(f"`{where}_ref`", "must be the name of a commit", type_of(side.ref)))
+    python = None if side.python is None else Path(file_name(f"{where}_python", side.python))
+    environment = parse_variables(f"`{where}_env`", [f"{name}={value}" for name, value in variables.items()])
+    launch = SideLaunch(python, environment, side.ref)
+    return None if launch == SideLaunch() else launch
+
+
+def _timed_here(
+    sides: Sequence[_Read], case: CompareCase, report: ReportProgress
+) -> tuple[Comparison, EnvironmentRecord]:
+    """Time both sides in turn in this process."""
+    report("loading torch", 0.0)
+    from mnfpn_cli.bench.bench import one_at_a_time
+    from mnfpn_cli.bench.compare import compare_networks, side_of
+    from mnfpn_cli.devices.machine import reading_cpu_name
+
+    with one_at_a_time(), reading_cpu_name() as cpu_name:
+        first, second = (
+            side_of(where, one.name, one.workload, one.runtime, one.dtype, case.seed)
+            for where, one in zip("ab", sides, strict=True)
+        )
+        return compare_networks(first, second, case, cpu_name, report)
+
+
+def _timed_in_processes(
+    sides: Sequence[Side],
+    launches: tuple[SideLaunch | None, SideLaunch | None],
+    processes: int,
+    read: Callable[[str, Side], _Read],
+    case: CompareCase,
+    report: ReportProgress,
+) -> tuple[Comparison, EnvironmentRecord]:
+    """Time both sides in turn, each in processes of its own; ``read`` reads the arguments of a side in its folder.
+
+    Raises:
+        UsageError: where a network or its inputs are of this process alone, or a side is wrong.
+    """
+    from mnfpn_cli.bench.sides import SideLaunch, placed_sides
+    from mnfpn_cli.devices.machine import reading_cpu_name
+
+    a, b = (one or SideLaunch() for one in launches)
+
+    def read_in_place(where: str, side: Side, placed: PlacedSide) -> _Read:
+        with placed.here():
+            found = read(where, side)
+        if why := only_here(found.workload.origin, [found.workload]):
+            raise UsageError(Problem(where, f"needs another process: {why}"))
+        return found
+
+    with reading_cpu_name() as cpu_name, placed_sides(a, b, report) as (of_a, of_b, differences):
+        found = list(map(read_in_place, "ab", sides, (of_a, of_b)))
+        report("loading torch", 0.0)
+        from mnfpn_cli.bench.compare_processes import ProcessSide, compare_processes
+
+        first, second = (ProcessSide(**vars(one), placed=of) for one, of in zip(found, (of_a, of_b), strict=True))
+        return compare_processes((first, second), case, processes, differences, cpu_name, report)
 
 
 def _is_result(given: object) -> bool:

@@ -15,6 +15,7 @@ from mnfpn_cli.api.arguments import (
     checkpoint_of,
     file_name,
     one_name,
+    only_here,
     optional,
     origin_of,
     sampling_of,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from mnfpn_cli.api.arguments import ForwardPass, NetworkArgument
     from mnfpn_cli.documents.bench import BenchDocument
-    from mnfpn_cli.external.origin import Origin, Workload
 
 
 def bench(
@@ -162,7 +162,7 @@ def bench(
             std,
         ),
         sampling=sampling_of(precision, passes, max_time, min_time, warmup),
-        only_here=_only_here(origin, workloads),
+        only_here=only_here(origin, workloads),
     )
     devices = [check_device_name(name) for name in words("device", device)]
     seed = whole_number("seed", seed, 0, MAX_SEED)
@@ -176,11 +176,3 @@ def bench(
         with one_at_a_time(), reading_cpu_name() as cpu_name:
             result = benchmark(bench_workloads(workloads, seed), case, devices, cpu_name, report)
     return bench_document(result, origin)
-
-
-def _only_here(origin: Origin, workloads: Sequence[Workload]) -> str:
-    """Return why no other process can build a network and its inputs; empty where one can."""
-    if isinstance(origin, External) and origin.module is not None:
-        return "a module is of this process alone; give a target, as package.module:attribute"
-    given = any(spec.value is not None for one in workloads for spec in one.specs)
-    return "tensors are of this process alone; give shapes" if given else ""

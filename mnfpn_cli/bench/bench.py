@@ -16,7 +16,7 @@ from mnfpn_cli.bench.postprocess import check_detects
 from mnfpn_cli.bench.prepare import explained
 from mnfpn_cli.bench.profile import profile_group
 from mnfpn_cli.bench.results import Benchmark, BenchRun, NoProfile, NotRun, ProfiledRun, RunKey, SizeCost
-from mnfpn_cli.bench.run_warnings import run_warnings
+from mnfpn_cli.bench.run_warnings import run_warnings, unprofiled_warnings
 from mnfpn_cli.bench.workload import BenchWorkload, model_bytes
 from mnfpn_cli.devices.allocator import use_allocator
 from mnfpn_cli.devices.choose import choose_devices, device_of
@@ -140,7 +140,7 @@ def _benchmark(
         case,
         tuple(one.cost for one in built),
         runs,
-        (*_machine_warnings(groups), *_run_warnings(runs, case)),
+        (*_machine_warnings(groups), *_run_warnings(runs, case), *unprofiled_warnings(profiles)),
         environment,
         built[0].weights,
         complete,

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 
 from mnfpn_cli.bench.bench import conditions, one_at_a_time
-from mnfpn_cli.bench.comparison import ComparedSide, Comparison, Pair
+from mnfpn_cli.bench.comparison import CompareCase, ComparedSide, Comparison, Pair, failure_of, run_name, side_warnings
 from mnfpn_cli.bench.group import Group, eager_outputs
-from mnfpn_cli.bench.prepare import ExplainingTimer, ReadyRun, prepare_run
+from mnfpn_cli.bench.prepare import Checked, ExplainingTimer, Ready, ReadyRun, prepare_run
 from mnfpn_cli.bench.watch import watch
-from mnfpn_cli.bench.workload import BenchWorkload, bench_workloads, model_bytes
+from mnfpn_cli.bench.workload import BenchWorkload, bench_workloads, workload_figures
 from mnfpn_cli.devices.allocator import use_allocator
 from mnfpn_cli.devices.choose import choose_devices, device_of
 from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WarningRecord
@@ -22,8 +22,7 @@ from mnfpn_cli.measure.memory import check_needed
 from mnfpn_cli.measure.statistics import Latency, paired_ratio
 from mnfpn_cli.quantization.calibration import CalibrationInputs, calibration_inputs
 from mnfpn_cli.runtimes.runtime import unavailable_reason
-from mnfpn_cli.settings.input import DType, NetworkInput
-from mnfpn_cli.settings.measuring import DEFAULT_ALLOCATOR, Allocator, BenchCase, Sampling
+from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.quantization import QuantizationCase
 from mnfpn_cli.text import ReportProgress
 
@@ -48,29 +47,6 @@ def side_of(where: str, name: str, workload: Workload, runtime: str, dtype: DTyp
     with within(where):
         (built,) = bench_workloads([workload], seed)
     return BuiltSide(name, built, runtime, dtype)
-
-
-@dataclass(frozen=True)
-class CompareCase:
-    """What both sides share.
-
-    Attributes:
-        batch: images in a batch.
-        device_name: the device to run on.
-        threads: threads of the CPU; None for torch's choice.
-        train: whether a pass is a training step.
-        margin: the share up to which a difference of times is ignored.
-        sampling: when a measurement is warm, and when it is enough.
-        allocator: what happens to memory that a pass frees.
-    """
-
-    batch: int
-    device_name: str
-    threads: int | None
-    train: bool
-    margin: float
-    sampling: Sampling
-    allocator: Allocator = DEFAULT_ALLOCATOR
 
 
 def compare_networks(
@@ -113,11 +89,11 @@ def _compare(
     return Comparison(
         a,
         b,
-        (_pair(_run_name(a, b), timed, ended, case.margin),),
+        (_pair(run_name(a, b), timed, ended, case.margin),),
         case.margin,
-        (*machine_warnings, *_size_warnings(a, b), *_int8_warnings(a, b), *_ready_warnings(ready)),
+        (*machine_warnings, *side_warnings(a, b), *_ready_warnings(ready)),
         complete=ended not in ("interrupted", "failed"),
-        failure=_failure([passes.failure or side.checked.failure for passes, side in zip(timed, ready, strict=True)]),
+        failure=failure_of([passes.failure or side.checked.failure for passes, side in zip(timed, ready, strict=True)]),
     ), environment
 
 
@@ -135,15 +111,7 @@ def _build(side: BuiltSide, case: CompareCase, device: torch.device) -> Group:
         raise MnfpnError(Problem(f"{side.runtime} on {device}", reason))
     check_needed(workload.needed(input, side.dtype), input, side.dtype, device)
     network, _ = workload.build()
-    bench_case = BenchCase(
-        batches=(case.batch,),
-        runtimes=(side.runtime,),
-        dtypes=(side.dtype,),
-        threads=case.threads,
-        train=case.train,
-        sampling=case.sampling,
-    )
-    return Group(workload, network, input, device, bench_case, _images(side, input))
+    return Group(workload, network, input, device, case.of(side.runtime, side.dtype), _images(side, input))
 
 
 def _images(side: BuiltSide, input: Inputs) -> CalibrationInputs | None:
@@ -190,25 +158,11 @@ def _time(
     ended = take_samples(timed, rule, watched.look, rest)
     if all(passes.samples for passes in timed):
         return timed, ended, watched.warnings()
-    failure = _failure([passes.failure for passes in timed])
+    failure = failure_of([passes.failure for passes in timed])
     raise MnfpnError(failure) if failure else KeyboardInterrupt
 
 
-def _failure(failures: Sequence[str | None]) -> str | None:
-    """Join the failures of A and B, each with its side; None where there are none."""
-    failed = [f"{name}: {failure}" for name, failure in zip("AB", failures, strict=True) if failure]
-    return "\n".join(failed) or None
-
-
 def _compared_side(side: BuiltSide, group: Group, ready: ReadyRun) -> ComparedSide:
-    workload = side.workload
-    total = workload.cost().total
-    figures = {
-        "parameters": total.parameters,
-        "macs": total.macs,
-        "model_bytes": model_bytes(group.network, side.dtype),
-        "activation_bytes": workload.needed(group.input, side.dtype).activations,
-    }
     return ComparedSide(
         name=side.name,
         runtime=side.runtime,
@@ -217,16 +171,10 @@ def _compared_side(side: BuiltSide, group: Group, ready: ReadyRun) -> ComparedSi
         threads=torch.get_num_threads(),
         train=group.case.train,
         input=group.input,
-        origin=workload.origin,
-        figures=figures,
+        origin=side.workload.origin,
+        figures=workload_figures(side.workload, group.network, group.input, side.dtype),
         difference=ready.checked.difference,
     )
-
-
-def _run_name(a: ComparedSide, b: ComparedSide) -> str:
-    """Name the run that both sides did."""
-    sizes = " against ".join(dict.fromkeys(str(side.input.size) for side in (a, b)))
-    return f"batch {a.input.batch} on {a.device}, {sizes}{', training' * a.train}"
 
 
 def _pair(name: str, timed: Sequence[TimedRun], ended: Ended, margin: float) -> Pair:
@@ -235,34 +183,17 @@ def _pair(name: str, timed: Sequence[TimedRun], ended: Ended, margin: float) -> 
     return Pair(name, Latency(a), Latency(b), ratio, ratio.verdict(margin) if ratio else "inconclusive", ended)
 
 
-def _size_warnings(a: ComparedSide, b: ComparedSide) -> Iterator[WarningRecord]:
-    if str(a.input.size) != str(b.input.size):
-        images = isinstance(a.input, NetworkInput) and isinstance(b.input, NetworkInput)
-        yield WarningRecord(
-            kind="sizes",
-            cause=f"A takes {'images of ' * images}{a.input.size}, B {'of ' * images}{b.input.size}",
-            helps="`size`, which both then take" if images else "inputs of the same shapes",
-        )
-
-
-def _int8_warnings(a: ComparedSide, b: ComparedSide) -> Iterator[WarningRecord]:
-    sides = [name for name, side in (("A", a), ("B", b)) if side.dtype == "int8"]
-    if sides:
-        yield WarningRecord(
-            kind="int8",
-            cause=f"{' and '.join(sides)} in int8: the sizes of model and activations are computed, a byte an element, "
-            "and nothing is known of what the outputs lose",
-            helps="a benchmark with both dtypes, which judges outputs and gives sizes of files",
-        )
-
-
 def _ready_warnings(ready: Sequence[ReadyRun]) -> Iterator[WarningRecord]:
-    """Warn of each side's outputs and warm-up. Drift affects both sides, and so is not in their ratio."""
     for name, side in zip("AB", ready, strict=True):
-        if side.ready.warm_up.settled is False:
-            yield WarningRecord(
-                kind="not_settled",
-                cause=f"{name}: {side.ready.warm_up.passes} passes of warm-up never became steady",
-                helps="a longer `warmup`, or an idle machine",
-            )
-        yield from (warning.within(name) for warning in (*side.ready.warnings, *side.checked.warnings))
+        yield from prepared_warnings(name, side.ready, side.checked)
+
+
+def prepared_warnings(name: str, ready: Ready, checked: Checked) -> Iterator[WarningRecord]:
+    """Warn of a side's warm-up and outputs. Drift affects both sides, and so is not in their ratio."""
+    if ready.warm_up.settled is False:
+        yield WarningRecord(
+            kind="not_settled",
+            cause=f"{name}: {ready.warm_up.passes} passes of warm-up never became steady",
+            helps="a longer `warmup`, or an idle machine",
+        )
+    yield from (warning.within(name) for warning in (*ready.warnings, *checked.warnings))

@@ -1,6 +1,6 @@
 """A comparison of two sides, with a verdict, and the gates that it must pass. No torch here."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -8,6 +8,7 @@ from mnfpn_cli.documents.compare import (
     CompareDocument,
     ComparedRun,
     GatesRecord,
+    SideEnvironment,
     SideRecord,
     SideTimes,
     Verdict,
@@ -17,7 +18,8 @@ from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WarningRecord
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import Inputs, Origin, input_record
 from mnfpn_cli.measure.statistics import Latency, TimeRatio, latency_record
-from mnfpn_cli.settings.input import DType
+from mnfpn_cli.settings.input import DType, NetworkInput
+from mnfpn_cli.settings.measuring import DEFAULT_ALLOCATOR, Allocator, BenchCase, Sampling
 
 FIGURES = {
     "parameters": "parameters",
@@ -26,6 +28,43 @@ FIGURES = {
     "activation_bytes": "activations",
 }
 """The exact figures that are compared besides time, and their names in text."""
+
+
+@dataclass(frozen=True)
+class CompareCase:
+    """What both sides share.
+
+    Attributes:
+        batch: images in a batch.
+        device_name: the device to run on.
+        threads: threads of the CPU; None for torch's choice.
+        train: whether a pass is a training step.
+        margin: the share up to which a difference of times is ignored.
+        sampling: when a measurement is warm, and when it is enough.
+        allocator: what happens to memory that a pass frees.
+        seed: of random weights.
+    """
+
+    batch: int
+    device_name: str
+    threads: int | None
+    train: bool
+    margin: float
+    sampling: Sampling
+    allocator: Allocator = DEFAULT_ALLOCATOR
+    seed: int = 0
+
+    def of(self, runtime: str, dtype: DType) -> BenchCase:
+        """Return how a side is prepared and timed."""
+        return BenchCase(
+            batches=(self.batch,),
+            runtimes=(runtime,),
+            dtypes=(dtype,),
+            threads=self.threads,
+            allocator=self.allocator,
+            train=self.train,
+            sampling=self.sampling,
+        )
 
 
 @dataclass(frozen=True)
@@ -44,6 +83,7 @@ class ComparedSide:
         figures: the exact figures, by the keys of ``FIGURES``.
         difference: the largest relative difference from eager float32; infinite where outputs cannot be compared, None
             where there was nothing to compare with.
+        environment: what the side ran in, where its processes were started for it; None otherwise.
     """
 
     name: str
@@ -56,13 +96,15 @@ class ComparedSide:
     origin: Origin
     figures: Mapping[str, int]
     difference: float | None = None
+    environment: SideEnvironment | None = None
 
 
 @dataclass(frozen=True)
 class Pair:
     """A run that both sides have: the times of A and B, the time of B over that of A, and the verdict.
 
-    ``ratio`` is None with too few passes; ``ended`` is None where the times come from files.
+    ``ratio`` is None with too few passes; ``ended`` is None where the times come from files. ``processes`` are the
+    numbers of passes of each process of A and of B; None where both ran in one process.
     """
 
     name: str
@@ -71,6 +113,7 @@ class Pair:
     ratio: TimeRatio | None
     verdict: Verdict
     ended: Ended | None = None
+    processes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +144,37 @@ class Comparison:
         return b / a if a and b is not None else None
 
 
+def failure_of(failures: Sequence[str | None]) -> str | None:
+    """Join the failures of A and B, each with its side; None where there are none."""
+    failed = [f"{name}: {failure}" for name, failure in zip("AB", failures, strict=True) if failure]
+    return "\n".join(failed) or None
+
+
+def run_name(a: ComparedSide, b: ComparedSide) -> str:
+    """Name the run that both sides did."""
+    sizes = " against ".join(dict.fromkeys(str(side.input.size) for side in (a, b)))
+    return f"batch {a.input.batch} on {a.device}, {sizes}{', training' * a.train}"
+
+
+def side_warnings(a: ComparedSide, b: ComparedSide) -> Iterator[WarningRecord]:
+    """Warn of sides that may not be what was meant: of other sizes, or in int8."""
+    if str(a.input.size) != str(b.input.size):
+        images = isinstance(a.input, NetworkInput) and isinstance(b.input, NetworkInput)
+        yield WarningRecord(
+            kind="sizes",
+            cause=f"A takes {'images of ' * images}{a.input.size}, B {'of ' * images}{b.input.size}",
+            helps="`size`, which both then take" if images else "inputs of the same shapes",
+        )
+    sides = [name for name, side in (("A", a), ("B", b)) if side.dtype == "int8"]
+    if sides:
+        yield WarningRecord(
+            kind="int8",
+            cause=f"{' and '.join(sides)} in int8: the sizes of model and activations are computed, a byte an element, "
+            "and nothing is known of what the outputs lose",
+            helps="a benchmark with both dtypes, which judges outputs and gives sizes of files",
+        )
+
+
 def compare_document(
     result: Comparison, gates: GatesRecord, environment: EnvironmentRecord | None = None
 ) -> CompareDocument:
@@ -123,7 +197,10 @@ def compare_document(
 
 
 def _compared_run(pair: Pair) -> ComparedRun:
-    a, b = (SideTimes(latency_s=latency_record(latency)) for latency in (pair.a, pair.b))
+    a, b = (
+        SideTimes(latency_s=latency_record(latency), processes=processes)
+        for latency, processes in zip((pair.a, pair.b), pair.processes or (None, None), strict=True)
+    )
     return ComparedRun(name=pair.name, **vars(_verdict(pair)), ended_by=pair.ended, a=a, b=b)
 
 
@@ -153,6 +230,7 @@ def _side(side: ComparedSide, latency: Latency) -> SideRecord:
         comparable=None if difference is None else isfinite(difference),
         max_difference=difference if difference is not None and isfinite(difference) else None,
         latency_s=latency_record(latency),
+        environment=side.environment,
     )
 
 

@@ -5,7 +5,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 
 from mnfpn_cli.bench.group import Group, GroupResult, Taken, time_in_turn, timed_run
-from mnfpn_cli.bench.messages import Ended
+from mnfpn_cli.bench.messages import EndedRun
 from mnfpn_cli.bench.prepare import Checked, Ready
 from mnfpn_cli.bench.processes import RunProcess
 from mnfpn_cli.bench.request import request_of
@@ -20,18 +20,18 @@ from mnfpn_cli.text import ReportProgress
 def time_isolated(group: Group, progress: ReportProgress) -> GroupResult:
     """Start a process for each run, prepare them one after the other, and time them in turn.
 
-    A process that dies is a run that failed; the others go on. Ctrl-C during the timed passes ends the measurement; the
-    runs have the samples that were taken until then. No process is left behind.
+    A process that dies is a run that failed; the others continue. Ctrl-C during the timed passes ends the measurement,
+    and the runs have the samples that were taken until then. No process is left behind.
     """
     with ExitStack() as stack:
         processes, not_run = _start(group, stack)
         ready = _prepare(group, processes, not_run, progress)
-        passes = {key: TimedRun(_nothing, processes[key]) for key in ready}
+        passes = {key: TimedRun(no_pass_here, processes[key]) for key in ready}
         taken = time_in_turn(group, passes, progress)
-        ends = dict[RunKey, Ended]()
+        ends = dict[RunKey, EndedRun]()
         try:
             if taken.ended != "interrupted":
-                ends.update((key, _end(processes[key], one, progress)) for key, one in passes.items() if one.samples)
+                ends.update((key, end_run(processes[key], one, progress)) for key, one in passes.items() if one.samples)
         except KeyboardInterrupt:
             taken = replace(taken, ended="interrupted")
     runs = (not_run.get(key) or _run(key, ready, passes, processes, ends, taken) for key in group.keys)
@@ -84,20 +84,20 @@ def _not_run_where_it_fails(key: RunKey, not_run: dict[RunKey, NotRun]) -> Itera
         not_run[key] = NotRun(key, "failed", error.message, error.details)
 
 
-def _nothing() -> None:
+def no_pass_here() -> None:
     """Stand for the pass, which is the process's."""
 
 
-def _end(process: RunProcess, timed: TimedRun, progress: ReportProgress) -> Ended:
+def end_run(process: RunProcess, timed: TimedRun, progress: ReportProgress) -> EndedRun:
     """Return what the process of a run knows after its passes; of one that fails now, that its outputs are unknown."""
     if timed.failure:
-        return Ended(Checked(), None)
+        return EndedRun(Checked(), None)
     pass_s, enqueue = Latency(tuple(timed.samples)).median, timed.enqueue
     launch_bound = bool(enqueue) and Latency(tuple(enqueue)).median > LAUNCH_BOUND * pass_s
     try:
         return process.end(pass_s, launch_bound, progress)
     except MnfpnError as error:
-        return Ended(Checked(failure=error.message), None)
+        return EndedRun(Checked(failure=error.message), None)
 
 
 def _run(
@@ -105,19 +105,19 @@ def _run(
     ready: Mapping[RunKey, Ready],
     passes: Mapping[RunKey, TimedRun],
     processes: Mapping[RunKey, RunProcess],
-    ends: Mapping[RunKey, Ended],
+    ends: Mapping[RunKey, EndedRun],
     taken: Taken,
 ) -> BenchRun | None:
     if not passes[key].samples:
         return timed_run(key, ready[key], Checked(), passes[key], taken)
-    end = ends.get(key, Ended(Checked(), None))
+    end = ends.get(key, EndedRun(Checked(), None))
     own_process = OwnProcess(end.passes_memory_bytes, processes[key].turn_s)
     return timed_run(key, ready[key], end.checked, passes[key], taken, own_process)
 
 
-def _profiles(ends: Mapping[RunKey, Ended]) -> Iterator[ProfiledRun | NoProfile]:
+def _profiles(ends: Mapping[RunKey, EndedRun]) -> Iterator[ProfiledRun | NoProfile]:
     for key, end in ends.items():
         if end.profile is not None:
             yield ProfiledRun(key, end.profile)
         elif end.no_profile is not None:
-            yield NoProfile(key, end.no_profile)
+            yield NoProfile(key, end.no_profile.reason, end.no_profile.status == "unavailable")

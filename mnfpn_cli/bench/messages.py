@@ -1,7 +1,7 @@
 """What a process that measures a run and the one that gives it turns say to each other: a line of JSON each.
 
-The conductor sends a `RunRequest`, then `Prepare`, then `Pass` for each pass, and `End`. The process answers each with
-one of the answers here, after any number of `Progress`.
+The conductor sends a `RunRequest`, then `PrepareRun`, then `TimePass` for each pass, and `EndRun`; or `Describe` alone.
+The process answers each with one of the answers here, after any number of `RunProgress`.
 """
 
 from dataclasses import dataclass
@@ -11,25 +11,33 @@ from pydantic import ConfigDict, TypeAdapter
 
 from mnfpn_cli.bench.prepare import Checked, Ready
 from mnfpn_cli.documents.bench import ProfileRecord
+from mnfpn_cli.documents.records import EnvironmentRecord
 
 
 @dataclass(frozen=True)
-class Prepare:
-    """Prepare the run and warm it up; answered by `Warm`."""
+class Describe:
+    """Say what a pass needs and where it would run, and end; answered by `Described`."""
+
+    kind: Literal["describe"] = "describe"
+
+
+@dataclass(frozen=True)
+class PrepareRun:
+    """Prepare the run and warm it up; answered by `WarmRun`."""
 
     kind: Literal["prepare"] = "prepare"
 
 
 @dataclass(frozen=True)
-class Pass:
-    """Time one pass; answered by `Sample`."""
+class TimePass:
+    """Time one pass; answered by `TimedPass`."""
 
     kind: Literal["pass"] = "pass"
 
 
 @dataclass(frozen=True)
-class End:
-    """Check the outputs, and profile the layers where that is asked for; answered by `Ended`.
+class EndRun:
+    """Check the outputs, and profile the layers where that is asked for; answered by `EndedRun`.
 
     Attributes:
         pass_s: the median time of the passes, which a profile is compared with.
@@ -42,7 +50,7 @@ class End:
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunProgress:
     """What the process is doing, and the share of it that is done."""
 
     doing: str
@@ -51,7 +59,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedRun:
     """The network is built. ``versions``: of Python and the packages that measure, by name."""
 
     versions: dict[str, str]
@@ -59,7 +67,23 @@ class Loaded:
 
 
 @dataclass(frozen=True)
-class Warm:
+class Described:
+    """What a pass needs, and where it would run.
+
+    Attributes:
+        device: the device of its passes.
+        figures: the exact figures, by the keys of `mnfpn_cli.bench.comparison.FIGURES`.
+        environment: machine and software; its CPU has no name, which takes a second to read.
+    """
+
+    device: str
+    figures: dict[str, int]
+    environment: EnvironmentRecord
+    kind: Literal["described"] = "described"
+
+
+@dataclass(frozen=True)
+class WarmRun:
     """The run is prepared and warm."""
 
     ready: Ready
@@ -67,7 +91,7 @@ class Warm:
 
 
 @dataclass(frozen=True)
-class Sample:
+class TimedPass:
     """The time of a pass, as a `Timing` has it."""
 
     seconds: float
@@ -77,25 +101,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Ended:
-    """What is known after the passes.
-
-    Attributes:
-        checked: the outputs of the run, and what it executed.
-        passes_memory_bytes: the peak of memory in the timed passes alone; None where it cannot be known.
-        profile: where the time goes; None where that was not asked for.
-        no_profile: why there is none although it was asked for.
-    """
-
-    checked: Checked
-    passes_memory_bytes: int | None
-    profile: ProfileRecord | None = None
-    no_profile: str | None = None
-    kind: Literal["ended"] = "ended"
-
-
-@dataclass(frozen=True)
-class Failed:
+class RunFailure:
     """Why the request could not be done, the status of a `NotRun`, and the traceback of an external network."""
 
     reason: str
@@ -104,25 +110,45 @@ class Failed:
     kind: Literal["failed"] = "failed"
 
 
-Command = Prepare | Pass | End
-Answer = Progress | Loaded | Warm | Sample | Ended | Failed
+@dataclass(frozen=True)
+class EndedRun:
+    """What is known after the passes.
+
+    Attributes:
+        checked: the outputs of the run, and what it executed.
+        passes_memory_bytes: the peak of memory in the timed passes alone; None where it cannot be known.
+        profile: where the time goes; None where that was not asked for.
+        no_profile: why there is none although it was asked for; None where there is one, or it was not.
+    """
+
+    checked: Checked
+    passes_memory_bytes: int | None
+    profile: ProfileRecord | None = None
+    no_profile: RunFailure | None = None
+    kind: Literal["ended"] = "ended"
+
+
+RunCommand = Describe | PrepareRun | TimePass | EndRun
+RunAnswer = RunProgress | LoadedRun | Described | WarmRun | TimedPass | EndedRun | RunFailure
 
 _CONFIG = ConfigDict(ser_json_inf_nan="constants")  # outputs that cannot be compared differ infinitely
-_COMMANDS: TypeAdapter[Command] = TypeAdapter(Command, config=_CONFIG)
-_ANSWERS: TypeAdapter[Answer] = TypeAdapter(Answer, config=_CONFIG)
+_COMMANDS: TypeAdapter[RunCommand] = TypeAdapter(RunCommand, config=_CONFIG)
+_ANSWERS: TypeAdapter[RunAnswer] = TypeAdapter(RunAnswer, config=_CONFIG)
 
 
-def as_line(message: Command | Answer) -> bytes:
+def as_line(message: RunCommand | RunAnswer) -> bytes:
     """Return a message as a line of JSON."""
-    adapter: TypeAdapter[Command] | TypeAdapter[Answer] = _COMMANDS if isinstance(message, Command) else _ANSWERS
+    adapter: TypeAdapter[RunCommand] | TypeAdapter[RunAnswer] = (
+        _COMMANDS if isinstance(message, RunCommand) else _ANSWERS
+    )
     return adapter.dump_json(message) + b"\n"  # type: ignore[arg-type]
 
 
-def read_command(line: bytes) -> Command:
+def read_command(line: bytes) -> RunCommand:
     """Read a command. Raises ``ValueError`` where the line is none."""
     return _COMMANDS.validate_json(line)
 
 
-def read_answer(line: bytes) -> Answer:
+def read_answer(line: bytes) -> RunAnswer:
     """Read an answer. Raises ``ValueError`` where the line is none."""
     return _ANSWERS.validate_json(line)

@@ -18,17 +18,19 @@ from typing import IO, TypeVar
 import psutil
 
 from mnfpn_cli.bench.messages import (
-    Answer,
-    Command,
-    End,
-    Ended,
-    Failed,
-    Loaded,
-    Pass,
-    Prepare,
-    Progress,
-    Sample,
-    Warm,
+    Describe,
+    Described,
+    EndedRun,
+    EndRun,
+    LoadedRun,
+    PrepareRun,
+    RunAnswer,
+    RunCommand,
+    RunFailure,
+    RunProgress,
+    TimedPass,
+    TimePass,
+    WarmRun,
     as_line,
     read_answer,
 )
@@ -46,7 +48,7 @@ POLL_S = 1.0
 ENDS_S = 10.0
 """The time that a process whose answers have ended has to end."""
 
-A = TypeVar("A", bound=Answer)
+A = TypeVar("A", bound=RunAnswer)
 
 
 def can_start_processes() -> bool:
@@ -123,14 +125,22 @@ class RunProcess:
         """The median time that a turn took beside the pass, in seconds."""
         return median(self.turns)
 
-    def load(self, progress: ReportProgress) -> Loaded:
+    def load(self, progress: ReportProgress) -> LoadedRun:
         """Wait until the network is built.
 
         Raises:
             UnavailableError: where the run is not possible there.
             MnfpnError: where it fails, or the process has ended or was stopped.
         """
-        return self._answer(Loaded, progress)
+        return self._answer(LoadedRun, progress)
+
+    def describe(self, progress: ReportProgress) -> Described:
+        """Have the process say what a pass needs and where it would run, and end.
+
+        Raises:
+            MnfpnError: as `load`.
+        """
+        return self._ask(Describe(), Described, progress)
 
     def prepare(self, progress: ReportProgress) -> Ready:
         """Have the process prepare the run, and warm it up.
@@ -138,7 +148,7 @@ class RunProcess:
         Raises:
             MnfpnError: as `load`.
         """
-        return self._ask(Prepare(), Warm, progress).ready
+        return self._ask(PrepareRun(), WarmRun, progress).ready
 
     def __call__(self, run: Callable[[], object]) -> Timing:  # noqa: ARG002
         """Have the process time one pass; ``run`` stands for it.
@@ -147,11 +157,11 @@ class RunProcess:
             MnfpnError: as `load`.
         """
         start = time.perf_counter()
-        sample = self._ask(Pass(), Sample, _silent)
+        sample = self._ask(TimePass(), TimedPass, _silent)
         self.turns.append(time.perf_counter() - start - sample.seconds)
         return Timing(sample.seconds, sample.enqueue, sample.faults)
 
-    def end(self, pass_s: float, launch_bound: bool, progress: ReportProgress) -> Ended:
+    def end(self, pass_s: float, launch_bound: bool, progress: ReportProgress) -> EndedRun:
         """Have the process check the outputs, and profile the layers where that is asked for.
 
         Args:
@@ -162,7 +172,7 @@ class RunProcess:
         Raises:
             MnfpnError: as `load`.
         """
-        return self._ask(End(pass_s, launch_bound), Ended, progress)
+        return self._ask(EndRun(pass_s, launch_bound), EndedRun, progress)
 
     def close(self) -> None:
         """End the process, whatever it does, and print what it printed to standard error."""
@@ -176,7 +186,7 @@ class RunProcess:
             sys.stderr.write(self._output.read().decode(errors="replace"))
         self._output.close()
 
-    def _ask(self, command: Command, kind: type[A], progress: ReportProgress) -> A:
+    def _ask(self, command: RunCommand, kind: type[A], progress: ReportProgress) -> A:
         self._send(as_line(command))
         return self._answer(kind, progress)
 
@@ -198,9 +208,9 @@ class RunProcess:
                 answer = read_answer(line)
             except ValueError as error:
                 raise MnfpnError("the process that measured it gave an answer that cannot be read") from error
-            if isinstance(answer, Progress):
+            if isinstance(answer, RunProgress):
                 progress(answer.doing, answer.share)
-            elif isinstance(answer, Failed):
+            elif isinstance(answer, RunFailure):
                 raise _failure(answer)
             elif isinstance(answer, kind):
                 return answer
@@ -245,7 +255,7 @@ def _silent(_doing: str, _share: float) -> None:
     """Report nothing: a pass has no progress."""
 
 
-def _failure(answer: Failed) -> MnfpnError:
+def _failure(answer: RunFailure) -> MnfpnError:
     failure = (
         UnavailableError(Problem("", answer.reason)) if answer.status == "unavailable" else MnfpnError(answer.reason)
     )

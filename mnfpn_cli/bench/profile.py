@@ -1,6 +1,6 @@
 """Profile a run: time its layers, compare them with the least time that the device could take, and give advice."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from shlex import quote
@@ -11,16 +11,24 @@ from mnfpn_cli.bench.group import Group
 from mnfpn_cli.bench.prepare import explained
 from mnfpn_cli.bench.results import BenchRun, NoProfile, ProfiledRun, RunKey
 from mnfpn_cli.devices.choose import device_of
-from mnfpn_cli.documents.bench import AdviceRecord, Bound, LayerTimeRecord, PartTime, ProfileRecord, RooflineRecord
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.documents.bench import (
+    AdviceRecord,
+    Bound,
+    JoinedRecord,
+    LayerTimeRecord,
+    OperatorTimeRecord,
+    PartTime,
+    ProfileRecord,
+    RooflineRecord,
+)
+from mnfpn_cli.errors import MnfpnError, UnavailableError
 from mnfpn_cli.external.origin import FromSettings
-from mnfpn_cli.measure.layer_times import LayerTimes, time_layers
+from mnfpn_cli.measure.layer_times import LayerOperator, LayerTimes
 from mnfpn_cli.measure.peaks import measure_peaks
 from mnfpn_cli.plan.advice import Advice, best_advice
 from mnfpn_cli.plan.roofline import LayerId, LayerWork, Peaks, Roofline, network_work, roofline
 from mnfpn_cli.runtimes.runtime import load_runtime
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput
-from mnfpn_cli.settings.measuring import LAYERED
 from mnfpn_cli.text import ReportProgress, percent
 
 PASSES_S = 10.0
@@ -29,57 +37,63 @@ LEAST_PASSES, MOST_PASSES = 5, 50
 
 
 def profile_group(group: Group, runs: Sequence[BenchRun], progress: ReportProgress) -> list[ProfiledRun | NoProfile]:
-    """Profile the measured runs of a group whose runtimes run layer by layer; a failure is a `NoProfile`."""
+    """Profile the measured runs of a group; a failure is a `NoProfile`."""
     profiles = list[ProfiledRun | NoProfile]()
     for run in runs:
-        if run.status != "measured" or run.key.runtime not in LAYERED:
+        if run.status != "measured":
             continue
         try:
-            with explained(f"{group.doing(run.key)}, layer by layer"):
-                record = profile_run(group, run.key, run.latency.median, run.launch_bound, progress)
-                profiles.append(ProfiledRun(run.key, record))
+            record = profile_run(group, run.key, run.latency.median, run.launch_bound, progress)
+            profiles.append(ProfiledRun(run.key, record))
         except MnfpnError as error:
-            profiles.append(NoProfile(run.key, error.message))
+            profiles.append(NoProfile(run.key, error.message, isinstance(error, UnavailableError)))
     return profiles
 
 
 def profile_run(
     group: Group, key: RunKey, pass_s: float, launch_bound: bool, progress: ReportProgress
 ) -> ProfileRecord:
-    """Profile a run.
+    """Profile one run as the case of its group asks: by layer, beside what the device can do, or both.
 
     Args:
-        group: of the run; its network is copied.
-        key: of the run.
-        pass_s: the median time of a pass.
+        group: the network, its input, and the case.
+        key: the run.
+        pass_s: the median time of a pass of it, in seconds.
         launch_bound: whether the host, which queues a pass, sets its time.
-        progress: is called with what is being done and the share of it that is done.
+        progress: called with what is being done.
 
     Raises:
-        MnfpnError: where the network has no plan.
+        UnavailableError: where the runtime cannot tell its layers apart.
+        MnfpnError: where the network is not from settings, or something fails.
     """
-    case, item_bytes, origin = group.case, ITEM_BYTES[key.dtype], group.workload.origin
-    if not isinstance(origin, FromSettings) or not isinstance(group.input, NetworkInput):
-        raise MnfpnError("only a network from settings has a plan to compare times with")
-    works = network_work(origin.plan, group.input, item_bytes)
-    times = _times(group, key, works, progress) if case.by_layer else None
-    floors = None
-    if case.roofline:
-        progress(f"measuring what {group.device} can do", 0.0)
-        floors = roofline(works, peaks(group.device, key.dtype, torch.get_num_threads()))
-    advice = None
-    if times and not launch_bound:  # a pass that waits for the host is not faster with less work for the GPU
-        advice = best_advice(origin.settings, works, group.input, item_bytes, times.without_marks)
-    return profile_record(works, pass_s, times, floors, advice, launch_bound)
+    with explained(f"{group.doing(key)}, layer by layer"):
+        case, item_bytes, origin = group.case, ITEM_BYTES[key.dtype], group.workload.origin
+        if not isinstance(origin, FromSettings) or not isinstance(group.input, NetworkInput):
+            raise MnfpnError("only a network from settings has a plan to compare times with")
+        works = network_work(origin.plan, group.input, item_bytes)
+        times = _times(group, key, works, pass_s, progress) if case.by_layer else None
+        floors = None
+        if case.roofline and key.dtype != "int8":
+            progress(f"measuring what {group.device} can do", 0.0)
+            floors = roofline(works, peaks(group.device, key.dtype, torch.get_num_threads()))
+        if times is None and floors is None:
+            raise UnavailableError("torch has no product in int8 that shows what the device can do")
+        advice = None
+        # A pass that waits for the host is not faster with less work for the GPU. The time of a layer that a runtime
+        # joined with others is not known, and so is not what less work in it would save.
+        if times and times.is_by_layer and not launch_bound:
+            advice = best_advice(origin.settings, works, group.input, item_bytes, times.without_marks)
+        return profile_record(works, pass_s, times, floors, advice, launch_bound)
 
 
-def _times(group: Group, key: RunKey, works: tuple[LayerWork, ...], progress: ReportProgress) -> LayerTimes:
-    job, marks = group.job(key.dtype), device_of(group.device).marks()
-    run = load_runtime(key.runtime).prepare(job).run  # moves the job's network, whose layers are timed
-    seconds = device_of(group.device).timer()(run).seconds
-    passes = max(LEAST_PASSES, min(MOST_PASSES, int(PASSES_S / 2 / seconds)))
-    doing = f"timing each layer on {group.device}"
-    return time_layers(run, job.network, works, marks, passes, lambda share: progress(doing, share))
+def _times(
+    group: Group, key: RunKey, works: tuple[LayerWork, ...], pass_s: float, progress: ReportProgress
+) -> LayerTimes:
+    passes = max(LEAST_PASSES, min(MOST_PASSES, int(PASSES_S / 2 / pass_s)))
+    doing = f"timing each layer of {key.runtime} on {group.device}"
+    progress(doing, 0.0)
+    runtime = load_runtime(key.runtime)
+    return runtime.time_layers(group.job(key.dtype), works, passes, lambda share: progress(doing, share))
 
 
 @lru_cache
@@ -110,8 +124,9 @@ def profile_record(
     """
     layers = _by_layer(works, times, roof)
     parts = dict[str, _Sum]()
-    for (_, part), layer in sorted(layers.items(), key=lambda item: _place(item[0][1])):
+    for ((_, part), *_), layer in sorted(layers.items(), key=lambda item: _place(item[0][0][1])):
         parts[part] = parts.get(part, _Sum()) + layer
+    timed, floored = times is not None, roof is not None
     reached = (
         RooflineRecord(**asdict(roof.peaks), floor_s=roof.seconds, reached=roof.reached(measured)) if roof else None
     )
@@ -122,12 +137,37 @@ def profile_record(
         launch_bound=launch_bound,
         roofline=reached,
         advice=advice_record(advice) if advice else None,
-        parts=tuple(total.record(part, times is not None, roof is not None) for part, total in parts.items()),
+        parts=tuple(total.record(part, timed, floored) for part, total in parts.items()),
         layers=tuple(
-            LayerTimeRecord(path=path, **layer.record(part, times is not None, roof is not None).model_dump())
-            for (path, part), layer in layers.items()
+            LayerTimeRecord(path=path, joined=_joined(others), **layer.record(part, timed, floored).model_dump())
+            for ((path, part), *others), layer in layers.items()
         ),
+        operators=tuple(_operator_records(works, times.operators)) if times else (),
     )
+
+
+def _joined(layers: Sequence[LayerId]) -> tuple[JoinedRecord, ...]:
+    return tuple(JoinedRecord(path=path, part=part) for path, part in layers)
+
+
+def _operator_records(works: Sequence[LayerWork], operators: Sequence[LayerOperator]) -> Iterator[OperatorTimeRecord]:
+    """Yield the records of operators; the MACs of a layer are those of the operator that takes most of its time."""
+    macs = {work.id: work.macs for work in works if work.macs}
+    computes = dict[LayerId, LayerOperator]()
+    for operator in operators:
+        for layer in operator.layers:
+            if layer in macs and (layer not in computes or operator.seconds > computes[layer].seconds):
+                computes[layer] = operator
+    for operator in operators:
+        yield OperatorTimeRecord(
+            name=operator.name,
+            kind=operator.kind,
+            start_s=operator.start,
+            seconds=operator.seconds,
+            part=operator.layers[0][1],
+            paths=tuple(dict.fromkeys(path for path, _ in operator.layers)),
+            macs=sum(macs[layer] for layer in operator.layers if computes.get(layer) is operator),
+        )
 
 
 def _place(part: str) -> int:
@@ -160,14 +200,28 @@ class _Sum:
         )
 
 
-def _by_layer(works: Sequence[LayerWork], times: LayerTimes | None, roof: Roofline | None) -> dict[LayerId, _Sum]:
-    """Return the sums by layer, first those with work in the order in which they run, then containers."""
-    layers = {work.id: _Sum(macs=work.macs, bytes=work.bytes) for work in works}
-    for floor in roof.floors if roof else ():
-        layers[floor.id].bounds[floor.bound] = floor.seconds
-    for time in times.rows if times else ():
-        layers.setdefault(time.id, _Sum()).seconds = time.seconds
-    return layers
+def _by_layer(
+    works: Sequence[LayerWork], times: LayerTimes | None, roof: Roofline | None
+) -> dict[tuple[LayerId, ...], _Sum]:
+    """Return the sums by layer, first those with work in the order in which they run, then containers.
+
+    Layers that a runtime joined are one row, in the place of the one with most work. The work of a layer is in its own
+    row where it has one, else in the first that it was joined into.
+    """
+    rows = dict[tuple[LayerId, ...], _Sum]()
+    owner = dict[LayerId, tuple[LayerId, ...]]()
+    for row in sorted(times.rows, key=lambda row: bool(row.joined)) if times else ():
+        ids = (row.id, *row.joined)
+        rows[ids] = _Sum(row.seconds)
+        for layer in ids:
+            owner.setdefault(layer, ids)
+    floors = {floor.id: floor for floor in roof.floors} if roof else {}
+    for work in works:
+        bounds = {floors[work.id].bound: floors[work.id].seconds} if work.id in floors else {}
+        ids = owner.get(work.id, (work.id,))
+        rows[ids] = rows.get(ids, _Sum()) + _Sum(0.0, work.macs, work.bytes, bounds)
+    places = {work.id: place for place, work in enumerate(works)}
+    return dict(sorted(rows.items(), key=lambda item: places.get(item[0][0], len(places))))
 
 
 BEGINNINGS = {

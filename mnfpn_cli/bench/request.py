@@ -14,11 +14,21 @@ from mnfpn_cli.weights.file import WeightsFile
 
 
 def request_of(group: Group, key: RunKey) -> RunRequest:
-    """Return the request of a run of a group.
+    """Return the request of a run of a group."""
+    return run_request(group.workload.origin, group.workload.seed, group.case, key)
+
+
+def run_request(origin: Origin, seed: int, case: BenchCase, key: RunKey) -> RunRequest:
+    """Return the request of a run.
 
     Only the warm-up of the case's sampling is part of it: whoever gives the turns decides when the passes end.
+
+    Args:
+        origin: where its network comes from.
+        seed: of random weights.
+        case: how it is prepared and timed.
+        key: what it runs on what.
     """
-    origin, case = group.workload.origin, group.case
     weights = origin.weights if isinstance(origin, FromSettings) else None
     quantization, calibration = case.quantization, case.quantization.calibration
     return RunRequest(
@@ -26,7 +36,7 @@ def request_of(group: Group, key: RunKey) -> RunRequest:
         model=origin.model,
         input=input_record(key.input),
         weights=CheckpointRequest(**{**vars(weights), "path": str(weights.path)}) if weights else None,
-        seed=group.workload.seed,
+        seed=seed,
         runtime=key.runtime,
         device=key.device,
         dtype=key.dtype,

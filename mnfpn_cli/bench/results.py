@@ -164,10 +164,11 @@ class ProfiledRun:
 
 @dataclass(frozen=True, slots=True)
 class NoProfile:
-    """A run that could not be profiled, and why."""
+    """A run that could not be profiled, and why; ``unavailable``: its runtime cannot tell its layers apart."""
 
     key: RunKey
     reason: str
+    unavailable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,8 +243,8 @@ class Benchmark:
     @property
     def failures(self) -> tuple[str, ...]:
         """A sentence for each run, and each profile, that was asked for by name and could not be done."""
-        profiles = (f"{one.key}, by layer: {one.reason}" for one in self.no_profiles)
-        return (*_failures(self.runs, self.case), *profiles)
+        failed = [one for one in self.no_profiles if not (one.unavailable and self.profiles)]
+        return (*_failures(self.runs, self.case), *(f"{one.key}, by layer: {one.reason}" for one in failed))
 
 
 def speed_up(base: MeasuredRun, run: MeasuredRun) -> TimeRatio:

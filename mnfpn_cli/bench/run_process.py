@@ -1,4 +1,4 @@
-"""The process of one run: it prepares a network, and times a pass when told to.
+"""The process of one run: it prepares a network, and times a pass where it is asked to.
 
 Requests come by standard input, a line each, and answers go to what was standard output: `mnfpn_cli.bench.messages`.
 What is measured may print, so standard output leads to standard error from the start. The process ends with its parent.
@@ -16,7 +16,7 @@ from mnfpn_cli.errors import MnfpnError, UnavailableError, UsageError
 from mnfpn_cli.measure.child import read_line
 
 
-def main() -> None:
+def answer_requests() -> None:
     """Answer the requests of one run."""
     answers = os.dup(1)
     os.dup2(2, 1)
@@ -25,19 +25,23 @@ def main() -> None:
     except UsageError as error:
         sys.exit(str(error.problems[0]))
     commands = _commands()
-    from mnfpn_cli.bench.messages import Failed, Progress, as_line  # torch, whose import ends with the parent too
+    from mnfpn_cli.bench.messages import (
+        RunFailure,
+        RunProgress,
+        as_line,
+    )  # torch, whose import ends with the parent too
     from mnfpn_cli.bench.run_turns import take_turns
 
     def progress(doing: str, share: float) -> None:
-        os.write(answers, as_line(Progress(doing, share)))
+        os.write(answers, as_line(RunProgress(doing, share)))
 
     try:
         for answer in take_turns(request, commands, progress):
             os.write(answers, as_line(answer))
     except UnavailableError as error:
-        os.write(answers, as_line(Failed(error.problems[0].rule, "unavailable")))
+        os.write(answers, as_line(RunFailure(error.problems[0].rule, "unavailable")))
     except MnfpnError as error:
-        os.write(answers, as_line(Failed(error.message, details=error.details)))
+        os.write(answers, as_line(RunFailure(error.message, details=error.details)))
     finally:
         os.close(answers)
     os._exit(0)  # without the exit handlers of libraries, some of which take seconds
@@ -57,4 +61,4 @@ def _commands() -> Iterator[bytes]:
 
 
 if __name__ == "__main__":
-    main()
+    answer_requests()

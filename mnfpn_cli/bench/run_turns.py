@@ -16,18 +16,34 @@ import torch
 from mnfpn_cli import __version__
 from mnfpn_cli.bench.bench import conditions, run_images
 from mnfpn_cli.bench.group import Group, case_timer, eager_outputs, judge_of
-from mnfpn_cli.bench.messages import Answer, End, Ended, Loaded, Pass, Prepare, Sample, Warm, read_command
+from mnfpn_cli.bench.messages import (
+    Describe,
+    Described,
+    EndedRun,
+    EndRun,
+    LoadedRun,
+    PrepareRun,
+    RunAnswer,
+    RunFailure,
+    TimedPass,
+    TimePass,
+    WarmRun,
+    read_command,
+)
 from mnfpn_cli.bench.outputs import NamedTensors, OutputComparison, check_outputs, weights_not_finite
 from mnfpn_cli.bench.prepare import Checked, check_run, explained, make_ready
 from mnfpn_cli.bench.profile import profile_run
 from mnfpn_cli.bench.request import requested_case, requested_workload
 from mnfpn_cli.bench.results import RunKey
+from mnfpn_cli.bench.workload import workload_figures
 from mnfpn_cli.devices.allocator import use_allocator
 from mnfpn_cli.devices.choose import choose_devices, device_of
 from mnfpn_cli.devices.timers import Timer
 from mnfpn_cli.documents.bench import ProfileRecord
 from mnfpn_cli.documents.worker import RunRequest
 from mnfpn_cli.errors import MnfpnError, Problem, UnavailableError
+from mnfpn_cli.measure.environment import read_environment
+from mnfpn_cli.measure.memory import check_needed
 from mnfpn_cli.runtimes.runtime import Job, Prepared, unavailable_reason
 from mnfpn_cli.settings.measuring import LITERT
 from mnfpn_cli.text import ReportProgress
@@ -36,7 +52,7 @@ PACKAGES = ("torch", "onnxruntime", "openvino", "executorch", "torchao", "nncf",
 """The packages whose versions may change a time."""
 
 
-def take_turns(request: RunRequest, commands: Iterator[bytes], progress: ReportProgress) -> Iterator[Answer]:
+def take_turns(request: RunRequest, commands: Iterator[bytes], progress: ReportProgress) -> Iterator[RunAnswer]:
     """Build the network of a request, and answer one command after the other until the run ends.
 
     Args:
@@ -51,15 +67,18 @@ def take_turns(request: RunRequest, commands: Iterator[bytes], progress: ReportP
     use_allocator(request.allocator)
     (device,) = choose_devices([request.device])
     run = _Run(request, device, _group(request, device, progress), progress)
-    yield Loaded(_versions())
+    yield LoadedRun(_versions())
     with conditions(device, run.group.case):
         for line in commands:
             match read_command(line):
-                case Prepare():
+                case Describe():
+                    yield run.describe()
+                    return
+                case PrepareRun():
                     yield run.prepare()
-                case Pass():
+                case TimePass():
                     yield run.time_pass()
-                case End() as end:
+                case EndRun() as end:
                     yield run.end(end)
                     return
 
@@ -104,7 +123,19 @@ class _Run:
         """The key of the run."""
         return RunKey(self.request.runtime, str(self.device), self.group.input, self.request.dtype)
 
-    def prepare(self) -> Warm:
+    def describe(self) -> Described:
+        """Say what a pass needs, and where it would run.
+
+        Raises:
+            UsageError: where the input does not fit the memory of the device.
+        """
+        workload, input, dtype = self.group.workload, self.group.input, self.request.dtype
+        with explained(self.group.doing(self.key)):
+            check_needed(workload.needed(input, dtype), input, dtype, self.device)
+            figures = workload_figures(workload, self.group.network, input, dtype)
+            return Described(str(self.device), figures, read_environment("", self.request.allocator))
+
+    def prepare(self) -> WarmRun:
         """Prepare the network itself, not a copy of it, and warm it up."""
         group, device = self.group, device_of(self.device)
         with explained(group.doing(self.key)):
@@ -116,22 +147,22 @@ class _Run:
             self.prepared, ready = make_ready(self.request.runtime, self.job, device.timer(), warmup, self._save)
             self.timer = case_timer(self.device, group.case)
         device.reset_peak()
-        return Warm(ready)
+        return WarmRun(ready)
 
     def _save(self, outputs: NamedTensors) -> None:
         torch.save([(name, tensor.cpu()) for name, tensor in outputs], self.outputs)
 
-    def time_pass(self) -> Sample:
+    def time_pass(self) -> TimedPass:
         """Time one pass."""
         assert self.prepared is not None
         assert self.timer is not None
         try:  # a context manager here would be part of the time between passes
-            return Sample(*self.timer(self.prepared.run))
+            return TimedPass(*self.timer(self.prepared.run))
         except (Exception, SystemExit):
             with explained(self.group.doing(self.key)):
                 raise
 
-    def end(self, end: End) -> Ended:
+    def end(self, end: EndRun) -> EndedRun:
         """Check the outputs, and time the layers where that is asked for."""
         assert self.prepared is not None
         memory = None if self.prepared.outside_torch else device_of(self.device).peak()
@@ -140,7 +171,7 @@ class _Run:
         group = Group(workload, network, self.group.input, self.device, self.group.case, self.group.images)
         checked = self._check(group)
         profile, why = self._profile(group, end)
-        return Ended(checked, memory, profile, why)
+        return EndedRun(checked, memory, profile, why)
 
     def _check(self, group: Group) -> Checked:
         assert self.prepared is not None
@@ -155,11 +186,10 @@ class _Run:
             comparison: OutputComparison = check_outputs(outputs, expected, self.request.dtype, self.bad_weights)
             return check_run(self.prepared, self.job, comparison, judge_of(group, self.key, reference))
 
-    def _profile(self, group: Group, end: End) -> tuple[ProfileRecord | None, str | None]:
+    def _profile(self, group: Group, end: EndRun) -> tuple[ProfileRecord | None, RunFailure | None]:
         if not (group.case.by_layer or group.case.roofline):
             return None, None
         try:
-            with explained(f"{group.doing(self.key)}, layer by layer"):
-                return profile_run(group, self.key, end.pass_s, end.launch_bound, self.progress), None
+            return profile_run(group, self.key, end.pass_s, end.launch_bound, self.progress), None
         except MnfpnError as error:
-            return None, error.message
+            return None, RunFailure(error.message, "unavailable" if isinstance(error, UnavailableError) else "failed")

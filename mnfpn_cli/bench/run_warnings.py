@@ -1,8 +1,8 @@
 """Warn of runs whose samples or outputs are to be trusted less: no steady state, drift, page faults, launch-bound."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from mnfpn_cli.bench.results import MeasuredRun
+from mnfpn_cli.bench.results import MeasuredRun, NoProfile, ProfiledRun
 from mnfpn_cli.devices.allocator import allocator_in_use, can_keep, page_fault_s
 from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.measure.statistics import drift, humps
@@ -24,6 +24,15 @@ def run_warnings(run: MeasuredRun, train: bool = False) -> Iterator[WarningRecor
     """
     warnings = (*_sample_warnings(run), *_fault_warnings(run), *_launch_warnings(run, train), *run.warnings)
     yield from (warning.within(str(run.key)) for warning in warnings)
+
+
+def unprofiled_warnings(profiles: Sequence[ProfiledRun | NoProfile]) -> Iterator[WarningRecord]:
+    """Yield a warning for each run whose runtime cannot tell its layers apart, where that of another run can."""
+    if any(isinstance(one, ProfiledRun) for one in profiles):
+        for one in profiles:
+            if isinstance(one, NoProfile) and one.unavailable:
+                cause = f"{one.key}: no times of layers, {one.reason}"
+                yield WarningRecord(kind="no_layers", cause=cause, helps="")
 
 
 def _sample_warnings(run: MeasuredRun) -> Iterator[WarningRecord]:

@@ -292,6 +292,27 @@ def model_bytes(network: nn.Module, dtype: DType) -> int:
     return sum(one.numel() * (ITEM_BYTES[dtype] if one.is_floating_point() else one.itemsize) for one in state)
 
 
+def workload_figures(workload: BenchWorkload, network: nn.Module, input: Inputs, dtype: DType) -> dict[str, int]:
+    """Return the exact figures of a network, by the names that documents have for them.
+
+    Args:
+        workload: the source of the network.
+        network: the network in float32 on the CPU.
+        input: the input of a pass.
+        dtype: the element type that it computes in.
+
+    Raises:
+        MnfpnError: where figures are observed in a pass, and that fails.
+    """
+    total = workload.cost().total
+    return {
+        "parameters": total.parameters,
+        "macs": total.macs,
+        "model_bytes": model_bytes(network, dtype),
+        "activation_bytes": workload.needed(input, dtype).activations,
+    }
+
+
 def in_dtype(network: nn.Module, dtype: DType) -> nn.Module:
     """Convert a network on the CPU to a dtype, in place, as eager execution does."""
     return move(Job(network, False, (), torch.device("cpu"), dtype), torch.contiguous_format)[0]

@@ -28,9 +28,10 @@ from mnfpn_cli.cli.options import (
     parse_batches,
     parse_sizes,
 )
-from mnfpn_cli.cli.paths import Reads
+from mnfpn_cli.cli.paths import Reads, Writes
 from mnfpn_cli.cli.quantization import QuantizationOptions
 from mnfpn_cli.errors import INTERRUPTED, MnfpnError, Problem, UsageError
+from mnfpn_cli.files import form_of_file
 from mnfpn_cli.settings.input import DEFAULT_DTYPE, ITEM_BYTES, choose_dtypes
 from mnfpn_cli.settings.measuring import (
     DEFAULT_ALLOCATOR,
@@ -66,6 +67,15 @@ class CaseOptions:
             "--by-layer", "Also time each layer, and rank what to make faster; for int8, which layers lose it."
         ),
     ] = False
+    trace: Annotated[
+        Path | None,
+        Option(
+            help="With --by-layer, write the operators of a pass to FILE, for Perfetto or chrome://tracing.",
+            metavar="FILE.json",
+            rich_help_panel=MORE,
+        ),
+        Writes(),
+    ] = None
     roofline: Annotated[
         bool, measuring_flag("--roofline", "Also measure the peak rates of the device, and how close each layer comes.")
     ] = False
@@ -92,7 +102,7 @@ class CaseOptions:
         bool | None,
         Option(
             "--isolate/--no-isolate",
-            help="Give each run a process of its own (default: where more than one is timed).",
+            help="Give each run a process of its own; --no-isolate gives none (default: where several are timed).",
             rich_help_panel=MEASURING,
             show_default=False,
         ),
@@ -111,6 +121,10 @@ class CaseOptions:
         Raises:
             UsageError: if a value is wrong, or options contradict each other.
         """
+        if self.trace is not None:
+            form_of_file("--trace", self.trace, ("json",), usual="json")
+            if not self.by_layer:
+                raise UsageError(Problem("--trace", "requires --by-layer, which times the operators"))
         if self.channels_last and self.runtime:
             raise UsageError(
                 Problem("--channels-last", "is --runtime channels-last, and cannot be used with --runtime")
@@ -156,10 +170,11 @@ def bench(
         mnfpn bench --runtime all --dtype float32,int8 --calibration photos/
         mnfpn bench --model torchvision.models:resnet18 --batch 8
     """
-    from mnfpn_cli.cli.output import emit
+    from mnfpn_cli.cli.output import emit, write_text
     from mnfpn_cli.cli.talk import progress_bar
     from mnfpn_cli.devices.machine import reading_cpu_name
     from mnfpn_cli.report.terminal.bench import bench_tables
+    from mnfpn_cli.report.trace import trace_text
 
     cases = model.workloads(network, parse_sizes(size), weights=weights.file(), of_settings=case_options.of_settings)
     model.check_batch(case_options.batch)
@@ -174,7 +189,11 @@ def bench(
 
         result = benchmark(bench_workloads(cases, case_options.seed), case, devices, cpu_name, progress)
     document = bench_document(result, cases[0].origin)
-    emit(bench_tables(document), document, output)
+    try:
+        if case_options.trace is not None:
+            write_text(case_options.trace, trace_text(document), "--trace")
+    finally:
+        emit(bench_tables(document), document, output)
     if not result.complete:
         raise Exit(INTERRUPTED)
     if result.failures:

@@ -1,8 +1,8 @@
 """`mnfpn compare`: two networks measured here, or two results; `--a` and `--b` contain options of their own."""
 
 import shlex
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,45 +11,59 @@ import typer
 from typer import Argument, Exit, Option
 from typer.main import get_command
 
-from mnfpn_cli.cli.groups import grouped
-from mnfpn_cli.cli.help import GATES, OPTIONS, usage_message
-from mnfpn_cli.cli.interrupts import NOTHING_MEASURED, ending_at_once, interruptible
+from mnfpn_cli.cli.groups import command_line, grouped
+from mnfpn_cli.cli.help import GATES, OPTIONS, SIDES, usage_message
+from mnfpn_cli.cli.interrupts import NOTHING_MEASURED, ending_at_once, interruptible, stopping
 from mnfpn_cli.cli.measuring import PairSamplingOptions, RuntimeOption, measuring_flag, measuring_option
 from mnfpn_cli.cli.models import ModelOptions
 from mnfpn_cli.cli.options import (
     DEVICE_HELP,
+    DTYPE_HELP,
     TRAIN_HELP,
     AllocatorOption,
     BatchOption,
-    DTypeOption,
+    ComparisonOutputOptions,
     NetworkOptions,
-    OutputOptions,
     SeedOption,
     SizeOption,
     ThreadsOption,
     WeightsOptions,
     device_option,
+    dtype_option,
     share_parser,
+    whole,
 )
 from mnfpn_cli.cli.paths import Reads, files_of, named_path
 from mnfpn_cli.errors import INTERRUPTED, CheckError, MnfpnError, Problem, UsageError, within
 from mnfpn_cli.external.origin import Workload
-from mnfpn_cli.settings.input import DType, parse_size
+from mnfpn_cli.settings.input import DEFAULT_DTYPE, DType, parse_size
 from mnfpn_cli.settings.measuring import (
     DEFAULT_ALLOCATOR,
     DEFAULT_MARGIN,
+    DEFAULT_PROCESSES,
     DEFAULT_RUNTIME,
+    MOST_PROCESSES,
+    OF_OWN_PROCESS,
     check_device_name,
     choose_runtimes,
 )
 from mnfpn_cli.text import as_option
 
 if TYPE_CHECKING:
-    from mnfpn_cli.bench.comparison import Comparison, Gates
+    from mnfpn_cli.bench.comparison import CompareCase, Comparison, Gates
+    from mnfpn_cli.bench.sides import PlacedSide, SideLaunch
     from mnfpn_cli.documents.compare import GatesRecord
     from mnfpn_cli.documents.records import EnvironmentRecord
 
 QUOTES = "; put quotes around a value with spaces, as \"--stages '1,16,1,1 6,24,2,2'\""
+
+
+@dataclass(frozen=True)
+class ExecutionOptions:
+    """What executes a network."""
+
+    runtime: RuntimeOption = None
+    dtype: Annotated[DType | None, dtype_option(DTYPE_HELP)] = None
 
 
 @dataclass(frozen=True)
@@ -58,14 +72,36 @@ class SideOptions:
 
     network: NetworkOptions
     model: ModelOptions
-    runtime: str
-    dtype: DType
     weights: WeightsOptions
+    execution: ExecutionOptions
+
+    @property
+    def runtime(self) -> str:
+        """The only runtime.
+
+        Raises:
+            UsageError: if there are several.
+        """
+        chosen = choose_runtimes(self.execution.runtime or [DEFAULT_RUNTIME])
+        if len(chosen) > 1:
+            raise UsageError(Problem("--runtime", "must be one", ", ".join(chosen)))
+        return chosen[0]
+
+    @property
+    def dtype(self) -> DType:
+        """The dtype that was given, or the default."""
+        return self.execution.dtype or DEFAULT_DTYPE
+
+    @property
+    def words(self) -> str:
+        """The options that were given, as in a shell."""
+        return command_line("", self.network, self.model, self.weights, self.execution)
 
     @property
     def files(self) -> Iterator[Path]:
         """Yield the files that the side reads."""
-        yield from (*files_of(self.network), *files_of(self.model), *files_of(self.weights))
+        for group in (self.network, self.model, self.weights):
+            yield from files_of(group)
 
     def case(self, size: str | None, batch: int | None) -> Workload:
         """Return the network and its input; ``batch`` is None if it was not given.
@@ -81,17 +117,12 @@ class SideOptions:
 
 @grouped
 def side(
-    network: NetworkOptions,
-    model: ModelOptions,
-    weights: WeightsOptions,
-    runtime: RuntimeOption = None,
-    dtype: DTypeOption = "float32",
+    network: NetworkOptions, model: ModelOptions, weights: WeightsOptions, execution: ExecutionOptions
 ) -> SideOptions:
     """Return the side of these options."""
-    chosen = choose_runtimes(runtime or [DEFAULT_RUNTIME])
-    if len(chosen) > 1:
-        raise UsageError(Problem("--runtime", "must be one", ", ".join(chosen)))
-    return SideOptions(network, model, chosen[0], dtype, weights)
+    made = SideOptions(network, model, weights, execution)
+    _ = made.runtime  # an unknown one, or several, are an error of the side
+    return made
 
 
 def files_of_side(text: str) -> Iterator[Path]:
@@ -100,8 +131,10 @@ def files_of_side(text: str) -> Iterator[Path]:
         yield from parse_side("", text).files
 
 
-def parse_side(name: str, text: str) -> SideOptions:
+def parse_side(name: str, text: str, shared: str = "") -> SideOptions:
     """Parse the text of a side, as ``--width-mult 0.75 --runtime fused``; ``name`` is the parameter that holds it.
+
+    ``shared``: the options that both sides have besides. One that takes a single value is given once, here or there.
 
     Raises:
         UsageError: if it is malformed.
@@ -116,11 +149,64 @@ def parse_side(name: str, text: str) -> SideOptions:
     app.command()(side)
     with within(f"`{name}`"):
         try:
-            made: SideOptions = get_command(app)(words, prog_name=as_option(name), standalone_mode=False)
+            given = [*shlex.split(shared), *words]
+            made: SideOptions = get_command(app)(given, prog_name=as_option(name), standalone_mode=False)
         except typer.TyperException as error:
             message = usage_message(error)
             raise UsageError(f"{message}{QUOTES if 'unexpected argument' in message else ''}") from None
     return made
+
+
+def side_option(name: str, help: str, metavar: str, **more: Any) -> Any:
+    """Return an option of what a side is besides its network."""
+    return Option(name, help=help, metavar=metavar, rich_help_panel=SIDES, **more)
+
+
+REF_HELP = "Use the files of a commit for {}; relative paths are in it."
+PYTHON_HELP = "Run {} with this interpreter, which has mnfpn of this major version."
+ENV_HELP = "Add an environment variable for {}. Can be repeated."
+
+
+@dataclass(frozen=True)
+class LaunchOptions:
+    """What the sides are besides their networks: commits, interpreters, variables; and the number of processes."""
+
+    a_ref: Annotated[str | None, side_option("--a-ref", REF_HELP.format("A"), "COMMIT")] = None
+    b_ref: Annotated[str | None, side_option("--b-ref", REF_HELP.format("B"), "COMMIT")] = None
+    a_python: Annotated[Path | None, side_option("--a-python", PYTHON_HELP.format("A"), "FILE"), Reads()] = None
+    b_python: Annotated[Path | None, side_option("--b-python", PYTHON_HELP.format("B"), "FILE"), Reads()] = None
+    a_env: Annotated[list[str] | None, side_option("--a-env", ENV_HELP.format("A"), "KEY=VALUE")] = None
+    b_env: Annotated[list[str] | None, side_option("--b-env", ENV_HELP.format("B"), "KEY=VALUE")] = None
+    processes: Annotated[
+        int | None,
+        side_option(
+            "--processes",
+            f"Time N processes of each side, in turn with the other's (default: {DEFAULT_PROCESSES} if the sides "
+            "differ by an option of this group; otherwise both are in one process).",
+            "N",
+            parser=whole("--processes", 1, MOST_PROCESSES),
+        ),
+    ] = None
+
+    @property
+    def of_sides(self) -> bool:
+        """Whether a side is said to be anything besides its network."""
+        given = [getattr(self, one.name) for one in fields(self) if one.name != "processes"]
+        return any(value not in (None, []) for value in given)
+
+    def launches(self, needed: bool) -> "tuple[SideLaunch, SideLaunch] | None":
+        """Return what was said of each side; None if both run in this process.
+
+        ``needed``: whether they cannot.
+
+        Raises:
+            UsageError: if a variable is malformed.
+        """
+        from mnfpn_cli.bench.sides import SideLaunch, parse_variables
+
+        a = SideLaunch(self.a_python, parse_variables("`a_env`", self.a_env or ()), self.a_ref)
+        b = SideLaunch(self.b_python, parse_variables("`b_env`", self.b_env or ()), self.b_ref)
+        return (a, b) if needed or self.of_sides or self.processes is not None else None
 
 
 def gate_option(name: str, help: str) -> Any:
@@ -202,45 +288,58 @@ def compare(
     *,
     files: Annotated[
         list[str] | None,
-        Argument(help="Two JSON results of mnfpn bench, instead of --a and --b.", metavar="[OLD.json NEW.json]"),
+        Argument(help="Two JSON results of mnfpn bench, instead of two networks.", metavar="[OLD.json NEW.json]"),
         Reads(),
     ] = None,
     a: Annotated[
         str | None,
-        Option("--a", help="Set the options of network A, also --runtime and --dtype.", metavar="'OPTIONS'"),
+        Option("--a", help="Set options of network A alone, also --runtime.", metavar="'OPTIONS'"),
         Reads(files_of_side),
     ] = None,
     b: Annotated[
-        str | None, Option("--b", help="Set the options of network B.", metavar="'OPTIONS'"), Reads(files_of_side)
+        str | None, Option("--b", help="Set options of network B alone.", metavar="'OPTIONS'"), Reads(files_of_side)
     ] = None,
     shared: SharedOptions,
+    execution: ExecutionOptions,
     gates: GateOptions,
+    launch: LaunchOptions,
     sampling: PairSamplingOptions,
-    output: OutputOptions,
+    network: NetworkOptions,
+    model: ModelOptions,
+    weights: WeightsOptions,
+    output: ComparisonOutputOptions,
 ) -> None:
     """Compare the speed and cost of two networks.
 
-    Time both in turn on this machine, or compare two JSON results of mnfpn bench.
+    Time both in turn on this machine, or compare two JSON results of mnfpn bench. Options of a network that are not in
+    --a or --b are those of both.
 
     Examples:
         mnfpn compare --a "--runtime eager" --b "--runtime fused"
-        mnfpn compare --a "--width-mult 1.0" --b "--width-mult 0.75" --size 320
+        mnfpn compare --a-ref main --b-ref HEAD --size 320 --model nets.py:Net
         mnfpn compare old.json new.json --fail-if-slower 3%
     """
     from mnfpn_cli.bench.comparison import check_gates_apply, compare_document, judge
     from mnfpn_cli.cli.output import emit
+    from mnfpn_cli.cli.words import as_options
+    from mnfpn_cli.report.compare_checks import compare_commands, compare_markdown
     from mnfpn_cli.report.terminal.compare import compare_tables
 
     wanted, environment = gates.gates(), None
+    both = SideOptions(network, model, weights, execution)
     if files:
-        _check_files_alone(a, b, shared, sampling)
+        _check_files_alone(a, b, (network, model, weights, execution, launch, shared, sampling))
         result = _from_files(files, shared)
         check_gates_apply(result, wanted)
     else:
-        result, environment = _measured(a, b, shared, sampling)
+        result, environment = _measured(_given_sides(a, b, both, launch), launch, shared, sampling)
     judged = judge(result, wanted)
     document = compare_document(result, judged, environment)
-    emit(compare_tables(document), document, output)
+    texts = {
+        "github": lambda: compare_commands(document, as_options),
+        "markdown": lambda: compare_markdown(document, as_options),
+    }
+    emit(compare_tables(document), document, output, texts)
     if result.failure:
         raise MnfpnError(result.failure)
     if not result.complete and not files:
@@ -248,7 +347,7 @@ def compare(
     enforce(judged, wanted.strict)
 
 
-def _check_files_alone(a: str | None, b: str | None, shared: SharedOptions, sampling: PairSamplingOptions) -> None:
+def _check_files_alone(a: str | None, b: str | None, groups: Sequence[Any]) -> None:
     """Check that no option of a measurement is given with two result files.
 
     Raises:
@@ -258,7 +357,7 @@ def _check_files_alone(a: str | None, b: str | None, shared: SharedOptions, samp
         raise UsageError("compare: takes either two result files, or --a and --b")
     given = [
         as_option(field.name)
-        for options in (shared, sampling)
+        for options in groups
         for field in fields(options)
         if field.name != "margin" and getattr(options, field.name) != field.default
     ]
@@ -275,52 +374,125 @@ def _from_files(files: list[str], shared: SharedOptions) -> "Comparison":
     return compare_files((old, new), shared.margin_or_default)
 
 
+@dataclass(frozen=True)
+class GivenSide:
+    """A side as it was given.
+
+    Attributes:
+        options: its own, and those of both sides.
+        name: the same as in a shell.
+        where: its place in messages; empty if it has no options of its own.
+    """
+
+    options: SideOptions
+    name: str
+    where: str
+
+    def case(self, shared: SharedOptions, placed: "PlacedSide | None" = None) -> Workload:
+        """Return the network and its input; of a side that is placed, with the files of its commit.
+
+        Raises:
+            UsageError: if the options are wrong or contradict each other, or the size does not fit.
+        """
+        with placed.here() if placed else nullcontext(), within(self.where) if self.where else nullcontext():
+            return self.options.case(shared.size, shared.batch)
+
+
+def _given_sides(a: str | None, b: str | None, both: SideOptions, launch: LaunchOptions) -> tuple[GivenSide, GivenSide]:
+    """Return both sides; one that has only the options of both need not be given if the launches differ.
+
+    Raises:
+        UsageError: if a side is missing or wrong.
+    """
+    _ = both.runtime  # an unknown one, or several, are an error of neither side
+    if a is None and b is None and not launch.of_sides:
+        raise UsageError("compare: takes two result files, or --a and --b, or sides that differ as by --a-ref")
+    if (a is None or b is None) and not launch.of_sides:
+        raise UsageError(f"{'--a' if a is None else '--b'}: must be given; a comparison takes --a and --b")
+    words = both.words
+    of_a, of_b = (
+        GivenSide(
+            both if text is None else parse_side(name, text, words),
+            " ".join(part for part in (words, (text or "").strip()) if part) or "(default)",
+            "" if text is None else f"`{name}`",
+        )
+        for name, text in (("a", a), ("b", b))
+    )
+    return of_a, of_b
+
+
 def _measured(
-    a: str | None, b: str | None, shared: SharedOptions, sampling: PairSamplingOptions
+    sides: tuple[GivenSide, GivenSide], launch: LaunchOptions, shared: SharedOptions, sampling: PairSamplingOptions
 ) -> "tuple[Comparison, EnvironmentRecord]":
     """Build both sides, and time them in turn.
 
     Raises:
-        UsageError: if a side is missing or wrong.
+        UsageError: if a side is wrong.
         MnfpnError: if a network cannot be built.
     """
+    from mnfpn_cli.bench.comparison import CompareCase
     from mnfpn_cli.cli.talk import progress_bar
     from mnfpn_cli.devices.machine import reading_cpu_name
 
-    texts = _texts_of_sides(a, b)
-    passes = sampling.sampling(shared.margin_or_default / 2)
-    device = check_device_name(shared.device)
     if shared.size is not None:
         parse_size(shared.size)  # a malformed size is an error of neither side
-    options = {name: parse_side(name, text) for name, text in texts.items()}
-    cases = {name: _case(name, one, shared) for name, one in options.items()}
+    margin = shared.margin_or_default
+    case = CompareCase(
+        batch=shared.batch or 1,
+        device_name=check_device_name(shared.device),
+        threads=shared.threads,
+        train=shared.train,
+        margin=margin,
+        sampling=sampling.sampling(margin / 2),
+        allocator=shared.allocator,
+        seed=shared.seed,
+    )
+    launches = launch.launches(needed=case.allocator in OF_OWN_PROCESS)
+    if launches is not None:
+        return _in_processes(sides, launches, launch.processes or DEFAULT_PROCESSES, case, shared)
+    cases = [side.case(shared) for side in sides]
     with progress_bar() as bar, reading_cpu_name() as cpu_name, interruptible(bar) as progress:
         progress("loading torch", 0.0)
         with ending_at_once(NOTHING_MEASURED):
-            from mnfpn_cli.bench.compare import CompareCase, compare_networks, side_of
+            from mnfpn_cli.bench.compare import compare_networks, side_of
 
         first, second = (
-            side_of(f"`{name}`", texts[name].strip() or "(default)", cases[name], one.runtime, one.dtype, shared.seed)
-            for name, one in options.items()
+            side_of(f"`{where}`", side.name, workload, side.options.runtime, side.options.dtype, case.seed)
+            for where, side, workload in zip("ab", sides, cases, strict=True)
         )
-        images, margin = shared.batch or 1, shared.margin_or_default
-        case = CompareCase(images, device, shared.threads, shared.train, margin, passes, shared.allocator)
         return compare_networks(first, second, case, cpu_name, progress)
 
 
-def _texts_of_sides(a: str | None, b: str | None) -> dict[str, str]:
-    """Return the text of each side.
+def _in_processes(
+    sides: tuple[GivenSide, GivenSide],
+    launches: "tuple[SideLaunch, SideLaunch]",
+    processes: int,
+    case: "CompareCase",
+    shared: SharedOptions,
+) -> "tuple[Comparison, EnvironmentRecord]":
+    """Time both sides in turn, each in processes of its own.
 
     Raises:
-        UsageError: if one is missing.
+        UsageError: if a side is wrong.
+        MnfpnError: if a network cannot be built.
     """
-    if a is None and b is None:
-        raise UsageError("compare: takes two result files, or --a and --b")
-    if a is None or b is None:
-        raise UsageError(f"{'--a' if a is None else '--b'}: must be given; a comparison takes --a and --b")
-    return {"a": a, "b": b}
+    from mnfpn_cli.bench.sides import placed_sides
+    from mnfpn_cli.cli.talk import progress_bar
+    from mnfpn_cli.devices.machine import reading_cpu_name
 
+    with (
+        progress_bar() as bar,
+        reading_cpu_name() as cpu_name,
+        interruptible(bar) as progress,
+        placed_sides(*launches, progress) as (of_a, of_b, differences),
+    ):
+        workloads = [side.case(shared, placed) for side, placed in zip(sides, (of_a, of_b), strict=True)]
+        progress("loading torch", 0.0)
+        with stopping():  # what was checked out is removed, which `ending_at_once` would not do
+            from mnfpn_cli.bench.compare_processes import ProcessSide, compare_processes
 
-def _case(name: str, side: SideOptions, shared: SharedOptions) -> Workload:
-    with within(f"`{name}`"):
-        return side.case(shared.size, shared.batch)
+        a, b = (
+            ProcessSide(side.name, workload, side.options.runtime, side.options.dtype, placed)
+            for side, workload, placed in zip(sides, workloads, (of_a, of_b), strict=True)
+        )
+        return compare_processes((a, b), case, processes, differences, cpu_name, progress)

@@ -29,10 +29,11 @@ SPACE = "Design space (separate the choices by commas)"
 BUDGET = "Budget"
 GATES = "Gates"
 OUTPUT = "Output"
+SIDES = "Sides (each in processes of its own)"
 MEASURING = "Measuring"
 EXTERNAL = "External network (runs its code)"
 MORE = "More options"
-PANELS = (OPTIONS, SPACE, NETWORK, BUDGET, GATES, OUTPUT, MEASURING, EXTERNAL, MORE)
+PANELS = (OPTIONS, SPACE, NETWORK, BUDGET, GATES, OUTPUT, SIDES, MEASURING, EXTERNAL, MORE)
 """The headings above options, in the order of a page."""
 
 Rows = Sequence[tuple[str, str]]

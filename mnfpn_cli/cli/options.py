@@ -249,7 +249,12 @@ class OutputOptions:
             UsageError: if the suffix of the file contradicts the options, or names an unknown form.
         """
         asked = self.form if self.form not in self.for_eyes else None
-        return form_of_file("--output", self.output, self.forms, asked, self.form) if self.output else self.form
+        return form_of_file("--output", self.output, self.forms, asked, self.usual_form) if self.output else self.form
+
+    @property
+    def usual_form(self) -> str:
+        """The form of a file whose suffix names none."""
+        return self.form
 
 
 FORMATS = ("text", "json", "csv", "markdown")
@@ -297,6 +302,24 @@ class CheckOutputOptions(FormatOptions):
 
     forms: ClassVar[tuple[str, ...]] = CHECK_FORMATS
     for_eyes: ClassVar[tuple[str, ...]] = ("text", "github")
+
+
+COMPARISON_FORMATS = ("text", "json", "github", "markdown")
+
+
+@dataclass(frozen=True)
+class ComparisonOutputOptions(FormatOptions):
+    """Where the result of a comparison goes, and in which form: also those of pipelines."""
+
+    format: Annotated[str | None, format_option(COMPARISON_FORMATS)] = None
+
+    forms: ClassVar[tuple[str, ...]] = COMPARISON_FORMATS
+    for_eyes: ClassVar[tuple[str, ...]] = ("text", "github")
+
+    @property
+    def usual_form(self) -> str:
+        """The form of a file without a suffix that names one: beside GitHub's commands, the summary of its job."""
+        return "markdown" if self.form == "github" else self.form
 
 
 SizeOption = Annotated[str | None, Option(help=SIZE_HELP, metavar="HxW")]

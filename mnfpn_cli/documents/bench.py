@@ -221,12 +221,35 @@ class PartTime(Record):
     bound: Bound | None = Field(description="What sets the larger share of that time: compute or memory.")
 
 
+class JoinedRecord(Record):
+    """A layer that an operator computes beside another one, which has more work."""
+
+    path: str = Field(description="Path of the module.")
+    part: str = Field(description="Part of the network that it belongs to.")
+
+
 class LayerTimeRecord(PartTime):
-    """The time and the work of one layer."""
+    """The time and the work of one layer, or of several that a runtime joined."""
 
     path: str = Field(
-        description="Path of the module; for the work between the layers of a container, path of the container."
+        description="Path of the module; for the work between the layers of a container, path of the container. Of "
+        "layers that a runtime joined, that of the one with most work."
     )
+    joined: tuple[JoinedRecord, ...] = Field(
+        (), description="Other layers that the same operators of the runtime compute, in this time."
+    )
+
+
+class OperatorTimeRecord(Record):
+    """An operator that a runtime executed in a pass."""
+
+    name: str = Field(description="Name of the operator, as the runtime has it.")
+    kind: str = Field(description="Type of the operator, as the runtime has it.")
+    start_s: Seconds = Field(description="When it began, in seconds from the beginning of the pass.")
+    seconds: Seconds = Field(description="Time that it took, in seconds.")
+    part: str = Field(description="Part of the network that it belongs to.")
+    paths: tuple[str, ...] = Field(description="Paths of the modules that it computes, the one with most work first.")
+    macs: Macs = Field(description="MACs of the operator for the whole batch.")
 
 
 class RooflineRecord(Record):
@@ -261,6 +284,9 @@ class ProfileRecord(Record):
     advice: AdviceRecord | None = Field(description="The change that would help most; null where none would.")
     parts: tuple[PartTime, ...] = Field(description="Parts of the network.")
     layers: tuple[LayerTimeRecord, ...] = Field(description="Layers in the order in which they run.")
+    operators: tuple[OperatorTimeRecord, ...] = Field(
+        (), description="Operators of one pass whose time was the median, in order; empty without times of layers."
+    )
 
 
 class RunProfile(ProfileRecord, RunConditions):

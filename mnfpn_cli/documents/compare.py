@@ -4,12 +4,46 @@ from typing import Literal
 
 from pydantic import Field
 
-from mnfpn_cli.documents.base import Bytes, Document, Macs, Model, Parameters, Positive, Ratio, Record, Share, Word
+from mnfpn_cli.documents.base import (
+    Bytes,
+    Count,
+    Document,
+    Macs,
+    Model,
+    Parameters,
+    Positive,
+    Ratio,
+    Record,
+    Share,
+    Word,
+)
 from mnfpn_cli.documents.records import Ended, EnvironmentRecord, InputRecord, LatencyRecord, WarningRecord
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.network import NetworkSettings
 
 Verdict = Literal["a_faster", "b_faster", "same", "inconclusive"]
+
+
+class CommitRecord(Record):
+    """A commit of the user's repository."""
+
+    ref: str = Field(description="What the user called it: a branch, a tag, a hash.")
+    hash: str = Field(description="Its whole hash.")
+    subject: str = Field(description="The first line of its message.")
+
+
+class SideEnvironment(Record):
+    """What a side runs in, where its processes are started for it: interpreter, variables, commit."""
+
+    python: str = Field(description="Path of the interpreter.")
+    python_version: str = Field(description="Version of Python.")
+    torch: str | None = Field(description="Version of torch; null where it is not an installed package.")
+    mnfpn: str = Field(description="Version of mnfpn.")
+    variables: dict[str, str] = Field(description="Environment variables that were added.")
+    commit: CommitRecord | None = Field(description="The commit whose files it uses; null for files as they are.")
+    other_packages: dict[str, str | None] = Field(
+        description="Versions of the packages in which the two sides differ; null where this side lacks one."
+    )
 
 
 class SideRecord(Record):
@@ -35,12 +69,20 @@ class SideRecord(Record):
         description="Largest difference from eager float32, over each output's largest value; null if unknown."
     )
     latency_s: LatencyRecord = Field(description="Time of a pass in the first run, in seconds.")
+    environment: SideEnvironment | None = Field(
+        None, description="What the side ran in; null where both ran in one process, or for result files."
+    )
 
 
 class SideTimes(Record):
     """The times of one side."""
 
     latency_s: LatencyRecord = Field(description="Time of a pass, in seconds.")
+    processes: tuple[Count, ...] | None = Field(
+        None,
+        description="Passes of each process, in the order of the samples; null where both sides ran in one process, or "
+        "for result files.",
+    )
 
 
 class VerdictRecord(Record):

@@ -14,8 +14,9 @@ from mnfpn_cli.export.axes import AXES, DynamicAxis
 from mnfpn_cli.export.formats import import_onnxruntime
 from mnfpn_cli.export.job import FileJob, ReadFile
 from mnfpn_cli.export.onnx_dtypes import to_float16, to_int8
-from mnfpn_cli.export.onnx_layers import name_layers
+from mnfpn_cli.export.onnx_layers import name_layers, onnx_calls
 from mnfpn_cli.export.program import open_axes, trace, trace_pass
+from mnfpn_cli.measure.layer_times import LayerCall
 from mnfpn_cli.measure.libraries import failure_in_words
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line
@@ -106,9 +107,27 @@ def pass_model(network: nn.Module, inputs: tuple[Tensor, ...]) -> "tuple[ModelPr
         MnfpnError: where the weights are too large for a model, or torch cannot convert the graph.
         Exception: any error of torch, where it cannot trace the network.
     """
+    model, paths, _ = sourced_pass_model(network, inputs)
+    return model, paths
+
+
+def sourced_pass_model(
+    network: nn.Module, inputs: tuple[Tensor, ...]
+) -> "tuple[ModelProto, dict[str, str], dict[str, LayerCall]]":
+    """Return what `pass_model` returns, and the modules that all nodes come from by the names of the nodes.
+
+    Raises:
+        MnfpnError: as `pass_model`.
+        Exception: any error of torch, where it cannot trace the network.
+    """
     _check_weights(network)
-    model = _converted(trace_pass(network, inputs)).model_proto
-    return model, name_layers(model, network)
+    converted = _converted(trace_pass(network, inputs))
+    model = converted.model_proto
+    paths = name_layers(model, network)
+    sources = {name: LayerCall(path) for name, path in paths.items()}
+    if converted.exported_program is not None:
+        sources |= onnx_calls(model, converted.exported_program)
+    return model, paths, sources
 
 
 def _check_weights(network: nn.Module) -> None:

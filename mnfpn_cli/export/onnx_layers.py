@@ -7,14 +7,18 @@ module as its name, and the nodes of a graph that was optimised are led back to 
 import math
 import re
 from ast import literal_eval
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import nn
 
+from mnfpn_cli.measure.layer_times import LayerCall
+
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
+    from torch.export import ExportedProgram
 
 CONVOLUTIONS = frozenset({"Conv", "FusedConv", "NhwcFusedConv", "QLinearConv", "ConvInteger"})
 TRANSPOSED = frozenset({"ConvTranspose"})
@@ -32,6 +36,9 @@ FACTOR_AT_3 = frozenset({"QLinearConv", "QGemm", "QLinearMatMul"})
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 """The metadata of a node with the modules it comes from, outermost first."""
+
+TRACED = "pkg.torch.onnx.fx_node"
+"""The metadata of a node with the node of torch's graph that it was made of, as ``%relu : …``."""
 
 RENAMED = re.compile(r"(?:/MatMulAddFusion)?(?:_nchwc)?(?:_token_[0-9]+)?$")
 """What ONNX Runtime appends to a name: of what it joined, of a layout, and a number to make it unique."""
@@ -65,6 +72,25 @@ def name_layers(model: "ModelProto", network: nn.Module) -> dict[str, str]:
             node.name = next(name for name in _numbered(path) if name not in paths and name not in others)
             paths[node.name] = path
     return paths
+
+
+def onnx_calls(model: "ModelProto", program: "ExportedProgram") -> dict[str, LayerCall]:
+    """Return the modules that the nodes of a model come from, by the names of the nodes; those that are known.
+
+    Args:
+        model: as torch's exporter made it.
+        program: the graph that it was made of.
+    """
+    from mnfpn_cli.export.program import source_of  # takes two seconds to import
+
+    traced = {node.name: source_of(node) for node in program.graph.nodes}
+    found = dict[str, LayerCall]()
+    for node in model.graph.node:
+        text = next((one.value for one in node.metadata_props if one.key == TRACED), "")
+        name = re.match(r"%(\w+)", text)
+        if name and (source := traced.get(name[1])):
+            found[node.name] = source
+    return found
 
 
 def _numbered(name: str) -> Iterator[str]:
@@ -176,3 +202,90 @@ def _behind(tensor: str, producers: Mapping[str, "NodeProto"], layers: frozenset
             yield node.name
         else:
             ahead.extend(node.input)
+
+
+def operator_sources(
+    derived: "ModelProto", model: "ModelProto", layers: Iterable[str], sources: Mapping[str, LayerCall]
+) -> list[tuple[LayerCall, ...]]:
+    """Return the modules that each node of a derived graph executes.
+
+    Nodes of the model that have no node of their own in the derived graph were joined into another: into the one of a
+    neighbour in the same module, or else into that which runs last of those that they read. A node that executes
+    nothing of the model, such as a change of the layout, belongs to what it reads, or else to what reads it.
+
+    Args:
+        derived: the graph that a session made of the model.
+        model: the model.
+        layers: the names of its nodes that have MACs.
+        sources: the modules that its nodes come from, by the names of the nodes.
+    """
+    nodes, owners = list(derived.graph.node), _Owners(model, sources)
+    for index, node in enumerate(nodes):
+        owners.claim(index, node)
+    multiplying = [index for index, node in enumerate(nodes) if node.op_type in MULTIPLYING]
+    for index, layer in zip(multiplying, origins([nodes[i] for i in multiplying], model, layers), strict=True):
+        if layer:
+            owners.by_node[layer] = index
+    owners.join()
+    found = [list[LayerCall]() for _ in nodes]
+    for name, index in owners.by_node.items():
+        found[index] += [sources[name]] if name in sources else []
+    _take_from_neighbours(nodes, found)
+    return [tuple(dict.fromkeys(one)) for one in found]
+
+
+class _Owners:
+    """Which node of a derived graph executes each node of a model, by index; ``by_node`` has them by name."""
+
+    def __init__(self, model: "ModelProto", sources: Mapping[str, LayerCall]) -> None:
+        self.by_node = dict[str, int]()
+        self._nodes = list(model.graph.node)
+        self._named = {node.name: node for node in self._nodes}
+        self._producers = {made: node for node in self._nodes for made in node.output}
+        self._consumers = defaultdict[str, list[str]](list)
+        for node in self._nodes:
+            for name in node.input:
+                self._consumers[name].append(node.name)
+        self._modules = {name: (source.path.rpartition(".")[0], source.call) for name, source in sources.items()}
+
+    def claim(self, index: int, derived: "NodeProto") -> None:
+        """Note the node that a derived one has the name of, or of whose output it has the name or makes it."""
+        short = RENAMED.sub("", derived.name)
+        claimed = (self._named.get(name) for name in (derived.name, short))
+        made = (self._producers.get(name) for name in (derived.name, short, *derived.output))
+        for node in (*claimed, *made):
+            if node is not None and node.name not in self.by_node:
+                self.by_node[node.name] = index
+                return
+
+    def join(self) -> None:
+        """Find the owners of the nodes that are left: of two neighbours in the same module first."""
+        for nodes, last in ((self._nodes, False), (self._nodes, True), (self._nodes[::-1], True)):
+            for node in nodes:
+                if node.name not in self.by_node:
+                    before, after = self._before(node), self._after(node)
+                    same = [one for one in (*before, *after) if self._modules.get(one) == self._modules.get(node.name)]
+                    near = same if not last else before or after
+                    if near:
+                        self.by_node[node.name] = max(self.by_node[one] for one in near)
+
+    def _before(self, node: "NodeProto") -> list[str]:
+        names = (self._producers[name].name for name in node.input if name in self._producers)
+        return [name for name in names if name in self.by_node]
+
+    def _after(self, node: "NodeProto") -> list[str]:
+        names = (name for made in node.output for name in self._consumers[made])
+        return [name for name in names if name in self.by_node]
+
+
+def _take_from_neighbours(nodes: "Sequence[NodeProto]", found: Sequence[list[LayerCall]]) -> None:
+    """Give nodes without a module those of what they read, or else of what reads them."""
+    makers = {made: index for index, node in enumerate(nodes) for made in node.output}
+    for index, node in enumerate(nodes):
+        before = [found[makers[name]] for name in node.input if name in makers]
+        if not found[index]:
+            found[index] += next((one for one in before if one), [])
+    for index in reversed(range(len(nodes))):
+        for name in nodes[index].input:
+            if name in makers and not found[makers[name]]:
+                found[makers[name]] += found[index]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch.fx import Node as TracedNode
 
+from mnfpn_cli.measure.layer_times import LayerCall
 from mnfpn_cli.quantization.quantization import Quantization
 from mnfpn_cli.text import first_line, strip_colours
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from openvino import Model, Node
     from torch.export import ExportedProgram  # takes two seconds to import
 
-PATH = "mnfpn_path"
-"""The key of a layer's path in the runtime information of a node."""
+PATH, CALL = "mnfpn_path", "mnfpn_call"
+"""The keys, in the runtime information of a node, of the path of its module, and of which call of the module it is."""
 
 
 @contextmanager
@@ -99,17 +100,28 @@ def _silent_conversion() -> Iterator[None]:
 
 
 def _mark_path(decoder: Any, node: "Node") -> None:
-    """Note the path of the module that a node is made for: of all that it is given, only this survives folding."""
+    """Note the module that a node is made for: of all that it is given, only this survives folding."""
+    from mnfpn_cli.export.program import source_of  # takes two seconds to import
+
     origin = getattr(decoder, "pt_module", None)
-    modules = origin.meta.get("nn_module_stack") if isinstance(origin, TracedNode) else None
-    if modules and node.get_type_name() in MACS:
-        node.get_rt_info()[PATH] = next(reversed(modules.values()))[0]
+    if isinstance(origin, TracedNode) and (source := source_of(origin)):
+        information = node.get_rt_info()
+        information[PATH], information[CALL] = source.path, str(source.call)
 
 
 def node_path(node: "Node") -> str:
     """Return the path of the module that a node is made for; an empty text where it is unknown."""
     information = node.get_rt_info()
     return str(information[PATH].value) if PATH in information else ""
+
+
+def openvino_calls(model: "Model") -> dict[str, LayerCall]:
+    """Return the modules that the nodes of a model are made for, by the names of the nodes."""
+    sources = dict[str, LayerCall]()
+    for node in model.get_ordered_ops():
+        if path := node_path(node):
+            sources[node.get_friendly_name()] = LayerCall(path, int(str(node.get_rt_info()[CALL].value)))
+    return sources
 
 
 def mac_nodes(model: "Model") -> "list[Node]":

@@ -11,11 +11,13 @@ import torch.fx.experimental._config as shape_config  # the one place where torc
 from torch import Tensor, nn
 from torch._dynamo.exc import UserError
 from torch.export import Dim, ExportedProgram
+from torch.fx import Node
 
 from mnfpn_cli import __version__
 from mnfpn_cli.errors import MnfpnError, Problem
 from mnfpn_cli.export.axes import SIDES, DynamicAxis, in_order
 from mnfpn_cli.export.job import FileJob
+from mnfpn_cli.measure.layer_times import LayerCall
 from mnfpn_cli.measure.libraries import loggers_silenced
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.settings.network import NetworkSettings
@@ -131,6 +133,16 @@ def trace_pass(
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # has paths of this machine, and would be in the file
     return program
+
+
+def source_of(node: Node) -> LayerCall | None:
+    """Return which call of which module an operation of a traced graph was in; None where that is not known."""
+    stack = node.meta.get("nn_module_stack")
+    if not stack:
+        return None
+    key, (path, _) = next(reversed(stack.items()))
+    _, _, call = str(key).rpartition("@")  # torch counts the calls of a module there, without the first
+    return LayerCall(path, int(call) if call.isdigit() else 0)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.errors import MnfpnError, UnavailableError
 from mnfpn_cli.export.program import trace_pass
 from mnfpn_cli.export.xnnpack_int8 import annotate_clamped, calibrated, traced_path
 from mnfpn_cli.measure.libraries import loggers_silenced, native_stderr_silenced, warnings_silenced
@@ -106,6 +107,16 @@ class LoadedProgram:
         outputs: Sequence[Any] = self.module.forward(inputs, clone_outputs=False)
         return outputs
 
+    def write_trace(self, path: Path) -> None:
+        """Write what was recorded of all passes so far.
+
+        Raises:
+            UnavailableError: where ExecuTorch was built without its event tracer.
+        """
+        if not self.module.has_etdump():
+            raise UnavailableError("the installed ExecuTorch was built without its event tracer")
+        self.module.write_etdump_result_to_file(str(path))
+
     def texts(self) -> dict[str, str]:
         """Return the texts that `lower` was given."""
         names = [name for name in self.module.method_names() if name != "forward"]
@@ -115,8 +126,8 @@ class LoadedProgram:
 _loaded: WeakSet[LoadedProgram] = WeakSet()
 
 
-def load(content: bytes) -> LoadedProgram:
-    """Load a program, to run on as many threads as torch.
+def load(content: bytes, traced: bool = False) -> LoadedProgram:
+    """Load a program, to run on as many threads as torch; with ``traced`` it records the time of each operator.
 
     Raises:
         MnfpnError: where the content is no program, or programs that are loaded use another number of threads.
@@ -126,7 +137,9 @@ def load(content: bytes) -> LoadedProgram:
 
         _use_threads(portable_lib, torch.get_num_threads())
         try:
-            program = LoadedProgram(portable_lib._load_for_executorch_from_buffer(content), content)
+            program = LoadedProgram(
+                portable_lib._load_for_executorch_from_buffer(content, enable_etdump=traced), content
+            )
             program.module.method_meta("forward")  # it reads the content no earlier
         except RuntimeError as error:
             raise MnfpnError(f"ExecuTorch cannot load the program: {first_line(error)}") from error

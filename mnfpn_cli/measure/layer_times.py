@@ -1,19 +1,66 @@
-"""Time each layer of a network: hooks mark the time before and after each layer's call."""
+"""The times of a network's layers: by hooks around each call, or from a runtime's own profile of its operators."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from statistics import median
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from statistics import mean, median
 from typing import Any
 
 from torch import nn
 
-from mnfpn_cli.devices.timers import Marks
+from mnfpn_cli.devices.timers import Marks, Timer
+from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.plan.roofline import LayerId, LayerWork, network_part
 
 REST = "rest"
 """The part of the time outside all layers: what the network itself computes, next to nothing, and the hooks' time."""
+
+OUTSIDE: tuple[LayerId, ...] = (("", REST),)
+"""The layers of what runs outside all layers."""
+
+_Stretch = tuple[tuple[LayerId, ...], float]
+"""The layers that the time between two marks belongs to, and its seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCall:
+    """Where in the network an operator comes from: the path of a module, and which call of it, from 0 on."""
+
+    path: str
+    call: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorTime:
+    """An operator that a runtime executed in a pass.
+
+    Attributes:
+        name: as the runtime has it.
+        kind: the type of operator, as the runtime has it, as ``Conv``.
+        start: when it began, in seconds from the beginning of the pass.
+        seconds: how long it took.
+        sources: the modules whose work it does; of one that has no work of its own, such as a change of the layout,
+            those that it serves; empty where they are not known.
+    """
+
+    name: str
+    kind: str
+    start: float
+    seconds: float
+    sources: tuple[LayerCall, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerOperator:
+    """An operator of a pass as `OperatorTime`, with the layers that it computes: first the one with most work."""
+
+    name: str
+    kind: str
+    start: float
+    seconds: float
+    layers: tuple[LayerId, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +69,14 @@ class LayerTime:
 
     Attributes:
         stretches: between how many pairs of neighbouring marks its time was: one for each call of a layer.
+        joined: the other layers that the same operators compute.
     """
 
     path: str
     part: str
     seconds: float
     stretches: int = 1
+    joined: tuple[LayerId, ...] = ()
 
     @property
     def id(self) -> LayerId:
@@ -40,14 +89,16 @@ class LayerTimes:
     """The times of the layers of a pass in the order in which they run, and of a pass with and without marks.
 
     Attributes:
-        rows: the layers, and what their containers compute outside them.
+        rows: the layers, and what their containers compute outside them; no two have the same id and joined layers.
         marked: the median time of the passes with marks, in seconds.
         undisturbed: the median time of as many passes without marks, each directly before one with marks.
+        operators: those of the pass with marks whose time was the median, in order.
     """
 
     rows: tuple[LayerTime, ...]
     marked: float
     undisturbed: float
+    operators: tuple[LayerOperator, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -57,7 +108,15 @@ class LayerTimes:
     @property
     def by_id(self) -> dict[LayerId, float]:
         """The rows' times by path and part."""
-        return {time.id: time.seconds for time in self.rows}
+        times = defaultdict[LayerId, float](float)
+        for row in self.rows:
+            times[row.id] += row.seconds
+        return dict(times)
+
+    @property
+    def is_by_layer(self) -> bool:
+        """Whether each layer has a time of its own: no operator computes several."""
+        return not any(row.joined for row in self.rows)
 
     @property
     def without_marks(self) -> dict[LayerId, float]:
@@ -68,13 +127,142 @@ class LayerTimes:
         return _less_each(self.rows, self.seconds - self.undisturbed)
 
 
-def time_layers(
+Calls = Mapping[str, Sequence[tuple[LayerId, ...]]]
+"""For the path of each module that is timed: the layers that its calls compute, one call after the other."""
+
+
+class Layers:
+    """The layers and containers of a network by the paths of their modules.
+
+    Attributes:
+        parts: the parts of each path, in the order of the calls of its module.
+    """
+
+    def __init__(self, works: Sequence[LayerWork]) -> None:
+        parts = defaultdict[str, list[str]](list)
+        for work in works:
+            parts[work.path].append(work.part)
+        for path in list(parts):
+            container = ".".join(path.split(".")[: 2 if path.startswith("stages.") else 1])
+            parts.setdefault(container, [network_part(container)])
+        self.parts: Mapping[str, Sequence[str]] = parts
+        self._work = {work.id: (work.macs, work.bytes) for work in works}
+
+    def calls(self) -> Calls:
+        """Return the layer of each call of each module: a shared smoothing is called once for each level."""
+        return {path: [((path, part),) for part in parts] for path, parts in self.parts.items()}
+
+    def of(self, source: LayerCall) -> LayerId:
+        """Return the layer that a module belongs to, itself or the nearest above it; what is in none is the rest."""
+        path = source.path
+        while path not in self.parts:
+            if not path:
+                return OUTSIDE[0]
+            path = path.rpartition(".")[0]
+        parts = self.parts[path]
+        return path, parts[source.call % len(parts)]
+
+    def joined(self, sources: Sequence[LayerCall]) -> tuple[LayerId, ...]:
+        """Return the layers of an operator: first the one with most work, then the others in order."""
+        layers = dict.fromkeys(map(self.of, sources))
+        known = [layer for layer in layers if layer[1] != REST] or list(OUTSIDE)
+        first = max(known, key=lambda layer: self._work.get(layer, (0, 0)))
+        return first, *(layer for layer in known if layer != first)
+
+
+@dataclass(frozen=True)
+class Profiler:
+    """A runtime's own profile of its operators.
+
+    Attributes:
+        undisturbed: runs a pass without profiling.
+        profiled: runs a pass while its operators are timed.
+        read: returns the operators of all profiled passes so far, in the order of the passes.
+        before: is called before each profiled pass, outside of its time.
+        after: is called after it, likewise.
+        averaged: whether each of the passes that ``read`` returns has the mean of all that were counted, as a runtime
+            knows no more: their operators are then scaled to the times of the passes.
+    """
+
+    undisturbed: Callable[[], object]
+    profiled: Callable[[], object]
+    read: Callable[[], Sequence[Sequence[OperatorTime]]]
+    before: Callable[[], object] = lambda: None
+    after: Callable[[], object] = lambda: None
+    averaged: bool = False
+
+
+def time_operators(
+    profiler: Profiler,
+    works: Sequence[LayerWork],
+    timer: Timer,
+    passes: int,
+    progress: Callable[[float], None] = lambda _: None,
+) -> LayerTimes:
+    """Return the median time of each layer by a runtime's own profile over ``passes`` passes, after one not counted.
+
+    An operator that computes several layers is a row of its own. The time of a pass outside its operators is the rest.
+
+    Args:
+        profiler: the passes, and how to read their profile.
+        works: the layers.
+        timer: times each pass.
+        passes: how many profiled passes are counted.
+        progress: is called after each pass with the share that is done, from 0 to 1.
+
+    Raises:
+        MnfpnError: where the profile has another number of passes than ran.
+    """
+    marked, undisturbed = list[float](), list[float]()
+    for done in range(passes + 1):
+        undisturbed.append(timer(profiler.undisturbed).seconds)
+        profiler.before()
+        marked.append(timer(profiler.profiled).seconds)
+        profiler.after()
+        progress((done + 1) / (passes + 1))
+    recorded = profiler.read()
+    if len(recorded) != len(marked):
+        raise MnfpnError(f"its profile has {len(recorded)} passes, and {len(marked)} ran")
+    counted, seconds = recorded[1:], marked[1:]
+    if profiler.averaged:
+        scales = (one / mean(seconds) for one in seconds)
+        counted = [[_scaled(one, by) for one in operators] for operators, by in zip(counted, scales, strict=True)]
+    return _of_operators(counted, Layers(works), seconds, undisturbed[1:])
+
+
+def _scaled(one: OperatorTime, by: float) -> OperatorTime:
+    return replace(one, start=by * one.start, seconds=by * one.seconds)
+
+
+def _of_operators(
+    recorded: Sequence[Sequence[OperatorTime]], layers: Layers, marked: Sequence[float], undisturbed: Sequence[float]
+) -> LayerTimes:
+    passes = [[_placed(one, layers) for one in operators] for operators in recorded]
+    rows = defaultdict[tuple[LayerId, ...], list[float]](list)
+    for operators, seconds in zip(passes, marked, strict=True):
+        total = defaultdict[tuple[LayerId, ...], float](float)
+        for operator in operators:
+            total[operator.layers] += operator.seconds
+        outside = seconds - sum(total.values())
+        total[OUTSIDE] += max(0.0, outside)
+        for row, time in total.items():
+            rows[row].append(time)
+    times = tuple(LayerTime(*first, median(time), joined=tuple(others)) for (first, *others), time in rows.items())
+    return LayerTimes(times, median(marked), median(undisturbed), tuple(passes[_typical(marked)]))
+
+
+def _placed(one: OperatorTime, layers: Layers) -> LayerOperator:
+    return LayerOperator(one.name, one.kind, one.start, one.seconds, layers.joined(one.sources))
+
+
+def time_modules(
     run: Callable[[], object],
     network: nn.Module,
     works: Sequence[LayerWork],
     marks: Marks,
     passes: int,
     progress: Callable[[float], None] = lambda _: None,
+    calls: Calls | None = None,
 ) -> LayerTimes:
     """Return the median time of each layer of a network over ``passes`` passes, after one that is not counted.
 
@@ -88,25 +276,42 @@ def time_layers(
         marks: those of the network's device.
         passes: how many passes with marks are counted.
         progress: is called after each pass with the share that is done, from 0 to 1.
+        calls: what its modules compute; None where each is a layer of its own.
     """
-    rows = defaultdict[LayerId, list[float]](list)
-    marked, undisturbed = list[float](), list[float]()
+    rows = defaultdict[tuple[LayerId, ...], list[float]](list)
+    calls = Layers(works).calls() if calls is None else calls
+    undisturbed, recorded = list[float](), list[list[_Stretch]]()
     for done in range(passes + 1):
         marks.take()  # wait for queued work, and forget the marks of a pass that failed
         alone = sum(_pass(run, marks))
-        with _Recorder(network, works, marks).hooked() as owners:
+        with _Recorder(network, calls, marks).hooked() as owners:
             marks.get_ahead()
             stretches = _pass(run, marks)
         progress((done + 1) / (passes + 1))
         if not done:
             continue
         undisturbed.append(alone)
-        marked.append(sum(stretches))
-        for row, seconds in _by_id([("", REST), *owners], stretches).items():
+        recorded.append(list(zip([OUTSIDE, *owners], stretches, strict=True)))
+        for row, seconds in _by_id(recorded[-1]).items():
             rows[row].append(seconds)
-    counts = Counter([("", REST), *owners])
-    times = tuple(LayerTime(*row, median(seconds), counts[row]) for row, seconds in rows.items())
-    return LayerTimes(times, median(marked), median(undisturbed))
+    marked = [sum(seconds for _, seconds in one) for one in recorded]
+    counts = Counter(row for row, _ in recorded[-1])
+    times = tuple(LayerTime(*row[0], median(seconds), counts[row], joined=row[1:]) for row, seconds in rows.items())
+    operators = tuple(_as_operators(recorded[_typical(marked)]))
+    return LayerTimes(times, median(marked), median(undisturbed), operators)
+
+
+def _typical(marked: Sequence[float]) -> int:
+    """Return the index of the median."""
+    return sorted(range(len(marked)), key=lambda index: marked[index])[len(marked) // 2]
+
+
+def _as_operators(stretches: Sequence[_Stretch]) -> Iterator[LayerOperator]:
+    """Yield the stretches of a pass that belong to a layer or a container."""
+    starts = accumulate((seconds for _, seconds in stretches), initial=0.0)
+    for start, (layers, seconds) in zip(starts, stretches, strict=False):
+        if layers != OUTSIDE:
+            yield LayerOperator(layers[0][0], "module", start, seconds, layers)
 
 
 def _less_each(rows: Sequence[LayerTime], surplus: float) -> dict[LayerId, float]:
@@ -129,33 +334,27 @@ def _pass(run: Callable[[], object], marks: Marks) -> list[float]:
     return marks.take()
 
 
-def _by_id(owners: Sequence[LayerId], stretches: Sequence[float]) -> dict[LayerId, float]:
-    total = defaultdict[LayerId, float](float)
-    for owner, seconds in zip(owners, stretches, strict=True):
+def _by_id(stretches: Sequence[_Stretch]) -> dict[tuple[LayerId, ...], float]:
+    total = defaultdict[tuple[LayerId, ...], float](float)
+    for owner, seconds in stretches:
         total[owner] += seconds
     return total
 
 
 class _Recorder:
-    """Marks every call of the layers and their containers, and records which row owns the time after each mark."""
+    """Marks every call of some modules, and records which layers own the time after each mark."""
 
-    def __init__(self, network: nn.Module, works: Sequence[LayerWork], marks: Marks) -> None:
-        self._network, self._marks = network, marks
-        self._parts = defaultdict[str, list[str]](list)
-        for work in works:
-            self._parts[work.path].append(work.part)
-        for path in list(self._parts):
-            container = ".".join(path.split(".")[: 2 if path.startswith("stages.") else 1])
-            self._parts.setdefault(container, [network_part(container)])
+    def __init__(self, network: nn.Module, calls: Calls, marks: Marks) -> None:
+        self._network, self._layers, self._marks = network, calls, marks
         self._calls = Counter[str]()
-        self._open: list[LayerId] = [("", REST)]
-        self._owners: list[LayerId] = []
+        self._open: list[tuple[LayerId, ...]] = [OUTSIDE]
+        self._owners: list[tuple[LayerId, ...]] = []
 
     @contextmanager
-    def hooked(self) -> Iterator[list[LayerId]]:
+    def hooked(self) -> Iterator[list[tuple[LayerId, ...]]]:
         """Register the hooks for this block, and yield the list that they record into."""
         with ExitStack() as hooks:
-            for path in self._parts:
+            for path in self._layers:
                 module = self._network.get_submodule(path)
                 before, after = self._entering(path), self._leaving
                 hooks.callback(module.register_forward_pre_hook(before).remove)
@@ -163,13 +362,12 @@ class _Recorder:
             yield self._owners
 
     def _entering(self, path: str) -> Callable[[nn.Module, Any], None]:
-        parts = self._parts[path]
+        layers = self._layers[path]
 
         def enter(_module: nn.Module, _args: Any) -> None:
             self._marks.mark()
-            part = parts[self._calls[path] % len(parts)]  # a shared smoothing is called once for each level
+            self._open.append(layers[self._calls[path] % len(layers)])
             self._calls[path] += 1
-            self._open.append((path, part))
             self._owners.append(self._open[-1])
 
         return enter

@@ -48,7 +48,8 @@ class Pyramid(nn.Module):
 
     def _smoothed_down(self, maps: list[Tensor]) -> list[Tensor]:
         """Merge smoothed coarser maps into finer ones: (n, channels, h/2^k, w/2^k) to the same shapes."""
-        levels, names = list[Tensor](), list(self.lateral)
+        levels: list[Tensor] = []  # torch's compiler cannot trace list[Tensor]()
+        names = list(self.lateral)
         for k in reversed(range(len(maps))):
             if levels:
                 maps[k] = self._merge(maps[k], self._resize(levels[0], maps[k]))  # (n, merged, h/2^k, w/2^k)

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
 
@@ -20,7 +20,7 @@ from mnfpn_cli.report.terminal.audit import finding_paths, kind_name
 from mnfpn_cli.text import counted, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mnfpn_cli.documents.audit import AuditDocument, Check, Finding, FindingKind
 
@@ -41,8 +41,13 @@ def _command(finding: Finding) -> str:
     place = finding.location
     properties = {"file": place.file, "line": str(place.line)} if place else {}
     properties["title"] = f"mnfpn audit: {kind_name(finding)}"
+    return workflow_command("error", properties, finding_text(finding))
+
+
+def workflow_command(level: Literal["error", "warning", "notice"], properties: Mapping[str, str], text: str) -> str:
+    """Return a command that shows a text in a pull request and in the summary of a run."""
     listed = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
-    return f"::error {listed}::{_data(finding_text(finding))}"
+    return f"::{level} {listed}::{_data(text)}"
 
 
 def _data(text: str) -> str:

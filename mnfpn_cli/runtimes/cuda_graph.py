@@ -1,7 +1,7 @@
 """CUDA graph: record PyTorch's kernels once and replay them, so that the host queues one graph, not each kernel."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.errors import MnfpnError, UnavailableError
+from mnfpn_cli.measure.layer_times import LayerTimes
+from mnfpn_cli.plan.roofline import LayerWork
 from mnfpn_cli.runtimes.eager import executed, move
-from mnfpn_cli.runtimes.runtime import NO_INT8, Job, Prepared
+from mnfpn_cli.runtimes.runtime import NO_INT8, Job, Prepared, ReportShare
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line
 
@@ -64,6 +66,15 @@ def prepare(job: Job) -> Prepared:
         with _workspaces_of_its_own(), torch.cuda.stream(stream):  # a failed recording would not leave this context
             graph = partial(executed, network, inputs)  # a recorded pass has kernels, but no layers
             return Prepared(_recorded(network, inputs, stream), inputs, graph=graph)
+
+
+def time_layers(_job: Job, _works: Sequence[LayerWork], _passes: int, _progress: ReportShare) -> LayerTimes:
+    """Refuse.
+
+    Raises:
+        UnavailableError: always.
+    """
+    raise UnavailableError("a recorded pass has kernels, but no layers: those of channels-last are the same")
 
 
 def _recorded(network: nn.Module, inputs: tuple[Tensor, ...], stream: torch.cuda.Stream) -> RecordedPass:

@@ -1,6 +1,6 @@
 """Eager PyTorch: layer by layer, in torch's usual memory format (NCHW)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any
@@ -9,7 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mnfpn_cli.runtimes.runtime import NO_INT8, ExecutedGraph, Job, Operator, Prepared, training_step
+from mnfpn_cli.devices.choose import device_of
+from mnfpn_cli.measure import layer_times
+from mnfpn_cli.measure.layer_times import LayerTimes
+from mnfpn_cli.plan.roofline import LayerWork
+from mnfpn_cli.runtimes.runtime import NO_INT8, ExecutedGraph, Job, Operator, Prepared, ReportShare, training_step
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.trace.observe import call_hooks
 from mnfpn_cli.trace.products import is_conversion, product_of
@@ -31,6 +35,18 @@ def prepare(job: Job, memory_format: torch.memory_format = torch.contiguous_form
     if job.train:
         return Prepared(training_step(network, inputs), inputs)
     return Prepared(partial(network, *inputs), inputs, graph=partial(executed, network, inputs))
+
+
+def time_layers(
+    job: Job,
+    works: Sequence[LayerWork],
+    passes: int,
+    progress: ReportShare,
+    memory_format: torch.memory_format = torch.contiguous_format,
+) -> LayerTimes:
+    """Time each layer by hooks around its calls."""
+    run, marks = prepare(job, memory_format).run, device_of(job.device).marks()  # moves the job's network
+    return layer_times.time_modules(run, job.network, works, marks, passes, progress)
 
 
 def move(job: Job, memory_format: torch.memory_format) -> tuple[nn.Module, tuple[Tensor, ...]]:

@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.errors import MnfpnError, UnavailableError
+from mnfpn_cli.measure.layer_times import LayerTimes
 from mnfpn_cli.measure.libraries import native_stderr_silenced
-from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Operator, Prepared
+from mnfpn_cli.plan.roofline import LayerWork
+from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Operator, Prepared, ReportShare
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line
 
@@ -47,6 +49,15 @@ def dtype_of(path: Path) -> DType:
         MnfpnError: where it is no .tflite file.
     """
     return "int8" if (graph_of_file(path).share_in("int8") or 0) > 0.5 else "float32"
+
+
+def time_layers(_job: Job, _works: Sequence[LayerWork], _passes: int, _progress: ReportShare) -> LayerTimes:
+    """Refuse.
+
+    Raises:
+        UnavailableError: always.
+    """
+    raise UnavailableError("the operators of a file do not name the layers that they were made of")
 
 
 def prepare(job: Job) -> Prepared:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.devices.instructions import this_processor
 from mnfpn_cli.export.openvino_model import (
     convert_program,
@@ -19,12 +20,15 @@ from mnfpn_cli.export.openvino_model import (
     mac_nodes,
     node_macs,
     node_path,
+    openvino_calls,
     openvino_core,
     openvino_reason,
     quantize_model,
 )
+from mnfpn_cli.measure.layer_times import LayerCall, LayerTimes, OperatorTime, Profiler, time_operators
 from mnfpn_cli.measure.libraries import failure_in_words
-from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Operator, Prepared
+from mnfpn_cli.plan.roofline import LayerWork
+from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Operator, Prepared, ReportShare
 from mnfpn_cli.settings.input import DType
 
 if TYPE_CHECKING:
@@ -83,6 +87,77 @@ def prepare(job: Job) -> Prepared:
         run = _request(compiled, inputs, channels_last)
         run()
     return Prepared(run, inputs, graph=partial(_executed, compiled, layers), file_bytes=file_bytes)
+
+
+def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: ReportShare) -> LayerTimes:
+    """Time each layer by OpenVINO's own counters of its operators, in a second model that is compiled with them."""
+    inputs = tuple(tensor.contiguous() for tensor in job.inputs)
+    with failure_in_words("OpenVINO cannot run the network", openvino_reason):
+        model = _model(job)
+        sources, channels_last = openvino_calls(model), _put_channels_last(model)
+        undisturbed, counted = (_compiled(model, job.dtype, counted) for counted in (False, True))
+        pass_, profiled = (_request(one, inputs, channels_last) for one in (undisturbed, counted))
+        counters = _Counters(profiled.request, list[dict[str, float]]())
+
+        def read() -> Sequence[Sequence[OperatorTime]]:
+            return [tuple(counters.operators(_sources(counted, sources)))] * (passes + 1)
+
+        profiler = Profiler(pass_, profiled, read, after=counters.take, averaged=True)
+        return time_operators(profiler, works, device_of(job.device).timer(), passes, progress)
+
+
+@dataclass(frozen=True)
+class _Counters:
+    """The counters of a request, which have the mean of all its passes; ``means`` has what they were after each."""
+
+    request: "InferRequest"
+    means: list[dict[str, float]]
+
+    def take(self) -> None:
+        """Read the counters after a pass."""
+        executed = (one for one in self.request.get_profiling_info() if one.status.name == "EXECUTED")
+        self.means.append({one.node_name: one.real_time.total_seconds() for one in executed})
+
+    def operators(self, sources: Mapping[str, Sequence[LayerCall]]) -> Iterator[OperatorTime]:
+        """Yield the operators with their mean time of all passes but the first.
+
+        Their beginnings are not known: one follows the other.
+        """
+        start, passes = 0.0, len(self.means)
+        kinds = {one.node_name: one.node_type for one in self.request.get_profiling_info()}
+        for name, mean in self.means[-1].items():
+            seconds = max(0.0, (passes * mean - self.means[0].get(name, 0.0)) / (passes - 1))
+            yield OperatorTime(name, kinds[name], start, seconds, tuple(sources.get(name, ())))
+            start += seconds
+
+
+def _sources(compiled: "CompiledModel", known: Mapping[str, LayerCall]) -> dict[str, Sequence[LayerCall]]:
+    """Return the modules that each operator of a compiled model executes, by the names of the operators.
+
+    One that executes nothing of the model, such as a change of the layout, belongs to the operator that reads it, or
+    else to the one before it.
+    """
+    executed = {one.node.get_friendly_name(): one for one in _executed_operators(compiled)}
+    found: dict[str, Sequence[LayerCall]] = {name: _known_sources(one.sources, known) for name, one in executed.items()}
+    for name in reversed(executed):  # readers come later
+        if not found[name]:
+            readers = (x.get_node().get_friendly_name() for x in executed[name].node.output(0).get_target_inputs())
+            found[name] = next((found[reader] for reader in readers if found.get(reader)), [])
+    for name, one in executed.items():
+        if not found[name]:
+            before = (x.get_node().get_friendly_name() for x in one.node.input_values())
+            found[name] = next((found[other] for other in before if found.get(other)), [])
+    return found
+
+
+def _known_sources(names: Sequence[str], known: Mapping[str, LayerCall]) -> list[LayerCall]:
+    """Return the modules of the nodes of these names; what quantising adds has the name of its node as a beginning."""
+    found = list[LayerCall]()
+    for name in names:
+        while name not in known and "/" in name:
+            name = name.rpartition("/")[0]
+        found += [known[name]] if name in known else []
+    return found
 
 
 @dataclass(frozen=True)
@@ -148,8 +223,10 @@ def _is_map(node: "Node") -> bool:
     return is_4d and node.get_type_name() in CHANNELS_LAST
 
 
-def _compiled(model: "Model", dtype: DType) -> "CompiledModel":
+def _compiled(model: "Model", dtype: DType, counted: bool = False) -> "CompiledModel":
+    """Compile a model; with ``counted`` it takes the time of each operator."""
     settings = {
+        "PERF_COUNT": counted,
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -237,7 +314,7 @@ class _Executed(NamedTuple):
 
 def _executed(compiled: "CompiledModel", layers: Mapping[str, _Layer]) -> ExecutedGraph:
     """Return what a compiled model executes; one operator may execute several layers."""
-    executed = [_executed_operator(node) for node in compiled.get_runtime_model().get_ordered_ops()]
+    executed = _executed_operators(compiled)
     operators = dict[str, Operator]()
     for one in executed:
         for name in one.sources if one.type in MULTIPLIES else ():
@@ -250,6 +327,10 @@ def _dtype(one: _Executed, layer: _Layer) -> str:
     """Return what a layer computes in; of a chain, OpenVINO gives the precision of what goes in."""
     in_int8 = one.type == SUBGRAPH and layer.node + DEQUANTIZED in one.sources
     return "int8" if in_int8 else DTYPES.get(one.precision, one.precision)
+
+
+def _executed_operators(compiled: "CompiledModel") -> list[_Executed]:
+    return [_executed_operator(node) for node in compiled.get_runtime_model().get_ordered_ops()]
 
 
 def _executed_operator(node: "Node") -> _Executed:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.origin import External, Inputs, Origin, specs_of
 from mnfpn_cli.external.target import InputSpec
+from mnfpn_cli.measure.layer_times import LayerTimes
+from mnfpn_cli.plan.roofline import LayerWork
 from mnfpn_cli.quantization.quantization import Quantization
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line
@@ -135,6 +137,9 @@ class Prepared:
     file_bytes: int | None = None
 
 
+ReportShare = Callable[[float], None]
+"""Reports the share of the work that is done, from 0 to 1."""
+
 NO_INT8 = "computes in floating point, and quantises nothing"
 """Why a runtime that runs torch's own layers has no int8."""
 
@@ -153,6 +158,22 @@ class Runtime(Protocol):
 
         Raises:
             MnfpnError: where the runtime cannot run this network, or not on this machine.
+        """
+
+    def time_layers(self, job: Job, works: Sequence[LayerWork], passes: int, progress: ReportShare) -> LayerTimes:
+        """Prepare a pass of inference, and time each layer of the network in a number of passes.
+
+        An operator that computes several layers is a row with all of them.
+
+        Args:
+            job: the network and its inputs.
+            works: the layers of the network.
+            passes: how many passes are counted.
+            progress: is called after each pass with the share that is done, from 0 to 1.
+
+        Raises:
+            UnavailableError: where the runtime cannot tell its layers apart, here or anywhere.
+            MnfpnError: as `prepare`.
         """
 
 

@@ -16,7 +16,10 @@ from mnfpn_cli.text import did_you_mean
 DEFAULT_RUNTIME = "eager"
 DEVICES = ("auto", "cpu", "cuda", "mps")
 LAYERED = ("eager", "channels-last")
-"""The runtimes that run layer by layer, so that each layer can be timed; the others fuse layers."""
+"""The runtimes that run layer by layer, so that each layer has a time of its own; the others join layers."""
+
+WITHOUT_LAYERS = "cuda-graph"
+"""The runtime that cannot tell its layers apart: it replays kernels."""
 
 LITERT = "litert"
 """The runtime of .tflite files that were made elsewhere: it runs no network of ours."""
@@ -95,6 +98,10 @@ DEFAULT_MAX_TIME_S = 60.0
 LEAST_SAMPLES = 10
 DEFAULT_MARGIN = 0.01
 """The share up to which a comparison ignores a difference of times."""
+
+DEFAULT_PROCESSES = 4
+MOST_PROCESSES = 64
+"""Processes of a side of a comparison, where the sides have processes of their own."""
 
 
 def parse_share(where: str, text: str, zero: bool = False) -> float:
@@ -284,10 +291,9 @@ def _contradictions(case: BenchCase) -> Iterator[Problem]:
     if case.quantization.calibration and set(case.dtypes) == {"float32"} and not case.tflite:
         rule = "requires another `dtype` than float32, or `tflite`: images calibrate int8, and judge the outputs"
         yield Problem("`calibration`", rule)
-    noise_alone = case.by_layer and not case.roofline and "int8" in case.dtypes
-    if layered and not noise_alone and not set(case.runtimes) & set(LAYERED):
-        rule = f"requires `runtime` {' or '.join(LAYERED)}, which run layer by layer"
-        yield Problem(layered, rule, ", ".join(case.runtimes))
+    if case.by_layer and set(case.runtimes) == {WITHOUT_LAYERS}:
+        rule = f"requires another `runtime` than {WITHOUT_LAYERS}, which replays kernels and has no layers"
+        yield Problem("`by_layer`", rule, ", ".join(case.runtimes))
 
 
 def sampling(

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from mnfpn_cli.bench import compare as sides
-from mnfpn_cli.bench.compare import BuiltSide, CompareCase, compare_networks
-from mnfpn_cli.bench.comparison import Comparison
+from mnfpn_cli.bench.compare import BuiltSide, compare_networks
+from mnfpn_cli.bench.comparison import CompareCase, Comparison
 from mnfpn_cli.bench.judge import Reference
 from mnfpn_cli.bench.prepare import ReadyRun, prepare_run
 from mnfpn_cli.bench.workload import PlannedWorkload

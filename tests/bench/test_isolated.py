@@ -16,19 +16,20 @@ from mnfpn_cli.bench import isolated, processes
 from mnfpn_cli.bench.bench import benchmark
 from mnfpn_cli.bench.group import Group
 from mnfpn_cli.bench.messages import (
-    End,
-    Ended,
-    Failed,
-    Loaded,
-    Pass,
-    Prepare,
-    Sample,
-    Warm,
+    EndedRun,
+    EndRun,
+    LoadedRun,
+    PrepareRun,
+    RunAnswer,
+    RunFailure,
+    RunProgress,
+    TimedPass,
+    TimePass,
+    WarmRun,
     as_line,
     read_answer,
     read_command,
 )
-from mnfpn_cli.bench.messages import Progress as Doing
 from mnfpn_cli.bench.prepare import Checked, Ready
 from mnfpn_cli.bench.processes import Launch, RunProcess
 from mnfpn_cli.bench.request import request_of, requested_case, requested_workload
@@ -156,7 +157,7 @@ def test_after_an_interrupt_the_samples_are_there(monkeypatch: pytest.MonkeyPatc
         if doing.startswith("timing") and share >= 0.5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(isolated, "_end", lambda *_: pytest.fail("nothing is checked any more"))
+    monkeypatch.setattr(isolated, "end_run", lambda *_: pytest.fail("nothing is checked any more"))
     result = measure(progress=interrupted)
     assert not result.complete
     assert [len(run.latency.samples) for run in result.measured] == [3, 3]
@@ -166,10 +167,10 @@ def test_after_an_interrupt_the_samples_are_there(monkeypatch: pytest.MonkeyPatc
 def test_an_interrupt_while_outputs_are_checked_keeps_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time is known, the rest is not."""
 
-    def interrupt(*_: object) -> Ended:
+    def interrupt(*_: object) -> EndedRun:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(isolated, "_end", interrupt)
+    monkeypatch.setattr(isolated, "end_run", interrupt)
     result = measure()
     assert not result.complete
     assert [len(run.latency.samples) for run in result.measured] == [6, 6]
@@ -262,8 +263,8 @@ def test_a_request_asks_for_the_same_run() -> None:
     assert requested_case(again) == replace(case, isolate=False, sampling=Sampling(warmup=1))
 
 
-@pytest.mark.parametrize("command", [Prepare(), Pass(), End(0.25, True)], ids=lambda one: one.kind)
-def test_a_command_is_read_as_it_was_written(command: Prepare | Pass | End) -> None:
+@pytest.mark.parametrize("command", [PrepareRun(), TimePass(), EndRun(0.25, True)], ids=lambda one: one.kind)
+def test_a_command_is_read_as_it_was_written(command: PrepareRun | TimePass | EndRun) -> None:
     """On one line."""
     assert as_line(command).count(b"\n") == 1
     assert read_command(as_line(command)) == command
@@ -271,17 +272,17 @@ def test_a_command_is_read_as_it_was_written(command: Prepare | Pass | End) -> N
 
 GRAPH = ExecutedGraph((Operator("stem", "int8", 5),), 2)
 ANSWERS = (
-    Doing("preparing", 0.5),
-    Loaded({"torch": "2"}),
-    Warm(Ready(FirstPass(1.0, 2.0), WarmUp(3, 4.0, None), 2, keep_float=frozenset({"stem"}))),
-    Sample(0.5, None, 3),
-    Ended(Checked(inf, None, None, GRAPH, (WarningRecord(kind="a", cause="b", helps="c"),)), 5),
-    Failed("out of memory", "failed", "a\nb"),
+    RunProgress("preparing", 0.5),
+    LoadedRun({"torch": "2"}),
+    WarmRun(Ready(FirstPass(1.0, 2.0), WarmUp(3, 4.0, None), 2, keep_float=frozenset({"stem"}))),
+    TimedPass(0.5, None, 3),
+    EndedRun(Checked(inf, None, None, GRAPH, (WarningRecord(kind="a", cause="b", helps="c"),)), 5),
+    RunFailure("out of memory", "failed", "a\nb"),
 )
 
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=lambda one: one.kind)
-def test_an_answer_is_read_as_it_was_written(answer: Doing | Loaded | Warm | Sample | Ended | Failed) -> None:
+def test_an_answer_is_read_as_it_was_written(answer: RunAnswer) -> None:
     """An infinite difference too, which JSON has no number for."""
     assert as_line(answer).count(b"\n") == 1
     assert read_answer(as_line(answer)) == answer

@@ -10,12 +10,15 @@ from mnfpn_cli.bench.results import Benchmark
 from mnfpn_cli.bench.workload import PlannedWorkload, load_observed
 from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.devices.timers import Timing
+from mnfpn_cli.errors import UnavailableError
 from mnfpn_cli.external.origin import External, FromSettings
 from mnfpn_cli.external.target import parse_target
+from mnfpn_cli.measure import layer_times
 from mnfpn_cli.plan.advice import Advice
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import Peaks
+from mnfpn_cli.runtimes import channels_last
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.measuring import BenchCase
 from tests.bench.test_bench import CASE, SETTINGS, SIZE
@@ -51,7 +54,7 @@ def test_layers_are_timed_beside_their_macs() -> None:
 def test_the_floor_is_compared_with_the_time_of_its_run() -> None:
     """Without timing layers, where only the roofline is asked for."""
     result = measure(replace(CASE, roofline=True, runtimes=("channels-last", "fused", "eager")))
-    assert [one.key.runtime for one in result.profiles] == ["channels-last", "eager"]
+    assert [one.key.runtime for one in result.profiles] == ["channels-last", "fused", "eager"]
     made = result.profiles[0]
     assert made.profile.measured_s == result.measured[0].latency.median
     assert made.profile.undisturbed_s is None
@@ -71,7 +74,7 @@ def test_ctrl_c_while_layers_are_timed_keeps_the_runs(monkeypatch: pytest.Monkey
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(profile, "time_layers", interrupted)
+    monkeypatch.setattr(layer_times, "time_modules", interrupted)
     result = measure(replace(CASE, by_layer=True))
     assert (result.complete, len(result.measured), result.profiles) == (False, 1, ())
 
@@ -130,3 +133,33 @@ def test_an_external_network_has_no_profile_and_a_reason() -> None:
         "only a network from settings has a plan to compare times with"
     ]
     assert (result.profiles, len(result.measured)) == ((), 1)
+
+
+def test_a_runtime_that_cannot_tell_its_layers_apart_is_a_warning_beside_one_that_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And a failure where none can: then nothing of what was asked for is there."""
+
+    def refuse(*_: object) -> None:
+        raise UnavailableError("it replays kernels")
+
+    monkeypatch.setattr(channels_last, "time_layers", refuse)
+    case = replace(CASE, by_layer=True, runtimes=("eager", "channels-last"))
+    result = measure(case)
+    assert [one.key.runtime for one in result.profiles] == ["eager"]
+    assert result.failures == ()
+    (warned,) = (one for one in result.warnings if one.kind == "no_layers")
+    assert warned.cause == "channels-last on cpu, batch 3, 33x47: no times of layers, it replays kernels"
+    alone = measure(replace(case, runtimes=("channels-last",)))
+    assert alone.failures == ("channels-last on cpu, batch 3, 33x47, by layer: it replays kernels",)
+    assert not [one for one in alone.warnings if one.kind == "no_layers"]
+
+
+def test_layers_that_a_runtime_joined_give_no_advice() -> None:
+    """What less work in one of them would save is not known."""
+    (made,) = measure(replace(CASE, by_layer=True, runtimes=("fused",))).profiles
+    assert any(layer.joined for layer in made.profile.layers)
+    assert made.profile.advice is None
+    macs = network_cost(plan_network(SETTINGS), SIZE).total.macs
+    assert sum(layer.macs for layer in made.profile.layers) == 3 * macs
+    assert sum(operator.macs for operator in made.profile.operators) == 3 * macs

@@ -149,7 +149,35 @@ def test_the_margin_decides_what_is_the_same(of_files: Compare) -> None:
 
 
 ROWS: list[tuple[list[str], str]] = [
-    ([], "compare: takes two result files, or --a and --b"),
+    ([], "compare: takes two result files, or --a and --b, or sides that differ as by --a-ref"),
+    (["--width-mult", "0.5"], "compare: takes two result files, or --a and --b, or sides that differ as by --a-ref"),
+    (["--processes", "2"], "compare: takes two result files, or --a and --b, or sides that differ as by --a-ref"),
+    (["--processes", "0", "--a", "", "--b", ""], "--processes: must be a whole number from 1 to 64, got 0"),
+    (["--runtime", "all", "--a", "", "--b", ""], "--runtime: must be one, got eager, "),
+    (["--runtime", "fast", "--a", "", "--b", ""], "--runtime: must be one of eager, "),
+    (
+        ["--runtime", "eager", "--a", "--dtype bfloat16", "--b", "--runtime fused"],
+        "--b: --runtime: must be one, got eager, fused",
+    ),
+    (
+        ["--dtype", "float32", "--a", "--dtype bfloat16", "--b", ""],
+        "--a: --dtype: must be given once, got 'float32' and 'bfloat16'",
+    ),
+    (["--width-mult", "0", "--a-env", "A=1"], "--width-mult: must be greater than 0, got 0.0"),
+    (["--model", "none.py:Net", "--a", "", "--b", ""], "--a: --model: "),
+    (["--model-arg", "x=1", "--a", "", "--b", ""], "--a: --model-arg: requires --model"),
+    (
+        ["x.json", "y.json", "--a-ref", "main", "--b-env", "A=1", "--processes", "2", "--runtime", "fused"],
+        "--runtime, --a-ref, --b-env, --processes: cannot be used with result files, which are measured already",
+    ),
+    (["--a-env", "A"], "--a-env: must be KEY=VALUE, as OMP_NUM_THREADS=1, got 'A'"),
+    (["--b-env", "A=1", "--b-env", "A=2"], "--b-env: must give A once, got '1' and '2'"),
+    (["--a-python", ""], "--a-python: must be the name of a file, got ''"),
+    (["--a-python", "none"], "--a-python: must be a Python interpreter, but there is no such file, got 'none'"),
+    (["--b-python", "."], "--b-python: must be a Python interpreter, but it is a folder, got '.'"),
+    (["--b-ref", ""], "--b-ref: must be a commit of this repository, got ''"),
+    (["--a-ref", "no-such-branch"], "--a-ref: must be a commit of this repository, got 'no-such-branch'"),
+    (["--a-ref", "HEAD", "--a-ref", "main"], "--a-ref: must be given once, got 'HEAD' and 'main'"),
     (["x.json"], "compare: takes two result files, got 1"),
     (["x.json", "y.json", "z.json"], "compare: takes two result files, got 3"),
     (["x.json", "y.json"], "x.json: no such file"),
@@ -227,6 +255,56 @@ def test_a_wrong_argument_is_reported(mnfpn: Mnfpn, arguments: list[str], messag
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.startswith(f"error: {message}")
     assert len(outcome.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--format", "sarif"], "--format: must be one of text, json, github, markdown, got 'sarif'"),
+        (["--format", "github", "--json"], "--json: is --format json, and cannot be used with --format github"),
+        (["--format", "markdown", "--output", "z.json"], "--output: must not end in .json, as markdown is written"),
+        (["--format", "github", "--output", "z.csv"], "--output: must not end in .csv, as markdown is written"),
+    ],
+)
+def test_a_wrong_format_is_reported(mnfpn: Mnfpn, arguments: list[str], message: str) -> None:
+    """Before a file is read."""
+    outcome = mnfpn("compare", "x.json", "y.json", *arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"error: {message}")
+
+
+def test_a_pipeline_gets_annotations_and_a_summary(of_files: Compare, tmp_path: Path) -> None:
+    """The file of a job's summary has no suffix; options are spelled as at the prompt in both."""
+    summary = tmp_path / "step_summary_0123"
+    outcome = of_files(1.1, "--fail-if-slower", "5%", "--format", "github", "--output", str(summary))
+    error, *others = outcome.out.splitlines()
+    assert outcome.code == 3
+    assert error.startswith("::error title=mnfpn compare%3A a gate is broken::--fail-if-slower 5%25: eager on cpu")
+    assert [line.partition(" ")[0] for line in others] == ["::warning", "::notice"]
+    assert "::A is faster: B takes 1.1000 × A's time" in others[-1]
+    lines = summary.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "### mnfpn compare"
+    assert lines[2].startswith("**❌ --fail-if-slower 5%: eager on cpu")
+    assert any("--a and --b, which times the two in turn" in line for line in lines)
+    markdown = of_files(1.1, "--fail-if-slower", "5%", "--format", "markdown")
+    assert markdown.out.splitlines() == lines
+    of_files(1.1, "--output", str(tmp_path / "x.md"))
+    assert (tmp_path / "x.md").read_text(encoding="utf-8").startswith("### mnfpn compare")
+
+
+def test_options_of_both_are_those_of_each_side(mnfpn: Mnfpn) -> None:
+    """Those of a side come on top; the name of a side has both."""
+    outcome = mnfpn(
+        "compare", "--stages", "2,8,1,2", "--set", "pyramid.channels=8", "--dtype", "bfloat16",
+        "--a", "", "--b", "--set pyramid.smooth=separable", *HERE, "--json",
+    )  # fmt: skip
+    document = json.loads(outcome.out)
+    assert (outcome.code, outcome.err) == (0, "")
+    both = "--set pyramid.channels=8 --stages 2,8,1,2 --dtype bfloat16"
+    assert (document["a"]["name"], document["b"]["name"]) == (both, f"{both} --set pyramid.smooth=separable")
+    assert [document[side]["dtype"] for side in "ab"] == ["bfloat16", "bfloat16"]
+    assert [document[side]["settings"]["pyramid"]["channels"] for side in "ab"] == [8, 8]
+    assert [document[side]["settings"]["pyramid"]["smooth"] for side in "ab"] == ["conv", "separable"]
 
 
 def test_a_result_that_may_not_be_read_is_exit_code_1(mnfpn: Mnfpn, monkeypatch: pytest.MonkeyPatch) -> None:

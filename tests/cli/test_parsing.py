@@ -101,12 +101,18 @@ CASES: list[tuple[list[str], BenchCase, list[str], int, list[str]]] = [
     ),
     (
         ["--runtime", "fused", "--runtime", "eager,fused"],
-        replace(CASE, runtimes=("fused", "eager")),
+        replace(CASE, runtimes=("fused", "eager"), isolate=True),
         ["auto"],
         0,
         SIZES,
     ),
-    (["--runtime", "all"], replace(CASE, runtimes=runtime_names(), all_runtimes=True), ["auto"], 0, SIZES),
+    (
+        ["--runtime", "all"],
+        replace(CASE, runtimes=runtime_names(), all_runtimes=True, isolate=True),
+        ["auto"],
+        0,
+        SIZES,
+    ),
     (["--train", "--cold-cache"], replace(CASE, train=True, cold_cache=True), ["auto"], 0, SIZES),
     (["--threads", "1", "--seed", "7"], replace(CASE, threads=1), ["auto"], 7, SIZES),
     (

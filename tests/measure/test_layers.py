@@ -14,8 +14,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mnfpn_cli.devices.choose import device_of
-from mnfpn_cli.devices.timers import EventMarks, HostMarks, Marks
-from mnfpn_cli.measure.layer_times import LayerTime, LayerTimes, time_layers
+from mnfpn_cli.devices.timers import EventMarks, HostMarks, HostTimer, Marks
+from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.measure.layer_times import (
+    LayerCall,
+    Layers,
+    LayerTime,
+    LayerTimes,
+    OperatorTime,
+    Profiler,
+    time_modules,
+    time_operators,
+)
 from mnfpn_cli.network.network import Network, build_meta, build_network
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, network_work
@@ -73,7 +83,7 @@ def time_them(settings: NetworkSettings, size: Size, marks: Marks, passes: int =
     """Time the layers of a network on the meta device."""
     plan, works = plan_network(settings), works_of(settings, size)
     network, image = build_meta(plan), torch.empty(1, settings.in_channels, *size, device="meta")
-    return time_layers(lambda: network(image), network, works, marks, passes)
+    return time_modules(lambda: network(image), network, works, marks, passes)
 
 
 @at_most(25)
@@ -126,7 +136,7 @@ def test_times_are_medians_and_the_first_pass_warms_up() -> None:
     slowness = iter([100, 100, 1, 1, 4, 2, 9, 90])  # without and with marks, four times
     network, image = build_meta(plan_network(SETTINGS)), torch.empty(1, 3, *SIZE, device="meta")
     with patch.object(network.stem, "forward", clock.takes(network.stem.forward, lambda *_: next(slowness))):
-        times = time_layers(lambda: network(image), network, works_of(SETTINGS, SIZE), HostMarks(clock), 3)
+        times = time_modules(lambda: network(image), network, works_of(SETTINGS, SIZE), HostMarks(clock), 3)
     assert (times.marked, times.undisturbed) == (2.0, 4.0)
     assert times.by_id["stem", "stem"] == 2.0
 
@@ -138,7 +148,7 @@ def test_a_real_pass_in_any_dtype_and_layout(dtype: torch.dtype) -> None:
     image = torch.rand(1, 3, *SIZE).to(dtype=dtype, memory_format=torch.channels_last)
     works, shares = works_of(SETTINGS, SIZE), list[float]()
     with torch.inference_mode():
-        times = time_layers(lambda: network(image), network, works, device_of(image.device).marks(), 2, shares.append)
+        times = time_modules(lambda: network(image), network, works, device_of(image.device).marks(), 2, shares.append)
     rows = [time.id for time in times.rows]
     assert {work.id for work in works} <= set(rows)
     modules = [work.id for work in works if work.operation != "move"]
@@ -162,13 +172,13 @@ def test_all_hooks_are_removed() -> None:
             seen.append(hooks_on(network))
             return network(image)
 
-        time_layers(run, network, works, marks, 1)
+        time_modules(run, network, works, marks, 1)
         broken = patch.object(network.stages[1], "forward", lambda x: x + torch.rand(2, 3, 5, 7))
         with broken, pytest.raises(RuntimeError, match="must match"):
-            time_layers(run, network, works, marks, 1)
+            time_modules(run, network, works, marks, 1)
         assert hooks_on(network) == 0
         assert seen[0] == seen[2] == 0 < seen[1] == seen[3]
-        assert time_layers(run, network, works, marks, 1).seconds > 0
+        assert time_modules(run, network, works, marks, 1).seconds > 0
 
 
 def test_an_error_in_a_pass_with_hooks_removes_them() -> None:
@@ -182,7 +192,7 @@ def test_an_error_in_a_pass_with_hooks_removes_them() -> None:
         return network(image)
 
     with torch.inference_mode(), pytest.raises(RuntimeError, match="channels"):
-        time_layers(run, network, works_of(SETTINGS, SIZE), HostMarks(), 1)
+        time_modules(run, network, works_of(SETTINGS, SIZE), HostMarks(), 1)
     assert calls[1] > 0 == hooks_on(network)
 
 
@@ -203,7 +213,7 @@ def test_events_do_not_block_and_no_layer_includes_the_time_of_a_slow_host(host_
     device.work(1000.0)
     marks = EventMarks(device.event, device.synchronize, lambda seconds: device.work(1e3 * seconds), device.host)
     with patch.object(nn.Conv2d, "forward", queued(nn.Conv2d.forward)):
-        times = time_layers(lambda: network(image), network, works_of(SETTINGS, SIZE), marks, 2)
+        times = time_modules(lambda: network(image), network, works_of(SETTINGS, SIZE), marks, 2)
     expected = defaultdict(float, {work.id: 0.002 for work in works_of(SETTINGS, SIZE) if work.macs})
     assert times.by_id == pytest.approx({row: expected[row] for row in times.by_id})
     assert times.undisturbed == pytest.approx(times.seconds * max(1.0, host_s / 0.002), rel=0.1)
@@ -215,3 +225,78 @@ def test_each_kind_of_device_has_its_marks() -> None:
     assert isinstance(device_of(torch.device("cuda:0")).marks(), EventMarks)
     assert isinstance(device_of(torch.device("mps")).marks(), HostMarks)
     assert isinstance(device_of(torch.device("cpu")).marks(), HostMarks)
+
+
+@dataclass
+class PlannedProfile:
+    """A runtime whose passes take planned seconds, and are profiled as planned operators."""
+
+    clock: FakeClock
+    operators: tuple[OperatorTime, ...]
+    averaged: bool = False
+    passes: int = 0
+
+    def run(self) -> None:
+        """A pass without profiling: of ten seconds."""
+        self.clock.now += 10.0
+
+    def profiled(self) -> None:
+        """A pass with it: of eleven seconds, and one more each time."""
+        self.clock.now += 11.0 + self.passes
+        self.passes += 1
+
+    def times(self, passes: int = 3, lost: int = 0) -> LayerTimes:
+        """What its profile gives."""
+        recorded = lambda: [self.operators] * (self.passes - lost)  # noqa: E731 - a line of its own reads worse
+        profiler = Profiler(self.run, self.profiled, recorded, averaged=self.averaged)
+        return time_operators(profiler, works_of(SETTINGS, SIZE), HostTimer(self.clock), passes)
+
+
+OPERATORS = (
+    OperatorTime("reorder", "Reorder", 0.0, 1.0, (LayerCall("stages.0.1.expand"),)),
+    OperatorTime("conv", "Conv", 1.0, 4.0, (LayerCall("stages.0.1"), LayerCall("stages.0.1.expand.act"))),
+    OperatorTime("smooth", "Conv", 5.0, 2.0, (LayerCall("pyramid.smooth.p2"),)),
+    OperatorTime("copy", "Copy", 7.0, 1.0, ()),
+)
+
+
+def test_operators_are_rows_of_the_layers_that_they_compute() -> None:
+    """A module in a layer belongs to it, several layers are one row, and the rest is the pass outside all of them."""
+    times = PlannedProfile(FakeClock(), OPERATORS).times()
+    rows = {(row.path, tuple(path for path, _ in row.joined)): row.seconds for row in times.rows}
+    assert rows == {
+        ("stages.0.1.expand", ()): 1.0,
+        ("stages.0.1.expand", ("stages.0.1",)): 4.0,
+        ("pyramid.smooth.p2", ()): 2.0,
+        ("", ()): 6.0,  # the copy, and of passes of 12, 13 and 14 seconds what is outside all operators
+    }
+    assert (times.undisturbed, times.marked, times.seconds) == (10.0, 13.0, 13.0)
+    assert [one.layers[0][0] for one in times.operators] == ["stages.0.1.expand"] * 2 + ["pyramid.smooth.p2", ""]
+    assert not times.is_by_layer
+
+
+def test_a_profile_that_has_means_alone_is_scaled_to_its_passes() -> None:
+    """So that the rows add up to the median pass, not to the mean one."""
+    planned = PlannedProfile(FakeClock(), (OperatorTime("all", "All", 0.0, 13.0, (LayerCall("stem"),)),), averaged=True)
+    assert {row.path: row.seconds for row in planned.times().rows} == pytest.approx({"stem": 13.0, "": 0.0})
+
+
+def test_a_profile_with_other_passes_than_ran_is_an_error() -> None:
+    """Its times could be of any of them."""
+    with pytest.raises(MnfpnError, match="its profile has 3 passes, and 4 ran"):
+        PlannedProfile(FakeClock(), OPERATORS).times(lost=1)
+
+
+def test_calls_of_a_shared_module_are_layers_one_after_the_other() -> None:
+    """Of a module within it likewise; what is in no layer is in a container, or in the rest."""
+    path = "pyramid.smooth.shared"
+    layers = Layers([LayerWork(path, "smooth p2", "conv", 9, 1), LayerWork(path, "smooth p3", "conv", 3, 1)])
+    assert layers.of(LayerCall("pyramid.smooth.shared.conv", 1)) == ("pyramid.smooth.shared", "smooth p3")
+    assert layers.of(LayerCall("pyramid.other")) == ("pyramid", "top-down")
+    assert layers.of(LayerCall("else.where")) == ("", "rest")
+    assert layers.joined(
+        [LayerCall("nowhere"), LayerCall("pyramid.smooth.shared", 1), LayerCall("pyramid.smooth.shared")]
+    ) == (
+        ("pyramid.smooth.shared", "smooth p2"),
+        ("pyramid.smooth.shared", "smooth p3"),
+    )

@@ -1,6 +1,7 @@
 """A comparison as tables and as JSON."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from io import StringIO
 from typing import Any
@@ -9,16 +10,19 @@ import pytest
 from rich.console import Console
 
 from mnfpn_cli.bench.comparison import ComparedSide, Comparison, Pair, compare_document
+from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.documents.base import to_json
-from mnfpn_cli.documents.compare import GatesRecord, Verdict
+from mnfpn_cli.documents.compare import CommitRecord, CompareDocument, GatesRecord, SideEnvironment, Verdict
 from mnfpn_cli.documents.records import EnvironmentRecord, WarningRecord
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.statistics import Interval, Latency, TimeRatio
+from mnfpn_cli.report.compare_checks import compare_commands, compare_markdown
+from mnfpn_cli.report.markdown import as_markdown
 from mnfpn_cli.report.terminal.compare import compare_tables
 from mnfpn_cli.report.terminal.plain import as_text
 from mnfpn_cli.report.terminal.screen import print_report
-from mnfpn_cli.report.terminal.tables import Report
+from mnfpn_cli.report.terminal.tables import Forms, Line, Report, pairs, table
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.documents.validated import check_document
@@ -167,6 +171,117 @@ def test_an_early_end_is_printed() -> None:
     assert (document["complete"], document["failure"]) == (False, "B: out of memory")
 
 
+MAIN = SideEnvironment(
+    python=".venv-2.12/bin/python",
+    python_version="3.12.1",
+    torch="2.12.0",
+    mnfpn="0.1.0",
+    variables={"OMP_NUM_THREADS": "1", "A": "x"},
+    commit=CommitRecord(ref="main", hash="1a2b3c4d" * 5, subject="Add a network | of <b>"),
+    other_packages={"numpy": "2.1"},
+)
+HASH = MAIN.model_copy(
+    update={
+        "python": ".venv-2.13/bin/python",
+        "torch": "2.13.0",
+        "variables": {},
+        "commit": CommitRecord(ref="5d6e7f", hash="5d6e7f80" * 5, subject="Make it `wider`"),
+    }
+)
+PLACED = replace(RESULT, a=replace(A, environment=MAIN), b=replace(B, environment=HASH))
+
+
+def test_what_the_sides_run_in_stands_above_what_they_cost() -> None:
+    """Only where it differs; of a commit its name, its short hash and its subject."""
+    shown = [" ".join(words) for words in lines(PLACED)]
+    assert shown[2:8] == [
+        "--width-mult 1.0 --width-mult 0.75 --runtime fused",
+        "commit main 1a2b3c4, Add a network | of <b> 5d6e7f8, Make it `wider`",
+        "interpreter .venv-2.12/bin/python .venv-2.13/bin/python",
+        "torch 2.12.0 2.13.0",
+        "variables OMP_NUM_THREADS=1, A=x none added",
+        "runtime eager, float32 fused, float32",
+    ]
+    files = HASH.model_copy(update={"commit": None})
+    assert [
+        "commit",
+        "main",
+        "1a2b3c4,",
+        "Add",
+        "a",
+        "network",
+        "|",
+        "of",
+        "<b>",
+        "files",
+        "as",
+        "they",
+        "are",
+    ] in lines(replace(PLACED, b=replace(B, environment=files)))
+
+
+def test_what_both_sides_share_is_not_listed() -> None:
+    """But for variables, which both may have been given."""
+    alike = replace(RESULT, a=replace(A, environment=MAIN), b=replace(B, environment=MAIN))
+    shown = [words[0] for words in lines(alike) if words]
+    assert [name for name in ("commit", "Python", "interpreter", "torch", "mnfpn", "variables") if name in shown] == [
+        "variables"
+    ]
+
+
+def document_with(*, broken: tuple[str, ...] = (), undecided: tuple[str, ...] = ()) -> CompareDocument:
+    """A comparison with gates and warnings."""
+    warnings = (
+        WarningRecord(kind="load", cause="chrome used 1.5 cores, 90% of all", helps="a longer `warmup`"),
+        WarningRecord(kind="other_torch", cause="torch differs: 2.12.0 against 2.13.0", helps=""),
+    )
+    gates = GatesRecord(broken=broken, undecided=undecided)
+    return compare_document(replace(PLACED, warnings=warnings, failure="B: 1\nB: 2"), gates)
+
+
+def test_github_shows_a_line_for_each_gate_warning_and_verdict() -> None:
+    """Errors first; a difference that was asked for is a notice; options are spelled by the caller."""
+    document = document_with(broken=("`fail_if_slower` 3%: x",), undecided=("`fail_if_slower` 3%: y",))
+    assert compare_commands(document, as_options).splitlines() == [
+        "::error title=mnfpn compare%3A a side failed::B: 1",
+        "::error title=mnfpn compare%3A a side failed::B: 2",
+        "::error title=mnfpn compare%3A a gate is broken::--fail-if-slower 3%25: x",
+        "::warning title=mnfpn compare%3A a gate is undecided::--fail-if-slower 3%25: y",
+        "::warning title=mnfpn compare%3A load::chrome used 1.5 cores, 90%25 of all. What helps: a longer --warmup.",
+        "::notice title=mnfpn compare%3A other torch::torch differs: 2.12.0 against 2.13.0.",
+        "::notice title=mnfpn compare%3A b faster::B is faster: B takes 0.8022 × A's time, 95 %25 interval 0.8000 to "
+        "0.8100.",
+    ]
+
+
+def test_a_summary_has_the_verdict_above_the_tables() -> None:
+    """What it rests on is folded; nothing that a name holds is read as markup."""
+    text = compare_markdown(document_with(broken=("`fail_if_slower` 3%: x",)), as_options)
+    found = text.splitlines()
+    assert found[:7] == ["### mnfpn compare", "", "**❌ B: 1**", "", "**❌ B: 2**", "", "**❌ --fail-if-slower 3%: x**"]
+    assert found[8] == "**B is faster: B takes 0.8022 × A's time, 95 % interval 0.8000 to 0.8100.**"
+    commit = r"| commit | main 1a2b3c4, Add a network \| of &lt;b> | 5d6e7f8, Make it \`wider\` |  |"
+    assert commit in found
+    assert found[found.index("**Compared**") + 2] == "|  | A | B | B / A |"
+    assert found[found.index("**Compared**") + 3] == "| --- | --- | --- | ---: |"
+    folded = found.index("<details><summary>Method and machine, 2 warnings</summary>")
+    assert "warning: chrome used 1.5 cores, 90% of all. What helps: a longer --warmup." in found[folded:]
+    assert found[-1] == "</details>"
+
+
+def test_markdown_has_each_part_of_a_report() -> None:
+    """Tables in their widest form, lines of drawings, and tables without a header or a title."""
+
+    class Drawing:
+        def lines(self, width: int | None) -> Iterator[Line]:
+            yield Line(f"drawn for {width}")
+
+    plain = pairs("", [("a*b", "x")])
+    plain.columns[1].cells[0] = Line("x\ny")
+    text = as_markdown([Forms((plain, table("narrow", "x"))), Drawing()], lambda text: text)
+    assert text == "|  |  |\n| --- | --- |\n| a\\*b | x<br>y |\n\ndrawn for None\n"
+
+
 def test_training_steps_are_no_passes() -> None:
     """The title says which it was."""
     text = as_text(tables(replace(RESULT, a=replace(A, train=True))))
@@ -211,6 +326,7 @@ def test_the_json_says_of_each_side_what_it_was() -> None:
         "model": None,
         "comparable": True,
         "max_difference": 1.9e-6,
+        "environment": None,
     }
 
 
@@ -236,10 +352,10 @@ def test_no_number_is_cut_in_a_narrow_terminal(width: int) -> None:
     """Names are broken into lines instead."""
     slow = replace(FASTER, name="channels-last on cpu, batch 1, 600x900, float32")
     result = replace(RESULT, a=replace(A, name="results/2026-01-01/a-machine-with-a-long-name/mobilenetv2.json"))
-    for pairs in ((FASTER,), (FASTER, slow)):
+    for runs in ((FASTER,), (FASTER, slow)):
         buffer = StringIO()
         console = Console(file=buffer, width=width, color_system=None)
-        print_report(tables(replace(result, pairs=pairs)), console)
+        print_report(tables(replace(result, pairs=runs)), console)
         shown = buffer.getvalue()
         assert all(len(line) <= width for line in shown.splitlines())
         assert "…" not in shown

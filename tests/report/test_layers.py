@@ -215,6 +215,7 @@ def test_the_document_has_raw_numbers_of_parts_and_layers() -> None:
         "bytes": 4_000_000,
         "floor_s": None,
         "bound": None,
+        "joined": [],
     }
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mnfpn_cli.documents.bench import NotRunRecord
 from mnfpn_cli.external.origin import describe_inputs, recorded_inputs
+from mnfpn_cli.report.terminal.across import across_table
 from mnfpn_cli.report.terminal.export import weights_report
 from mnfpn_cli.report.terminal.noise import noise_tables
 from mnfpn_cli.report.terminal.precision import precision_report
@@ -52,12 +53,28 @@ def bench_tables(document: BenchDocument) -> Report:
     report += [*weights_report(document.weights), *latency_report(document)]
     for run in document.profiles or ():
         report += layers_tables(f"Where the time goes: {_profiled(run)}", run)
+    report += _across_report(document)
     for noise in document.noise or ():
         where = f", {_inputs(noise.input)}" if len(document.noise or ()) > 1 else ""
         report += noise_tables(f"Which layers lose it in int8{where}", noise)
     report.append(environment_table(document.environment))
     if not document.complete:
         report.append(note("Interrupted: the measurement is incomplete.", "bold yellow"))
+    return report
+
+
+def _across_report(document: BenchDocument) -> Report:
+    """For each device and input: the parts across the runs whose layers were timed, where there are several."""
+    report: Report = []
+    groups: dict[tuple[str, int, str], list[RunProfile]] = {}
+    for run in document.profiles or ():
+        if run.undisturbed_s is not None:
+            groups.setdefault((run.device, run.batch, _size(run)), []).append(run)
+    for (device, batch, size), runs in groups.items():
+        dtypes = len({run.dtype for run in runs}) > 1
+        named = {f"{run.runtime}, {run.dtype}" if dtypes else run.runtime: run for run in runs}
+        if len(named) > 1:
+            report += across_table(f"Parts across runtimes: {device}, batch {batch}, {size}", named)
     return report
 
 

@@ -11,8 +11,10 @@ from mnfpn_cli.report.units import count, scaled, seconds, seconds_range, size_i
 from mnfpn_cli.text import counted, percent
 
 if TYPE_CHECKING:
-    from mnfpn_cli.documents.compare import CompareDocument, SideRecord, Verdict, VerdictRecord
-    from mnfpn_cli.report.terminal.tables import Table
+    from collections.abc import Iterator
+
+    from mnfpn_cli.documents.compare import CompareDocument, SideEnvironment, SideRecord, Verdict, VerdictRecord
+    from mnfpn_cli.report.terminal.tables import Line, Table
 
 STYLES: dict[Verdict, str] = {
     "a_faster": "bold green",
@@ -24,10 +26,26 @@ STYLES: dict[Verdict, str] = {
 
 def compare_tables(document: CompareDocument) -> Report:
     """The sides with their costs, the times side by side, and the verdict on each run in a sentence."""
-    report: Report = [_sides_table(document), _times_table(document)]
-    for run in document.runs:
-        where = f"{run.name}: " if len(document.runs) > 1 else ""
-        report.append(note(f"{where}{sentence(run, document.margin)}", STYLES[run.verdict]))
+    return [*sides_and_times(document), *verdicts(document), *basis(document)]
+
+
+def sides_and_times(document: CompareDocument) -> Report:
+    """The sides with their costs, and the times side by side."""
+    return [_sides_table(document), _times_table(document)]
+
+
+def verdicts(document: CompareDocument) -> list[Line]:
+    """The verdict on each run in a sentence."""
+    several = len(document.runs) > 1
+    return [
+        note(f"{f'{run.name}: ' * several}{sentence(run, document.margin)}", STYLES[run.verdict])
+        for run in document.runs
+    ]
+
+
+def basis(document: CompareDocument) -> Report:
+    """What the verdicts rest on: the method, what ended the measurement, warnings, the machine."""
+    report: Report = []
     methods = dict.fromkeys(run.method for run in document.runs if run.method)
     report += [note(f"Method: {method}.", "dim") for method in methods]
     ended = list(dict.fromkeys(run.ended_by for run in document.runs if run.ended_by))
@@ -61,6 +79,8 @@ def _sides_table(document: CompareDocument) -> Table:
     a, b = document.a, document.b
     single = len(document.runs) == 1  # the name of each of several runs has its runtime and device
     made.add_row("", note(a.name), note(b.name), "")
+    for row in _environment_rows(a.environment, b.environment):
+        made.add_row(row[0], *map(phrases, row[1:]), "")
     if single:
         made.add_row("runtime", f"{a.runtime}, {a.dtype}", f"{b.runtime}, {b.dtype}", "")
         made.add_row("on", _device(a), _device(b), "")
@@ -76,6 +96,38 @@ def _sides_table(document: CompareDocument) -> Table:
     if single and (a.comparable, b.comparable) != (None, None):
         made.add_row("difference", _difference(a), _difference(b), "")
     return made
+
+
+def _environment_rows(a: SideEnvironment | None, b: SideEnvironment | None) -> Iterator[tuple[str, str, str]]:
+    """Yield a name, and A's and B's value, for each difference in what they run in, and for variables of both."""
+    if a is None or b is None:
+        return
+    for name, of_a, of_b in (
+        ("commit", _commit(a), _commit(b)),
+        ("Python", a.python_version, b.python_version),
+        ("interpreter", a.python, b.python),
+        ("torch", a.torch or "none", b.torch or "none"),
+        ("mnfpn", a.mnfpn, b.mnfpn),
+        ("variables", _variables(a), _variables(b)),
+    ):
+        if of_a != of_b or (name == "variables" and a.variables):
+            yield name, of_a, of_b
+
+
+def _commit(side: SideEnvironment) -> str:
+    commit = side.commit
+    if commit is None:
+        return "files as they are"
+    short = commit.hash[:7]
+    return (
+        f"{short}, {commit.subject}"
+        if commit.hash.startswith(commit.ref)
+        else f"{commit.ref} {short}, {commit.subject}"
+    )
+
+
+def _variables(side: SideEnvironment) -> str:
+    return ", ".join(f"{name}={value}" for name, value in side.variables.items()) or "none added"
 
 
 def _device(side: SideRecord) -> str:

@@ -43,10 +43,11 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def _column(column: Column, *, header: bool) -> list[str]:
-    return [*([column.header] if header else []), *map(_complete, column.cells)]
+    return [*([column.header] if header else []), *map(complete, column.cells)]
 
 
-def _complete(cell: Cell) -> str:
+def complete(cell: Cell) -> str:
+    """Return the whole text of a cell."""
     return str(cell) if isinstance(cell, str | Line) else cell.within(cell.full_width).text
 
 

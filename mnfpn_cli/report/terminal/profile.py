@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mnfpn_cli.documents.bench import PartTime, ProfileRecord, RooflineRecord
 from mnfpn_cli.report.terminal.tables import Report, note, table, warning
 from mnfpn_cli.report.units import per_cent, scaled, seconds
-from mnfpn_cli.text import percent
+from mnfpn_cli.text import counted, percent
 
 if TYPE_CHECKING:
     from mnfpn_cli.documents.bench import Bound
@@ -32,6 +32,7 @@ def layers_tables(title: str, profile: ProfileRecord) -> Report:
     report: Report = [_table(title, profile)]
     if profile.undisturbed_s is not None and profile.marked_s is not None:
         report += _time_notes(profile, profile.undisturbed_s, profile.marked_s)
+        report += _joined_notes(profile)
         report += _disagreement(profile.undisturbed_s, profile.measured_s)
     if profile.roofline:
         report += _floor_notes(profile.roofline, profile.measured_s)
@@ -92,8 +93,23 @@ def _time_notes(profile: ProfileRecord, undisturbed: float, marked: float) -> Re
     notes: Report = [note(f"{text}, {waits}", "yellow") if bound else note(f"{text}, {cost}", "dim")]
     rest = sum(layer.seconds or 0.0 for layer in profile.layers if layer.part == REST)
     if rest >= LEAST_SHARE_EXPLAINED * layers:
-        notes.append(note("rest: what runs between the layers; on a CPU, giving back the memory of maps.", "dim"))
+        notes.append(note("rest: what runs between the layers, such as giving back the memory of maps.", "dim"))
     return notes
+
+
+def _joined_notes(profile: ProfileRecord) -> Report:
+    """Say which parts a runtime computes within others."""
+    several = [layer for layer in profile.layers if layer.joined]
+    if not several:
+        return []
+    inside = dict[str, dict[str, None]]()
+    for layer in several:
+        for other in layer.joined:
+            if other.part != layer.part:
+                inside.setdefault(other.part, {})[layer.part] = None
+    text = f"Joined: {counted(len(several), 'row')} of `json` hold several layers, in the part with most work"
+    parts = "; ".join(f"of {part}, in {', '.join(others)}" for part, others in inside.items())
+    return [note(f"{text}{f' ({parts})' if parts else ''}.", "dim")]
 
 
 def _disagreement(undisturbed: float, measured: float) -> Report:

@@ -116,8 +116,13 @@ def note(text: str, style: str = "", indent: int = 0) -> Line:
 
 
 def recorded_warning(record: WarningRecord) -> Line:
-    """Make a line of a recorded warning: its cause, and what helps if anything does."""
-    return warning(f"{record.cause}." + (f" What helps: {record.helps}." if record.helps else ""))
+    """Make a line of a recorded warning."""
+    return warning(warning_text(record))
+
+
+def warning_text(record: WarningRecord) -> str:
+    """Return the cause of a warning, and what helps if anything does."""
+    return f"{record.cause}." + (f" What helps: {record.helps}." if record.helps else "")
 
 
 def warning(text: str) -> Line:

@@ -1,6 +1,5 @@
 """PyTorch with batch norm folded, and activations and additions fused, into convolutions; the outputs stay the same."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -11,15 +10,22 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
+from mnfpn_cli.devices.choose import device_of
+from mnfpn_cli.measure import layer_times
+from mnfpn_cli.measure.layer_times import LayerTimes
 from mnfpn_cli.network.heads import Branch, LevelHead
 from mnfpn_cli.network.layers import ConvNormAct, SeparableConv
 from mnfpn_cli.network.network import Bottleneck, InvertedResidual
 from mnfpn_cli.network.pyramid import Pyramid
 from mnfpn_cli.plan.pyramid import SHARED
+from mnfpn_cli.plan.roofline import LayerWork
 from mnfpn_cli.runtimes import eager
 from mnfpn_cli.runtimes.fused import early
-from mnfpn_cli.runtimes.fused.folded import FoldedConv, Optimizations, Parts, can_pack, fold, parts
-from mnfpn_cli.runtimes.runtime import NO_INT8, Job, Prepared
+from mnfpn_cli.runtimes.fused.blocks import named_layers, use_kernels
+from mnfpn_cli.runtimes.fused.folded import FoldedConv, FusedResidual, Optimizations, Parts, can_pack, fold, parts
+from mnfpn_cli.runtimes.fused.kernels import library
+from mnfpn_cli.runtimes.fused.layers import called_modules, fused_calls
+from mnfpn_cli.runtimes.runtime import NO_INT8, Job, Prepared, ReportShare
 from mnfpn_cli.settings.input import DType
 
 M = TypeVar("M", bound=nn.Module)
@@ -42,10 +48,18 @@ def prepare(job: Job) -> Prepared:
     return Prepared(partial(network, *inputs), inputs, graph=partial(eager.executed, network, inputs))
 
 
+def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: ReportShare) -> LayerTimes:
+    """Time each layer by hooks around the calls of the fused modules."""
+    run, marks = prepare(job).run, device_of(job.device).marks()
+    calls = fused_calls(job.network, works, called_modules(job.network, run))
+    return layer_times.time_modules(run, job.network, works, marks, passes, progress, calls)
+
+
 def available_optimizations(device: torch.device, dtype: DType) -> Optimizations:
     """Return the optimizations besides folding that a device and a dtype allow."""
     onednn = device.type == "cpu" and can_pack(dtype)
-    return Optimizations(packed=onednn, added=onednn, early=onednn)
+    kernels = device.type == "cpu" and dtype == "float32" and library() is not None
+    return Optimizations(packed=onednn, added=onednn, early=onednn, kernels=kernels)
 
 
 def fuse(module: M, optimizations: Optimizations) -> M:
@@ -53,6 +67,14 @@ def fuse(module: M, optimizations: Optimizations) -> M:
 
     Folded weights are in float64 until the module is moved to another dtype.
     """
+    fuse_parts(module, optimizations)
+    if optimizations.kernels:
+        use_kernels(module)
+    return module
+
+
+def fuse_parts(module: M, optimizations: Optimizations) -> M:
+    """Replace the parts of a module by those that torch fuses, and return the module."""
     for name, child in list(module.named_children()):
         setattr(module, name, _replaced(child, optimizations))
     return module
@@ -63,32 +85,15 @@ def _replaced(module: nn.Module, optimizations: Optimizations) -> nn.Module:
         case ConvNormAct() | nn.Conv2d() if (layer := parts(module)).foldable:
             return FoldedConv(fold(layer), optimizations)
         case InvertedResidual():
-            return FusedResidual(module, optimizations)
+            return FusedResidual(named_layers(fuse_parts(module, optimizations)), module.residual)
         case Bottleneck():
             return FusedBottleneck(module, optimizations)
         case Pyramid():
             return FusedPyramid(module, optimizations)
         case Branch():
-            return fuse(unshared(module, optimizations), optimizations)
+            return fuse_parts(unshared(module, optimizations), optimizations)
         case _:
-            return fuse(module, optimizations)
-
-
-class FusedResidual(nn.Sequential):
-    """An inverted residual whose last convolution adds the input."""
-
-    def __init__(self, block: InvertedResidual, optimizations: Optimizations):
-        super().__init__(OrderedDict(fuse(block, optimizations).named_children()))
-        self.residual = block.residual
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, in, h, w) to (n, out, h/s, w/s)."""
-        *before, last = self
-        y = x
-        for conv in before:
-            y = conv(y)  # (n, hidden, h, w), after the depthwise convolution (n, hidden, h/s, w/s)
-        z: Tensor = last(y, x if self.residual else None)
-        return z
+            return fuse_parts(module, optimizations)
 
 
 class FusedBottleneck(nn.Module):
@@ -114,7 +119,7 @@ class FusedPyramid(Pyramid):
     def __init__(self, pyramid: Pyramid, optimizations: Optimizations):
         nn.Module.__init__(self)
         early_smoothing = nn.ModuleDict(early_levels(pyramid, optimizations))
-        vars(self).update(vars(fuse(pyramid, optimizations)))  # the same parts, under their names
+        vars(self).update(vars(fuse_parts(pyramid, optimizations)))  # the same parts, under their names
         self.early = early_smoothing
 
     def forward(self, taps: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -4,6 +4,8 @@ Folding: Jacob et al. 2018, "Quantization and Training of Neural Networks for Ef
 Inference", section 3.2.
 """
 
+from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -34,11 +36,13 @@ class Optimizations:
         packed: weights are put into oneDNN's order once, not in each pass, and activations fused into convolutions.
         added: additions are fused into the convolution before them; needs ``packed``.
         early: levels are smoothed before they are resized, where that is less work.
+        kernels: inverted residuals and separable convolutions run in our own kernels; needs float32 and a C++ compiler.
     """
 
     packed: bool = False
     added: bool = False
     early: bool = False
+    kernels: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,23 @@ class FoldedConv(nn.Module):
 
     def _geometry(self) -> tuple[list[int], list[int], list[int], int]:
         return [self.padding] * 2, [self.stride] * 2, [1, 1], self.groups
+
+
+class FusedResidual(nn.Sequential):
+    """An inverted residual whose last convolution adds the input."""
+
+    def __init__(self, layers: Mapping[str, nn.Module], residual: bool):
+        super().__init__(OrderedDict(layers))
+        self.residual = residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, in, h, w) to (n, out, h/s, w/s)."""
+        *before, last = self
+        y = x
+        for conv in before:
+            y = conv(y)  # (n, hidden, h, w), after the depthwise convolution (n, hidden, h/s, w/s)
+        z: Tensor = last(y, x if self.residual else None)
+        return z
 
 
 def pack(weight: Tensor, padding: int, stride: int, groups: int, input: torch.Size) -> Tensor:

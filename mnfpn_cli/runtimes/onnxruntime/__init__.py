@@ -1,7 +1,7 @@
 """ONNX Runtime, on the network as `mnfpn export` writes it, for one size; external networks are written likewise."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 
 from mnfpn_cli.devices.choose import device_of
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.errors import MnfpnError, UnavailableError
 from mnfpn_cli.export.formats import import_onnxruntime
+from mnfpn_cli.measure.layer_times import LayerCall, LayerTimes, OperatorTime, Profiler, time_operators
 from mnfpn_cli.measure.libraries import failure_in_words
-from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Prepared
+from mnfpn_cli.plan.roofline import LayerWork
+from mnfpn_cli.runtimes.onnxruntime.layers import read_profile
+from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Prepared, ReportShare
 from mnfpn_cli.settings.input import DType
 
 if TYPE_CHECKING:
@@ -79,7 +82,7 @@ def prepare(job: Job) -> Prepared:
     """
     inputs = tuple(tensor.to(job.device).contiguous() for tensor in job.inputs)
     with failure_in_words("ONNX Runtime cannot run the network"):
-        model, layers = _onnx(job)
+        model, layers, _ = _onnx(job)
         content = model.SerializeToString()
         run = _bound(_session(content, job.device), inputs)
         run()
@@ -89,6 +92,44 @@ def prepare(job: Job) -> Prepared:
 
     cuda = job.device.type == "cuda"
     return Prepared(run, inputs, outside_torch=cuda, graph=graph, file_bytes=len(content))
+
+
+def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: ReportShare) -> LayerTimes:
+    """Time each layer by ONNX Runtime's own profile, in a second session that takes it.
+
+    Raises:
+        UnavailableError: on CUDA, where its profile has the time to queue an operator.
+        MnfpnError: as `prepare`.
+    """
+    if job.device.type == "cuda":
+        raise UnavailableError("its profile has the time to queue an operator, not that of the GPU")
+    inputs = tuple(tensor.contiguous() for tensor in job.inputs)
+    with failure_in_words("ONNX Runtime cannot run the network"), tempfile.TemporaryDirectory() as folder:
+        model, layers, sources = _onnx(job)
+        content, options, optimized = model.SerializeToString(), _options(), Path(folder, "optimized.onnx")
+        options.optimized_model_filepath = str(optimized)
+        options.enable_profiling, options.profile_file_prefix = True, str(Path(folder, "profile"))
+        session = _started(content, job.device, options)
+        plain, profiled = _bound(_session(content, job.device), inputs), _bound(session, inputs)
+
+        def read() -> Sequence[Sequence[OperatorTime]]:
+            return read_profile(Path(session.end_profiling()), _sources_in(optimized, content, layers, sources))
+
+        profiler = Profiler(plain, profiled, read)
+        return time_operators(profiler, works, device_of(job.device).timer(), passes, progress)
+
+
+def _sources_in(
+    optimized: Path, content: bytes, layers: "Sequence[OnnxLayer]", sources: Mapping[str, LayerCall]
+) -> dict[str, tuple[LayerCall, ...]]:
+    """Return the modules that each node of an optimised graph executes, by the names of the nodes."""
+    import onnx
+
+    from mnfpn_cli.export.onnx_layers import operator_sources
+
+    made = onnx.load(optimized)
+    found = operator_sources(made, onnx.load_from_string(content), [layer.node for layer in layers], sources)
+    return {node.name: modules for node, modules in zip(made.graph.node, found, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -106,15 +147,15 @@ class BoundPass:
         return self.outputs
 
 
-def _onnx(job: Job) -> "tuple[ModelProto, tuple[OnnxLayer, ...]]":
-    """Return the model of a job, and its layers as they are before it is quantised."""
+def _onnx(job: Job) -> "tuple[ModelProto, tuple[OnnxLayer, ...], dict[str, LayerCall]]":
+    """Return the model of a job; its layers, and the modules of all its nodes, as they are before it is quantised."""
     from mnfpn_cli.export import onnx as as_onnx  # takes two seconds, which only a run should cost
     from mnfpn_cli.export.onnx_dtypes import to_int8
     from mnfpn_cli.export.onnx_layers import layers_of
 
-    model, paths = as_onnx.pass_model(job.network, job.inputs)
+    model, paths, sources = as_onnx.sourced_pass_model(job.network, job.inputs)
     layers = layers_of(model, paths)
-    return to_int8(model, paths, job.quantization) if job.quantization else model, layers
+    return to_int8(model, paths, job.quantization) if job.quantization else model, layers, sources
 
 
 def _executed(content: bytes, device: torch.device, layers: "tuple[OnnxLayer, ...]") -> ExecutedGraph:

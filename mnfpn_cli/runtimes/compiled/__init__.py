@@ -2,11 +2,10 @@
 
 import os
 import platform
-import re
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,13 +15,17 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.devices.cuda import capability
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.errors import MnfpnError, UnavailableError
+from mnfpn_cli.measure.layer_times import LayerCall, LayerTimes, Profiler, time_operators
 from mnfpn_cli.measure.libraries import failure_in_words
+from mnfpn_cli.plan.roofline import LayerWork
 from mnfpn_cli.quantization.pt2e import has_onednn, key_of, paths_by_scales, quantize_for_x86, torchao_missing
 from mnfpn_cli.quantization.quantization import Quantization
+from mnfpn_cli.runtimes.compiled.kernels import KernelProfile, KernelRecorder, module_of
 from mnfpn_cli.runtimes.eager import move
-from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Operator, Prepared, training_step
+from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Operator, Prepared, ReportShare, training_step
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.text import first_line, strip_colours
 from mnfpn_cli.trace.products import is_conversion, named_arguments, product_of
@@ -89,6 +92,27 @@ def prepare(job: Job) -> Prepared:
     Raises:
         MnfpnError: where torch cannot quantise or compile the network.
     """
+    return _recorded(job)[0]
+
+
+def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: ReportShare) -> LayerTimes:
+    """Time each layer by torch's profiler, which sees the kernels of code that is generated for it.
+
+    Raises:
+        UnavailableError: elsewhere than on the CPU, or where this torch does not say what its kernels compute.
+        MnfpnError: as `prepare`.
+    """
+    if job.device.type != "cpu":
+        raise UnavailableError("its kernels are led back to layers on the CPU alone")
+    kernels = KernelRecorder()
+    with kernels.recording():
+        prepared, graph = _recorded(job)
+    profile = KernelProfile(kernels.kernels(graph.constants))
+    profiler = Profiler(prepared.run, prepared.run, lambda: profile.passes, profile.start, profile.stop)
+    return time_operators(profiler, works, device_of(job.device).timer(), passes, progress)
+
+
+def _recorded(job: Job) -> "tuple[Prepared, GraphRecorder]":
     if job.quantization:
         quantized = _quantized(job, job.quantization)
         return _compiled(
@@ -105,7 +129,7 @@ def _quantized(job: Job, quantization: Quantization) -> fx.GraphModule:
         return quantize_for_x86(trace_pass(job.network, job.inputs), quantization)
 
 
-def _compiled(job: Job, paths: Mapping[bytes, str]) -> Prepared:
+def _compiled(job: Job, paths: Mapping[bytes, str]) -> "tuple[Prepared, GraphRecorder]":
     network, inputs = move(job, torch.channels_last)
     recorder = GraphRecorder(paths)
     frozen = job.device.type == "cpu" and not job.train
@@ -118,7 +142,7 @@ def _compiled(job: Job, paths: Mapping[bytes, str]) -> Prepared:
         run = training_step(network, inputs, forward) if job.train else partial(forward, *inputs)
         with torch.inference_mode(not job.train):  # a pass in another mode would compile again
             run()
-    return Prepared(run, inputs, graph=None if job.train else recorder.executed)
+    return Prepared(run, inputs, graph=None if job.train else recorder.executed), recorder
 
 
 @contextmanager
@@ -143,6 +167,9 @@ class GraphRecorder:
 
     It has chosen the dtypes of layers before its last patterns, which replace their operations by functions of its own,
     and fuse conversions into them.
+
+    Attributes:
+        constants: by the name of each constant that layers read, such as weights: the modules of these layers.
     """
 
     def __init__(self, paths: Mapping[bytes, str]):
@@ -150,6 +177,7 @@ class GraphRecorder:
         self._paths = paths
         self._operators: list[Operator] = []
         self._conversions = 0
+        self.constants: dict[str, list[LayerCall]] = {}
 
     def before_patterns(self, graph: fx.Graph) -> None:
         """Record the operators of a graph that have MACs."""
@@ -157,6 +185,10 @@ class GraphRecorder:
             if product := product_of(target, args, kwargs, _value(node)):
                 name = self._path(graph, node, target) or target.overloadpacket.__name__
                 self._operators.append(Operator(name, product.dtype, product.macs))
+                source = module_of(node) or LayerCall(name)
+                for constant in node.all_input_nodes:
+                    if constant.op == "get_attr":
+                        self.constants.setdefault(str(constant.target), []).append(source)
 
     def after_patterns(self, graph: fx.Graph) -> None:
         """Count the conversions that are left in a graph."""
@@ -171,8 +203,8 @@ class GraphRecorder:
         if isinstance(scales, fx.Node) and graph.owning_module is not None:
             constant = getattr(graph.owning_module, str(scales.target), None)
             return self._paths.get(key_of(constant), "") if isinstance(constant, Tensor) else ""
-        stack = node.meta.get("nn_module_stack")
-        return re.sub(r"^L\[[^]]*\]\.?", "", next(reversed(stack.values()))[0]) if stack else ""
+        source = module_of(node)
+        return source.path if source else ""
 
 
 def _calls(graph: fx.Graph) -> Iterator[tuple[fx.Node, Any, tuple[Any, ...], dict[str, Any]]]:

@@ -1,17 +1,23 @@
 """ExecuTorch, the runtime of phones: the program of a .pte file, whose operators are XNNPACK's, in float32 or int8."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
 from math import prod
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.fx import Graph, Node
 
+from mnfpn_cli.devices.choose import device_of
+from mnfpn_cli.measure.layer_times import LayerCall, LayerTimes, OperatorTime, Profiler, time_operators
 from mnfpn_cli.measure.libraries import failure_in_words
-from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Operator, Prepared, as_tensors
+from mnfpn_cli.plan.roofline import LayerWork
+from mnfpn_cli.runtimes.executorch.trace import ProgramOperator, read_trace
+from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Operator, Prepared, ReportShare, as_tensors
 from mnfpn_cli.settings.input import DType
 
 if TYPE_CHECKING:
@@ -54,6 +60,40 @@ def prepare(job: Job) -> Prepared:
         graph=partial(graph_of_program, lowered.graph),
         file_bytes=len(lowered.content),
     )
+
+
+def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: ReportShare) -> LayerTimes:
+    """Time each layer by ExecuTorch's event tracer, in a second copy of the program that records.
+
+    Raises:
+        UnavailableError: where ExecuTorch was built without it.
+        MnfpnError: as `prepare`.
+    """
+    from mnfpn_cli.export.xnnpack import load, lower
+
+    inputs = tuple(tensor.contiguous() for tensor in job.inputs)
+    with failure_in_words("ExecuTorch cannot run the network"), TemporaryDirectory() as folder:
+        lowered, trace = lower(job.network, inputs, job.quantization), Path(folder, "trace.etdp")
+        plain, traced = load(lowered.content), load(lowered.content, traced=True)
+
+        def read() -> Sequence[Sequence[OperatorTime]]:
+            traced.write_trace(trace)
+            return read_trace(trace, _operators(lowered.graph))
+
+        profiler = Profiler(partial(plain, *inputs), partial(traced, *inputs), read)
+        return time_operators(profiler, works, device_of(job.device).timer(), passes, progress)
+
+
+def _operators(program: "ExportedProgram") -> list[ProgramOperator]:
+    """Return the operators of a program, in order."""
+    from mnfpn_cli.export.program import source_of
+
+    places, made = dict[Node, int](), list[ProgramOperator]()
+    for node, _ in _executed(program):
+        inputs = tuple(places[one] for one in node.all_input_nodes if one in places)
+        places[node] = len(made)
+        made.append(ProgramOperator(_name(node), source_of(node) or LayerCall(_path(node)), inputs))
+    return made
 
 
 def _copies(outputs: Any) -> tuple[Tensor, ...]:

@@ -1,0 +1,200 @@
+"""Blocks that our own kernels compute in one call each, into memory that is planned once.
+
+Nothing between the convolutions of a block is ever in memory as a whole. What is left are the maps between the blocks:
+they take turns in two buffers, but for those that the pyramid reads at the end of a pass, which have one each.
+"""
+
+import ctypes
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from math import prod
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from torch import Tensor, nn
+
+from mnfpn_cli.network.heads import Classifier
+from mnfpn_cli.network.layers import SeparableConv
+from mnfpn_cli.network.network import Network
+from mnfpn_cli.plan.layers import Activation, same_padding
+from mnfpn_cli.runtimes.fused.folded import Folded, FoldedConv, FusedResidual, Optimizations
+from mnfpn_cli.runtimes.fused.kernels import KernelConvolution, KernelMap, KernelRequest, library
+
+INFINITY = float("inf")
+RANGES: dict[Activation | None, tuple[float, float]] = {
+    None: (-INFINITY, INFINITY),
+    "relu": (0.0, INFINITY),
+    "relu6": (0.0, 6.0),
+}
+
+
+class Memory:
+    """Buffers by name, each as large as its largest use so far."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._buffers: dict[str, Tensor] = {}
+
+    def take(self, name: str, floats: int) -> Tensor:
+        """Return so many floats of a buffer; what was taken of it before may share them."""
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.numel() < floats:
+            buffer = self._buffers[name] = torch.empty(floats)
+        return buffer[:floats]
+
+
+@dataclass(frozen=True)
+class PlannedCall:
+    """A call of the kernels for one shape of the input; ``keep`` holds what its pointers point to."""
+
+    block: KernelRequest
+    scratch: Tensor
+    output: Tensor | None
+    shape: tuple[int, ...]
+    threads: int
+    keep: tuple[Tensor, ...]
+
+
+class KernelBlock(nn.Sequential):
+    """Up to three convolutions that run as one: dense or none, depthwise 3×3 or none, and a 1×1, which may add x.
+
+    Where there is no depthwise one, there is one convolution alone, of any kernel.
+    """
+
+    def __init__(
+        self,
+        layers: "OrderedDict[str, nn.Module]",
+        memory: Memory,
+        buffer: str | None = None,
+        residual: bool = False,
+    ):
+        super().__init__(layers)
+        self.memory, self.buffer, self.residual = memory, buffer, residual
+        self.calls: dict[torch.Size, PlannedCall] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, in, h, w) to (n, out, h/s, w/s), in channels-last order.
+
+        With a buffer, the output is overwritten by the next block that has the same one.
+        """
+        kernels = library()
+        assert kernels is not None
+        x = x.contiguous(memory_format=torch.channels_last)
+        call = self.calls.get(x.shape)
+        if call is None:
+            call = self.calls[x.shape] = self._plan(x.shape)
+        output = torch.empty(call.shape) if call.output is None else call.output  # (n, h/s, w/s, out)
+        kernels.mnfpn_run(
+            ctypes.byref(call.block), x.data_ptr(), output.data_ptr(), call.scratch.data_ptr(), call.threads
+        )
+        return output.permute(0, 3, 1, 2)
+
+    def _plan(self, shape: torch.Size) -> PlannedCall:
+        kernels = library()
+        assert kernels is not None
+        images, channels, *sides = shape
+        *before, project = (conv for conv in self if isinstance(conv, FoldedConv))
+        given = KernelMap(*sides, channels)
+        block = KernelRequest(input=given, middle=given, images=images, residual=self.residual)
+        keep: list[Tensor] = []
+        if len(before) == 2:
+            block.dense, sides = _used(before[0], sides, keep)
+            block.middle = KernelMap(*sides, len(before[0].weight))
+        if before:
+            block.depthwise, sides = _used(before[-1], sides, keep)
+        block.project, sides = _used(project, sides, keep, whole_inputs=bool(before))
+        block.output = KernelMap(*sides, len(project.weight))
+        if not before and project.weight.shape[-1] == project.stride == 1:  # all pixels are as good as one row
+            block.input, block.output = (
+                KernelMap(1, images * one.rows * one.columns, one.channels) for one in (block.input, block.output)
+            )
+            block.images = 1
+        threads = torch.get_num_threads()
+        scratch = self.memory.take("scratch", kernels.mnfpn_scratch(ctypes.byref(block), threads))
+        whole = (images, *sides, len(project.weight))
+        output = self.memory.take(self.buffer, prod(whole)).view(whole) if self.buffer else None
+        return PlannedCall(block, scratch, output, whole, threads, tuple(keep))
+
+
+def _used(
+    conv: FoldedConv, sides: Sequence[int], keep: list[Tensor], whole_inputs: bool = False
+) -> tuple[KernelConvolution, list[int]]:
+    """Return a convolution for the kernels, and the sides of its output; what it points to is added to ``keep``."""
+    kernel, stride = conv.weight.shape[-1], conv.stride
+    padding = [same_padding(kernel, side) if conv.pad else (conv.padding, conv.padding) for side in sides]
+    outputs = [(side + sum(ends) - kernel) // stride + 1 for side, ends in zip(sides, padding, strict=True)]
+    (top, _), (left, _) = padding
+    weight, bias = _vectors(conv, whole_inputs)
+    keep += weight, bias
+    low, high = RANGES[conv.activation]
+    return KernelConvolution(
+        weight.data_ptr(), bias.data_ptr(), low, high, len(weight), kernel, stride, top, left
+    ), outputs
+
+
+def _vectors(conv: FoldedConv, whole_inputs: bool) -> tuple[Tensor, Tensor]:
+    """Return the weight (vectors, inputs, width) and the bias (vectors × width), both filled with zeros at the end.
+
+    Inputs are in the order of memory: rows, columns, channels; with ``whole_inputs`` they are filled likewise.
+    """
+    kernels = library()
+    assert kernels is not None
+    width = kernels.mnfpn_width()
+    weight = conv.weight.permute(0, 2, 3, 1).flatten(1)  # (out, inputs)
+    more, more_inputs = -len(weight) % width, -weight.shape[1] % width if whole_inputs else 0
+    weight = F.pad(weight, (0, more_inputs, 0, more))
+    bias = torch.zeros(len(weight)) if conv.bias is None else F.pad(conv.bias, (0, more))
+    return weight.view(-1, width, weight.shape[1]).transpose(1, 2).contiguous(), bias
+
+
+def use_kernels(network: nn.Module) -> None:
+    """Have our own kernels run the inverted residuals of a fused network, and its separable convolutions."""
+    memory = Memory()
+    if isinstance(network, Network):
+        _use_in_backbone(network, memory)
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, SeparableConv) and all(isinstance(conv, FoldedConv) for conv in child):
+                setattr(module, name, KernelBlock(named_layers(child), memory))
+
+
+def _use_in_backbone(network: Network, memory: Memory) -> None:
+    """Give each block the buffer of its output: the next block alone reads it, or the pyramid does at the end."""
+    if not all(isinstance(block, FusedResidual) for stage in network.stages for block in stage.children()):
+        return
+    turns = cycle(("one", "other"))
+    stem = OrderedDict[str, nn.Module](stem=network.stem)
+    network.add_module("stem", KernelBlock(stem, memory, next(turns)))
+    for index, stage in enumerate(network.stages):
+        blocks = [(name, block) for name, block in stage.named_children() if isinstance(block, FusedResidual)]
+        for name, block in blocks:
+            layers, tapped = named_layers(block), index in network.tapped and block is blocks[-1][1]
+            buffer = f"stage {index}" if tapped else next(turns)
+            if index == 0 and block is blocks[0][1] and len(layers) == 2 and not block.residual:
+                # Nothing is before its depthwise convolution: the stem is.
+                network.add_module("stem", KernelBlock(stem | layers, memory, buffer))
+                setattr(stage, name, nn.Identity())
+            else:
+                setattr(stage, name, KernelBlock(layers, memory, buffer, block.residual))
+    if isinstance(network.head, Classifier):
+        _use_in_classifier(network.head, memory, next(turns))
+
+
+def _use_in_classifier(head: Classifier, memory: Memory, buffer: str) -> None:
+    """Have the kernels run the last convolution, and the dense layer as a 1×1; the logits are new in each pass."""
+    layers = named_layers(head)
+    last, dense = layers.get("last"), layers["dense"]
+    if isinstance(last, FoldedConv):
+        head.add_module("last", KernelBlock(OrderedDict(last=last), memory, buffer))
+    if isinstance(dense, nn.Linear):
+        weight, bias = (tensor.detach().double() for tensor in (dense.weight, dense.bias))
+        conv = FoldedConv(Folded(weight[:, :, None, None], bias, 1, 0, 1), Optimizations())
+        block = KernelBlock(OrderedDict(dense=conv), memory)
+        head.add_module("dense", nn.Sequential(nn.Unflatten(1, (-1, 1, 1)), block, nn.Flatten()))
+
+
+def named_layers(module: nn.Module) -> "OrderedDict[str, nn.Module]":
+    """Return the layers of a module by their names."""
+    return OrderedDict(module.named_children())

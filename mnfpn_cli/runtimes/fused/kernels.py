@@ -1,0 +1,100 @@
+"""Our own kernels, in C++: compiled once by the machine's compiler, kept in the user's cache, called by ctypes."""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import torch
+
+SOURCE = Path(__file__).with_name("kernels.cpp")
+COMPILERS = ("c++", "g++", "clang++")
+OPTIONS = ("-std=c++17", "-O3", "-fopenmp", "-shared", "-fPIC")
+VECTORS = {"AVX512": ("-mavx512f", "-mavx512vl", "-mavx2", "-mfma"), "AVX2": ("-mavx2", "-mfma")}
+"""A compiler's options by what torch says that the processor has; the others need none."""
+
+LONGEST_COMPILATION_S = 120.0
+
+
+class KernelMap(ctypes.Structure):
+    """The shape of a map of one image."""
+
+    _fields_ = (("rows", ctypes.c_int), ("columns", ctypes.c_int), ("channels", ctypes.c_int))
+
+
+class KernelConvolution(ctypes.Structure):
+    """A convolution, as in the C++ file; one without vectors is none."""
+
+    _fields_ = (
+        ("weight", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+        ("low", ctypes.c_float),
+        ("high", ctypes.c_float),
+        *((name, ctypes.c_int) for name in ("vectors", "kernel", "stride", "top", "left")),
+    )
+
+
+class KernelRequest(ctypes.Structure):
+    """What the kernels compute in one call, as in the C++ file."""
+
+    _fields_ = (
+        *((name, KernelMap) for name in ("input", "middle", "output")),
+        *((name, KernelConvolution) for name in ("dense", "depthwise", "project")),
+        ("images", ctypes.c_int),
+        ("residual", ctypes.c_int),
+    )
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """Return the compiled kernels; None where there is no C++ compiler, or it cannot compile or load them."""
+    compiler = _compiler()
+    if not compiler or os.name != "posix":
+        return None
+    command = [*compiler, *OPTIONS, *VECTORS.get(torch.backends.cpu.get_cpu_capability(), ())]
+    try:
+        made_by = Path(compiler[0]).stat()
+        about = (SOURCE.read_text(), platform.machine(), made_by.st_size, made_by.st_mtime_ns, *command)
+        file = _folder() / f"kernels-{hashlib.sha256(repr(about).encode()).hexdigest()[:16]}.so"
+        if not file.exists():
+            _compile(command, file)
+        return _typed(ctypes.CDLL(str(file)))
+    except (OSError, subprocess.SubprocessError, AttributeError):
+        return None
+
+
+def _compiler() -> list[str]:
+    """Return the command of a C++ compiler, as the environment names it; empty where there is none."""
+    name, *options = shlex.split(os.environ.get("CXX", "")) or [""]
+    found = (path for known in ([name] if name else COMPILERS) if (path := shutil.which(known)))
+    path = next(found, None)
+    return [path, *options] if path else []
+
+
+def _folder() -> Path:
+    """Return the folder that compiled kernels are kept in, and make it."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mnfpn"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _compile(command: list[str], file: Path) -> None:
+    """Compile to a file that is whole or not there: other processes may do the same."""
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        made = Path(folder) / file.name
+        command = [*command, str(SOURCE), "-o", str(made)]
+        subprocess.run(command, check=True, capture_output=True, timeout=LONGEST_COMPILATION_S)
+        made.replace(file)
+
+
+def _typed(loaded: ctypes.CDLL) -> ctypes.CDLL:
+    loaded.mnfpn_scratch.restype = ctypes.c_long
+    loaded.mnfpn_scratch.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    loaded.mnfpn_run.argtypes = [*[ctypes.c_void_p] * 4, ctypes.c_int]
+    return loaded
