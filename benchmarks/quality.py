@@ -5,7 +5,7 @@ mnfpn's engine (A B B A, the interval of the ratio of blocks against a margin of
 rank test at 5 %, as it is usually done.
 
 `processes`: by `mnfpn compare --processes`, at a gate of 3 %, against 21 layers where there are 20, beside a load that
-comes and goes. Each comparison is a line of the file `--record`; a second call goes on where the first was ended.
+comes and goes. Each comparison is a line of the file `--record`; a second call resumes where the first was ended.
 
 `luck`: how much processes of one network differ, with each allocator, and the pages that each prepares in a pass.
 
@@ -211,7 +211,7 @@ def luck(options: argparse.Namespace) -> None:
     """Time pairs of processes of the default network, and print their ratios and their pages."""
     allocators: tuple[Allocator, ...] = ("system", "keep")
     for allocator in allocators:
-        ratios, pages = list[TimeRatio](), Counter[int]()
+        ratios, pages = list[TimeRatio](), list[float]()
         request = RunRequest(
             settings=NetworkSettings(),
             input=InputRecord(batch=1, channels=3, height=options.size, width=options.size, shapes=None),
@@ -234,14 +234,13 @@ def luck(options: argparse.Namespace) -> None:
             ratio = paired_ratio(*(run.samples for run in runs))
             assert ratio is not None
             ratios.append(ratio)
-            pages.update(round((run.faults or 0) // len(run.samples), -2) for run in runs)
+            pages += [(run.faults or 0) / len(run.samples) for run in runs]
             print(f"{allocator}: {ratio.value:.4f} ± {ratio.half_width:.2%}", file=sys.stderr)
-        values = [one.value for one in ratios]
+        values, several = [one.value for one in ratios], f"{min(pages):,.0f} to {max(pages):,.0f}"
         print(
             f"{allocator:6} {options.count} pairs: ratios {min(values):.4f} to {max(values):.4f}, standard deviation "
-            f"{stdev(map(math.log, values)):.2%}, each ± {median(one.half_width for one in ratios):.2%}\n"
-            f"       pages that a pass prepares: {', '.join(f'{n:,} in {count}' for n, count in sorted(pages.items()))}"
-            " processes",
+            f"{stdev(map(math.log, values)):.2%}, each ± {median(one.half_width for one in ratios):.2%}; "
+            f"pages prepared in a pass: {several}, median {median(pages):,.0f}",
             flush=True,
         )
 
