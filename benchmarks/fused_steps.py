@@ -1,80 +1,195 @@
-"""What each step of the runtime `fused` brings, on the default network: each with all steps before it, timed in turn.
+"""What each step of the runtime `fused` brings, each with all steps before it, beside ONNX Runtime and OpenVINO.
 
     python benchmarks/fused_steps.py --size 600x900 --threads 2
+    python benchmarks/fused_steps.py --part backbone --threads 1 --processor-time
+    python benchmarks/fused_steps.py --part classifier --size 224 --threads 1 --processor-time
 
 With one thread, and by the time that the processor took (`--processor-time`), other work on the machine hardly counts.
+`backbone` is that of the default network up to its taps, and has a second table: the share of its floor that each stage
+reaches, before our own kernels and with them.
 """
 
 import argparse
+import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
 from statistics import median
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from mnfpn_cli.devices.timers import Timing
+from mnfpn_cli.measure.peaks import measure_peaks
 from mnfpn_cli.measure.verify import largest_difference
 from mnfpn_cli.network.network import Network, build_network
+from mnfpn_cli.plan.roofline import network_work, roofline
 from mnfpn_cli.runtimes.fused import fuse
 from mnfpn_cli.runtimes.fused.folded import Optimizations
-from mnfpn_cli.settings.input import parse_size
+from mnfpn_cli.runtimes.fused.kernels import library
+from mnfpn_cli.runtimes.runtime import Job, as_tensors, load_runtime
+from mnfpn_cli.settings.files import read_preset
+from mnfpn_cli.settings.input import NetworkInput, Size, parse_size
 from mnfpn_cli.settings.network import NetworkSettings
 
-Pass = Callable[[], tuple[Tensor, ...]]
+Pass = Callable[[], Sequence[Tensor]]
+Clock = Callable[[], float]
 
+CPU = torch.device("cpu")
+BEFORE, AFTER = "+ levels smoothed early", "+ own kernels"
 STEPS = {
     "batch norm folded": (Optimizations(), torch.contiguous_format),
     "+ channels last": (Optimizations(), torch.channels_last),
     "+ weights packed, activations inside": (Optimizations(packed=True), torch.channels_last),
     "+ sums inside": (Optimizations(packed=True, added=True), torch.channels_last),
-    "+ levels smoothed early": (Optimizations(packed=True, added=True, early=True), torch.channels_last),
+    BEFORE: (Optimizations(packed=True, added=True, early=True), torch.channels_last),
+    AFTER: (Optimizations(packed=True, added=True, early=True, kernels=True), torch.channels_last),
 }
+PRESETS = {"network": "mobilenetv2-fpn", "backbone": "mobilenetv2-fpn", "classifier": "mobilenetv2-classifier"}
 
 
-def passes(network: Network, images: Tensor) -> dict[str, Pass]:
-    """Eager, and the network with each step and those before it."""
-    steps: dict[str, Pass] = {"eager": partial(network, images)}
+class Backbone(nn.Module):
+    """A network's stem and stages: images (n, 3, h, w) to the maps that its pyramid takes."""
+
+    def __init__(self, network: Network):
+        super().__init__()
+        self.stem, self.stages, self.tapped = network.stem, network.stages, network.tapped
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the taps, finest first."""
+        taps, x = [], self.stem(x)
+        for index, stage in enumerate(self.stages):
+            x = stage(x)
+            if index in self.tapped:
+                taps.append(x)
+        return tuple(taps)
+
+
+def modules(part: str, network: Network) -> dict[str, nn.Module]:
+    """Eager, and the part with each step and those before it."""
+    cut: Callable[[Network], nn.Module] = Backbone if part == "backbone" else lambda whole: whole
+    made: dict[str, nn.Module] = {"eager": cut(deepcopy(network))}
     for name, (optimizations, order) in STEPS.items():
-        fused = fuse(deepcopy(network), optimizations).to(memory_format=order, dtype=torch.float32)  # type: ignore[call-overload]
-        steps[name] = partial(fused, images.to(memory_format=order))
-    return steps
+        if not optimizations.kernels or library():
+            fused = fuse(deepcopy(network), optimizations)
+            made[name] = cut(fused).to(memory_format=order, dtype=torch.float32)  # type: ignore[call-overload]
+    return made
 
 
-def take(steps: dict[str, Pass], rounds: int, clock: Callable[[], float]) -> dict[str, list[float]]:
-    """Milliseconds of each, there and back again."""
-    samples: dict[str, list[float]] = {name: [] for name in steps}
+def passes(made: dict[str, nn.Module], images: Tensor) -> dict[str, Pass]:
+    """A pass of each module on its order of the images, and of the other runtimes that are installed."""
+    runs: dict[str, Pass] = {}
+    for name, module in made.items():
+        order = STEPS[name][1] if name in STEPS else torch.contiguous_format
+        runs[name] = partial(_tensors, partial(module, images.to(memory_format=order)))
+    for name in ("onnxruntime", "openvino"):
+        runtime = load_runtime(name)
+        if not runtime.unavailable_reason(CPU, "float32", False):
+            prepared = runtime.prepare(Job(deepcopy(made["eager"]), True, (images,), CPU, "float32"))
+            runs[name] = partial(_tensors, prepared.run, prepared.outputs)
+    return runs
+
+
+def _tensors(run: Callable[[], Any], outputs: Callable[[Any], Sequence[Tensor]] = as_tensors) -> Sequence[Tensor]:
+    return outputs(run())
+
+
+def take(runs: dict[str, Pass], rounds: int, clock: Clock) -> dict[str, list[float]]:
+    """Milliseconds of each, there and back again; the pass before a timed one is of the same."""
+    samples: dict[str, list[float]] = {name: [] for name in runs}
     for index in range(rounds):
-        for name in list(steps) if index % 2 == 0 else reversed(steps):
+        for name in list(runs) if index % 2 == 0 else reversed(runs):
+            time.sleep(0.02)  # threads of the one before fall asleep
+            runs[name]()
             start = clock()
-            steps[name]()
+            runs[name]()
             samples[name].append((clock() - start) * 1e3)
     return samples
 
 
+def page_faults(run: Pass) -> int:
+    """Page faults of a pass."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    run()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def print_steps(runs: dict[str, Pass], rounds: int, clock: Clock) -> None:
+    """Print for each its time, × eager, what the step brought, page faults, and how far outputs are from eager's."""
+    expected = [tensor.clone() for tensor in runs["eager"]()]
+    far = {name: largest_difference(run(), expected) for name, run in runs.items()}  # which is a warm-up too
+    times = take(runs, rounds, clock)
+    first = before = median(times["eager"])
+    print(f"{'':38}{'median':>9}{'min':>11}{'× eager':>9}{'brought':>12}{'faults':>8}{'difference':>12}")
+    for name, samples in times.items():
+        now, faults = median(samples), page_faults(runs[name])
+        brought = f"{before - now:9.2f} ms" if name in STEPS else ""
+        ratio = first / now
+        line = f"{name:38}{now:6.2f} ms{min(samples):8.2f} ms{ratio:9.2f}{brought:>12}{faults:8}{far[name]:12.1e}"
+        print(line)
+        before = now
+
+
+def print_floors(made: dict[str, nn.Module], network: Network, images: Tensor, rounds: int, clock: Clock) -> None:
+    """Print the floor of each stage and the share of it that was reached; the kernels run stage 0 with the stem."""
+
+    def timer(run: Callable[[], object]) -> Timing:
+        start = clock()
+        run()
+        return Timing(clock() - start)
+
+    size = Size(*images.shape[-2:])
+    floors: dict[str, float] = {}
+    works = network_work(network.plan, NetworkInput(1, 3, size), item_bytes=4)
+    for one in roofline(works, measure_peaks(CPU, "float32", timer)).floors:
+        name = "stages.0" if one.part == "stem" else one.part
+        floors[name] = floors.get(name, 0.0) + one.seconds * 1e3
+    fastest = {name: stage_times(made[name], images, rounds, clock) for name in (BEFORE, AFTER) if name in made}
+    print(f"\n{'':38}{'floor':>9}" + "".join(f"{name.removeprefix('+ '):>34}" for name in fastest))
+    for index, stage in enumerate(network.plan.backbone.stages):
+        count, floor = len(stage.blocks), floors[f"stages.{index}"]
+        shown = "".join(f"{times[index]:18.2f} ms{floor / times[index]:11.0%}  " for times in fastest.values())
+        blocks = f"{count} block{'s' if count > 1 else ''}"
+        print(f"{f'stage {index}: {blocks}' + (' and the stem' if index == 0 else ''):38}{floor:6.2f} ms{shown}")
+
+
+def stage_times(module: nn.Module, images: Tensor, rounds: int, clock: Clock) -> list[float]:
+    """The fewest milliseconds of each stage in passes of the backbone, the first with the stem."""
+    assert isinstance(module, Backbone)
+    ends: list[float] = []
+    hooks = [stage.register_forward_hook(lambda *_: ends.append(clock())) for stage in module.stages]
+    images, best = images.to(memory_format=torch.channels_last), [float("inf")] * len(hooks)
+    for _ in range(rounds + 1):
+        ends[:] = [clock()]
+        module(images)
+        best = [min(old, (end - start) * 1e3) for old, start, end in zip(best, ends, ends[1:], strict=False)]
+    for hook in hooks:
+        hook.remove()
+    return best
+
+
 @torch.inference_mode()
 def main() -> None:
-    """Print for each step its time, against eager, what it brought, and how far its outputs are from eager's."""
+    """Time a part of a network, and for the backbone also its stages."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=tuple(PRESETS), default="network")
     parser.add_argument("--size", default="600x900")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--processor-time", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    images = torch.rand(1, 3, *parse_size(options.size))
-    steps = passes(build_network(NetworkSettings()), images)
-    expected = steps["eager"]()
-    far = {name: largest_difference(step(), expected) for name, step in steps.items()}  # which is a warm-up too
-    times = take(steps, options.rounds, time.process_time if options.processor_time else time.perf_counter)
-    first = before = median(times["eager"])
-    print(f"{'':38}{'median':>9}{'min':>11}{'× eager':>10}{'brought':>11}{'difference':>12}")
-    for name, samples in times.items():
-        now = median(samples)
-        line = f"{name:38}{now:6.0f} ms{min(samples):8.0f} ms{first / now:10.2f}{before - now:8.0f} ms{far[name]:12.1e}"
-        print(line)
-        before = now
+    clock = time.process_time if options.processor_time else time.perf_counter
+    size = parse_size(options.size)
+    images = torch.rand(1, 3, *size)
+    settings = NetworkSettings.model_validate(read_preset(PRESETS[options.part]).value).at(size)
+    network = build_network(settings)
+    made = modules(options.part, network)
+    print_steps(passes(made, images), options.rounds, clock)
+    if options.part == "backbone":
+        print_floors(made, network, images, options.rounds, clock)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,14 @@ from mnfpn_cli.network.layers import SeparableConv
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.layers import Activation, same_padding
 from mnfpn_cli.runtimes.fused.folded import Folded, FoldedConv, FusedResidual, Optimizations
-from mnfpn_cli.runtimes.fused.kernels import KernelConvolution, KernelMap, KernelRequest, library
+from mnfpn_cli.runtimes.fused.kernels import (
+    KernelConvolution,
+    KernelMap,
+    KernelRequest,
+    run_kernels,
+    scratch_floats,
+    vector_width,
+)
 
 INFINITY = float("inf")
 RANGES: dict[Activation | None, tuple[float, float]] = {
@@ -45,16 +52,25 @@ class Memory:
         return buffer[:floats]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlannedCall:
-    """A call of the kernels for one shape of the input; ``keep`` holds what its pointers point to."""
+    """A call of the kernels for one shape of the input.
 
-    block: KernelRequest
-    scratch: Tensor
+    Attributes:
+        request: the address of what they compute.
+        scratch: the address of their scratch space.
+        output: where the output is, (n, out, h/s, w/s); None where each pass takes new memory.
+        shape: the shape of the output in memory, (n, h/s, w/s, out).
+        threads: the threads that they run on.
+        keep: what the addresses, and those in the request, point to.
+    """
+
+    request: int
+    scratch: int
     output: Tensor | None
     shape: tuple[int, ...]
     threads: int
-    keep: tuple[Tensor, ...]
+    keep: tuple[object, ...]
 
 
 class KernelBlock(nn.Sequential):
@@ -79,21 +95,15 @@ class KernelBlock(nn.Sequential):
 
         With a buffer, the output is overwritten by the next block that has the same one.
         """
-        kernels = library()
-        assert kernels is not None
         x = x.contiguous(memory_format=torch.channels_last)
         call = self.calls.get(x.shape)
         if call is None:
             call = self.calls[x.shape] = self._plan(x.shape)
-        output = torch.empty(call.shape) if call.output is None else call.output  # (n, h/s, w/s, out)
-        kernels.mnfpn_run(
-            ctypes.byref(call.block), x.data_ptr(), output.data_ptr(), call.scratch.data_ptr(), call.threads
-        )
-        return output.permute(0, 3, 1, 2)
+        output = torch.empty(call.shape).permute(0, 3, 1, 2) if call.output is None else call.output
+        run_kernels(call.request, x.data_ptr(), output.data_ptr(), call.scratch, call.threads)
+        return output
 
     def _plan(self, shape: torch.Size) -> PlannedCall:
-        kernels = library()
-        assert kernels is not None
         images, channels, *sides = shape
         *before, project = (conv for conv in self if isinstance(conv, FoldedConv))
         given = KernelMap(*sides, channels)
@@ -112,10 +122,11 @@ class KernelBlock(nn.Sequential):
             )
             block.images = 1
         threads = torch.get_num_threads()
-        scratch = self.memory.take("scratch", kernels.mnfpn_scratch(ctypes.byref(block), threads))
+        scratch = self.memory.take("scratch", scratch_floats(ctypes.addressof(block), threads))
         whole = (images, *sides, len(project.weight))
-        output = self.memory.take(self.buffer, prod(whole)).view(whole) if self.buffer else None
-        return PlannedCall(block, scratch, output, whole, threads, tuple(keep))
+        output = self.memory.take(self.buffer, prod(whole)).view(whole).permute(0, 3, 1, 2) if self.buffer else None
+        addresses = ctypes.addressof(block), scratch.data_ptr()
+        return PlannedCall(*addresses, output, whole, threads, (block, scratch, *keep))
 
 
 def _used(
@@ -139,9 +150,7 @@ def _vectors(conv: FoldedConv, whole_inputs: bool) -> tuple[Tensor, Tensor]:
 
     Inputs are in the order of memory: rows, columns, channels; with ``whole_inputs`` they are filled likewise.
     """
-    kernels = library()
-    assert kernels is not None
-    width = kernels.mnfpn_width()
+    width = vector_width()
     weight = conv.weight.permute(0, 2, 3, 1).flatten(1)  # (out, inputs)
     more, more_inputs = -len(weight) % width, -weight.shape[1] % width if whole_inputs else 0
     weight = F.pad(weight, (0, more_inputs, 0, more))

@@ -98,3 +98,26 @@ def _typed(loaded: ctypes.CDLL) -> ctypes.CDLL:
     loaded.mnfpn_scratch.argtypes = [ctypes.c_void_p, ctypes.c_int]
     loaded.mnfpn_run.argtypes = [*[ctypes.c_void_p] * 4, ctypes.c_int]
     return loaded
+
+
+def run_kernels(request: int, x: int, y: int, scratch: int, threads: int) -> None:
+    """Compute a request on threads: all but their number are addresses."""
+    _library().mnfpn_run(request, x, y, scratch, threads)
+
+
+def scratch_floats(request: int, threads: int) -> int:
+    """Return the floats of scratch space that a request needs."""
+    floats: int = _library().mnfpn_scratch(request, threads)
+    return floats
+
+
+def vector_width() -> int:
+    """Return the floats of a vector, as weights are stored."""
+    width: int = _library().mnfpn_width()
+    return width
+
+
+def _library() -> ctypes.CDLL:
+    loaded = library()
+    assert loaded is not None  # `available_optimizations` has asked
+    return loaded
