@@ -194,9 +194,9 @@ def test_the_launch_of_a_process_has_its_variables_and_its_folder(tmp_path: Path
     request = request_of(_group(network, CASE), RunKey("eager", "cpu", network.input(1)))
     process = RunProcess(request, Launch(environment=(("MNFPN_TEST_MIB", "3"),), folder=tmp_path))
     try:
+        assert process.load(lambda *_: None).versions["torch"]
         seen = psutil.Process(process.pid)
         assert (seen.environ()["MNFPN_TEST_MIB"], seen.cwd()) == ("3", str(tmp_path))
-        assert process.load(lambda *_: None).versions["torch"]
     finally:
         process.close()
 
