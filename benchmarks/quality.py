@@ -131,8 +131,9 @@ class Layers(nn.Sequential):
 '''
 
 LOAD = """
-import random, time
-while True:
+import os, random, time
+parent = os.getppid()
+while os.getppid() == parent:
     end = time.perf_counter() + random.expovariate(1)
     while time.perf_counter() < end:
         pass
