@@ -104,6 +104,7 @@ def _run(result: Benchmark, run: MeasuredRun, position: int) -> RunRecord:
         added_memory_bytes=run.added_memory_bytes,
         isolated=run.own_process is not None,
         passes_memory_bytes=run.own_process.passes_memory_bytes if run.own_process else None,
+        driver_memory_bytes=run.own_process.driver_memory_bytes if run.own_process else None,
         turn_s=run.own_process.turn_s if run.own_process else None,
         page_faults=run.page_faults,
         gpu=_gpu(run.gpu),

@@ -111,7 +111,7 @@ def _run(
     if not passes[key].samples:
         return timed_run(key, ready[key], Checked(), passes[key], taken)
     end = ends.get(key, EndedRun(Checked(), None))
-    own_process = OwnProcess(end.passes_memory_bytes, processes[key].turn_s)
+    own_process = OwnProcess(end.passes_memory_bytes, processes[key].turn_s, end.driver_memory_bytes)
     return timed_run(key, ready[key], end.checked, passes[key], taken, own_process)
 
 

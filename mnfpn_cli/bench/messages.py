@@ -117,12 +117,14 @@ class EndedRun:
     Attributes:
         checked: the outputs of the run, and what it executed.
         passes_memory_bytes: the peak of memory in the timed passes alone; None where it cannot be known.
+        driver_memory_bytes: what the process takes on its GPU after them, by the driver; None where it does not say.
         profile: where the time goes; None where that was not asked for.
         no_profile: why there is none although it was asked for; None where there is one, or it was not.
     """
 
     checked: Checked
     passes_memory_bytes: int | None
+    driver_memory_bytes: int | None = None
     profile: ProfileRecord | None = None
     no_profile: RunFailure | None = None
     kind: Literal["ended"] = "ended"

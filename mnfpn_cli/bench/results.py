@@ -59,10 +59,13 @@ class OwnProcess:
     Attributes:
         passes_memory_bytes: the peak of memory in the timed passes alone; None where it cannot be known.
         turn_s: the median time that a turn took beside the pass: to wake the process, and to hear from it.
+        driver_memory_bytes: what the process takes on its GPU after the passes, by the driver; None where it does not
+            say, and on the CPU.
     """
 
     passes_memory_bytes: int | None
     turn_s: float
+    driver_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,13 +165,15 @@ class _Run:
     def end(self, end: EndRun) -> EndedRun:
         """Check the outputs, and time the layers where that is asked for."""
         assert self.prepared is not None
-        memory = None if self.prepared.outside_torch else device_of(self.device).peak()
+        device = device_of(self.device)
+        memory = None if self.prepared.outside_torch else device.peak()
+        by_driver = device.driver_memory()
         workload = requested_workload(self.request)  # the runtime has changed the network
         network, _ = workload.build()
         group = Group(workload, network, self.group.input, self.device, self.group.case, self.group.images)
         checked = self._check(group)
         profile, why = self._profile(group, end)
-        return EndedRun(checked, memory, profile, why)
+        return EndedRun(checked, memory, by_driver, profile, why)
 
     def _check(self, group: Group) -> Checked:
         assert self.prepared is not None

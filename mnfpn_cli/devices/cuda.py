@@ -5,6 +5,7 @@ float32 convolutions, and not in matrix products.
 """
 
 import gc
+import os
 import subprocess
 import warnings
 from collections.abc import Iterator
@@ -68,6 +69,10 @@ class Cuda(Device):
     def peak(self) -> int | None:
         """Return the most bytes that the allocator has handed out since the reset."""
         return torch.cuda.max_memory_allocated(self.torch)
+
+    def driver_memory(self) -> int | None:
+        """Return the bytes that this process takes on the GPU: also what torch caches, and the context."""
+        return self.sensors().memory_of(os.getpid())
 
     def cache_bytes(self) -> int:
         """Return the size of the L2 cache in bytes; some drivers report 0 where they do not know it."""

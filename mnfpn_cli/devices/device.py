@@ -70,6 +70,10 @@ class Device:
         """Return the peak of memory in use in bytes; None where it is not known."""
         return None
 
+    def driver_memory(self) -> int | None:
+        """Return the bytes that this process takes on the device, by the driver; None where it does not say."""
+        return None
+
     def cache_bytes(self) -> int:
         """Return the size of the last-level cache in bytes."""
         return UNKNOWN_CACHE

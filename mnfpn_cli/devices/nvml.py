@@ -52,6 +52,9 @@ class GpuReader(Protocol):
     def read(self) -> GpuState:
         """Return the state now. May take milliseconds: do not call it while timing."""
 
+    def memory_of(self, pid: int) -> int | None:
+        """Return the bytes that a process takes, by the driver; None where it does not say."""
+
 
 class NoGpuReader:
     """Stands for a device that cannot be read: no NVIDIA GPU, no driver, or no nvidia-ml-py."""
@@ -59,6 +62,10 @@ class NoGpuReader:
     def read(self) -> GpuState:
         """Return a state without values."""
         return GpuState()
+
+    def memory_of(self, pid: int) -> int | None:  # noqa: ARG002
+        """Return None."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,14 @@ class NvmlReader:
             energy_j=self._ask("nvmlDeviceGetTotalEnergyConsumption", unit=1e-3),
             throttle_reasons=self._throttle_reasons(),
         )
+
+    def memory_of(self, pid: int) -> int | None:
+        """Return the bytes that a process takes; None where NVML refuses, or knows it by an id of the host's."""
+        try:
+            processes = self.nvml.nvmlDeviceGetComputeRunningProcesses(self.handle)
+        except (self.nvml.NVMLError, AttributeError):
+            return None
+        return next((one.usedGpuMemory for one in processes if one.pid == pid), None)
 
     def _ask(self, function: str, *arguments: Any, unit: float = 1.0) -> float | None:
         try:

@@ -168,6 +168,11 @@ class RunRecord(RunConditions):
         description="Peak of memory in the timed passes alone, in bytes; null where the run had no process of its own, "
         "and where it cannot be known.",
     )
+    driver_memory_bytes: Bytes | None = Field(
+        None,
+        description="Memory that the run's own process takes on its GPU after the passes, by the driver: also what is "
+        "cached, and the context; null where it cannot be known, and on the CPU.",
+    )
     turn_s: Seconds | None = Field(
         None,
         description="Median time that it took beside a pass to wake the run's own process and to hear from it, in "

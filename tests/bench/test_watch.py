@@ -7,11 +7,11 @@ import torch
 
 from mnfpn_cli.bench import watch as watching
 from mnfpn_cli.bench.watch import Watch, watch
-from mnfpn_cli.devices.nvml import GpuState
+from mnfpn_cli.devices.nvml import GpuState, NoGpuReader
 
 
 @dataclass
-class FakeGpu:
+class FakeGpu(NoGpuReader):
     """A GPU of 100 W whose energy counter is right."""
 
     now: float = 0.0

@@ -93,6 +93,24 @@ def test_a_value_that_is_refused_is_none_and_the_others_are_read(function: str, 
     assert all(getattr(state, name) is None for name in fields)
 
 
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ([SimpleNamespace(pid=1, usedGpuMemory=2**20), SimpleNamespace(pid=7, usedGpuMemory=2**30)], 2**30),
+        ([SimpleNamespace(pid=1, usedGpuMemory=2**20)], None),
+        ([SimpleNamespace(pid=7, usedGpuMemory=None)], None),
+        (NVMLError("No Permission"), None),
+    ],
+    ids=["there", "by the id of its host", "not said", "refused"],
+)
+def test_the_memory_of_a_process_is_the_drivers(answer: object, found: int | None) -> None:
+    """In a container the driver may know a process by another id."""
+    nvml = FakeNvml(nvmlDeviceGetComputeRunningProcesses=answer)
+    assert NvmlReader(nvml, "handle").memory_of(7) == found
+    assert NvmlReader(FakeNvml(), "handle").memory_of(7) is None
+    assert NoGpuReader().memory_of(7) is None
+
+
 @pytest.mark.parametrize("new", [{}, {"nvmlDeviceGetCurrentClocksEventReasons": NVMLError("Function Not Found")}])
 def test_throttle_reasons_are_read_by_their_old_name_where_the_new_is_missing(new: dict[str, Any]) -> None:
     """Missing in an old library, or in an old driver behind a new library."""

@@ -181,12 +181,14 @@ def _memory_report(runs: Sequence[RunRecord], name: Callable[[RunConditions], st
     own = [run for run in runs if run.isolated]
     if not own:
         return []
-    made = table("Memory of each run's own process", "Runtime", ">Peak", ">Added", ">In passes")
+    driver = any(run.driver_memory_bytes is not None for run in own)
+    made = table("Memory of each run's own process", "Runtime", ">Peak", ">Added", ">In passes", *[">Driver"] * driver)
     for run in own:
         figures = (run.peak_memory_bytes, run.added_memory_bytes, run.passes_memory_bytes)
-        made.add_row(phrases(name(run)), *map(_bytes, figures))
+        made.add_row(phrases(name(run)), *map(_bytes, figures), *[_bytes(run.driver_memory_bytes)] * driver)
     cpu = "the resident set, Python and torch included" if own[0].device == "cpu" else "what torch's allocator gave out"
     text = f"Peak: from preparing to warm, {cpu}. Added: that peak less what was in use before. In passes: while timed."
+    text += " Driver: what the process takes on its GPU after the passes, cached memory and context included." * driver
     return [made, note(text, "dim")]
 
 
