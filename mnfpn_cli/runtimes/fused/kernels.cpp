@@ -215,6 +215,9 @@ struct Plan {
     long copied, expanded, projected;  // floats of the input's padded rows, of the ring, and of all before the 1x1
 };
 
+// Round up to whole vectors: one that is in two lines of the cache takes twice the time.
+static long aligned(long floats) { return (floats + WIDTH - 1) / WIDTH * WIDTH; }
+
 static Plan plan_of(const Block& b, int threads) {
     const auto [rows, columns, channels] = b.output;
     const Convolution &dense = b.depthwise.vectors ? b.dense : b.project, &depthwise = b.depthwise;
@@ -222,7 +225,7 @@ static Plan plan_of(const Block& b, int threads) {
     plan.shared = threads > 1 && rows < 16 * threads && rows * columns < 4096;
     plan.bands = plan.shared || threads == 1 ? 1 : threads * std::clamp(rows / (32 * threads), 1, 4);
     if (dense.vectors && dense.kernel > 1)
-        plan.copied = long(dense.kernel) * (dense.left + b.input.columns + dense.kernel) * b.input.channels;
+        plan.copied = aligned(long(dense.kernel) * (dense.left + b.input.columns + dense.kernel) * b.input.channels);
     plan.hidden = depthwise.vectors;
     if (!plan.hidden) return plan;
     plan.vectors = group_of(b.middle.columns);

@@ -65,7 +65,7 @@ def library() -> ctypes.CDLL | None:
         if not file.exists():
             _compile(command, file)
         return _typed(ctypes.CDLL(str(file)))
-    except (OSError, subprocess.SubprocessError, AttributeError):
+    except (OSError, RuntimeError, subprocess.SubprocessError, AttributeError):  # also no home, or one symbol too few
         return None
 
 
