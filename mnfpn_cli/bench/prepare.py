@@ -187,7 +187,7 @@ def make_ready(
         file_bytes=prepared.file_bytes,
         keep_float=job.quantization.keep_float if job.quantization else frozenset(),
         queued=not prepared.outside_torch,
-        warnings=tuple(_operator_warnings(operators)),
+        warnings=(*prepared.warnings, *_operator_warnings(operators)),
     )
 
 

@@ -11,13 +11,10 @@ from mnfpn_cli.settings.input import ITEM_BYTES
 from mnfpn_cli.settings.measuring import DEFAULT_ALLOCATOR
 from mnfpn_cli.space.runs import Run
 
-NORMS_APART = frozenset(("eager", "channels-last"))
-"""The runtimes that compute a norm behind a convolution on its own, into a new map."""
-
-ON_HEAP = NORMS_APART | {"fused"}
+ON_HEAP = frozenset(("eager", "channels-last"))
 """The runtimes whose maps are PyTorch's tensors, which come from the C library's heap on a CPU and are freed in a pass.
 
-Other runtimes plan the memory of a pass once.
+Other runtimes plan the memory of a pass once, or most of it.
 """
 
 GROUPS: tuple[LayerOperation, ...] = ("depthwise", "pointwise", "conv", "dense", "move")
@@ -66,11 +63,10 @@ def run_facts(run: Run) -> tuple[LayerFacts, ...]:
     upsample = plan.pyramid.upsample if plan.pyramid else ""
     facts = dict[LayerId, LayerFacts]()
     on_heap = execution.runtime in ON_HEAP and execution.allocator == DEFAULT_ALLOCATOR
-    fused = execution.runtime not in NORMS_APART
     steps = list(layer_steps(plan, run.size))
     fresh = [0] * len(steps)
     if on_heap:
-        fresh = fresh_bytes([step for _, step in steps], element_bytes, fused)
+        fresh = fresh_bytes([step for _, step in steps], element_bytes)
     for (id, step), new in zip(steps, fresh, strict=True):
         work, (inputs, outputs, cells) = step_work(step), _channels(step)
         one = LayerFacts(
@@ -85,7 +81,7 @@ def run_facts(run: Run) -> tuple[LayerFacts, ...]:
             outputs=outputs,
             cells=batch * cells,
             fresh=new,
-            mapped=mapped_bytes(step, element_bytes, fused) if on_heap else 0,
+            mapped=mapped_bytes(step, element_bytes) if on_heap else 0,
         )
         facts[id] = _joined(facts[id], one) if id in facts else one
     return tuple(facts.values())

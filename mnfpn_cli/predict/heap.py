@@ -12,7 +12,7 @@ from bisect import insort
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from mnfpn_cli.plan.steps import AddStep, ConvStep, Step
+from mnfpn_cli.plan.steps import ConvStep, Step
 
 THRESHOLD, MAX_THRESHOLD = 128 * 1024, 32 * 1024 * 1024
 """glibc's two thresholds at first, and the mmap threshold at most on 64-bit systems."""
@@ -96,7 +96,7 @@ def _pages(size: int) -> int:
     return -(-size // PAGE) * PAGE
 
 
-def mapped_bytes(step: Step, element_bytes: int, fused: bool) -> int:
+def mapped_bytes(step: Step, element_bytes: int) -> int:
     """Return the bytes of a step's maps that have mappings of their own even where the heap has grown to its most.
 
     The arguments are those of `fresh_bytes`.
@@ -104,7 +104,7 @@ def mapped_bytes(step: Step, element_bytes: int, fused: bool) -> int:
     size = step.makes * element_bytes
     if size <= MAX_THRESHOLD:
         return 0
-    return 2 * size if not fused and isinstance(step, ConvStep) and step.conv.norm else size
+    return 2 * size if isinstance(step, ConvStep) and step.conv.norm else size
 
 
 class _Map(NamedTuple):
@@ -112,33 +112,27 @@ class _Map(NamedTuple):
     block: Block
 
 
-def fresh_bytes(steps: Sequence[Step], element_bytes: int, fused: bool) -> list[int]:
+def fresh_bytes(steps: Sequence[Step], element_bytes: int) -> list[int]:
     """Return the bytes that each step of a network takes from the system in a pass after others.
 
     Args:
         steps: of the network.
         element_bytes: the bytes of an element of a map, for all images of a batch.
-        fused: whether norms and a block's addition are part of the convolution before them, and make no map.
     """
     heap = Heap()
     for number in range(WARM_PASSES):
-        fresh = _pass(heap, steps, element_bytes, fused, KEPT if number == 0 else 0)
+        fresh = _pass(heap, steps, element_bytes, KEPT if number == 0 else 0)
     return fresh
 
 
-def _pass(heap: Heap, steps: Sequence[Step], element_bytes: int, fused: bool, kept: int) -> list[int]:
+def _pass(heap: Heap, steps: Sequence[Step], element_bytes: int, kept: int) -> list[int]:
     live, fresh = list[_Map](), list[int]()
     for step in steps:
         before = heap.fresh
-        if fused and isinstance(step, AddStep) and step.path != "pyramid":
-            # The sum is written over the newest map; the step frees that and the block's input.
-            _free(heap, live[:-1], live, step.frees - step.makes)
-            fresh.append(0)
-            continue
         block = heap.take(step.makes * element_bytes)
         if kept and isinstance(step, ConvStep):
             heap.take(kept)
-        if not fused and isinstance(step, ConvStep) and step.conv.norm:
+        if isinstance(step, ConvStep) and step.conv.norm:
             raw, block = block, heap.take(step.makes * element_bytes)
             heap.give(raw)
         live.append(_Map(step.makes, block))

@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.origin import External, Inputs, Origin, specs_of
 from mnfpn_cli.external.target import InputSpec
@@ -127,6 +128,7 @@ class Prepared:
             not count its memory.
         graph: returns what the runtime executes; None where it cannot be known. It may take a pass.
         file_bytes: the size of the file that the runtime loads, weights included; None where it loads none.
+        warnings: reasons why it takes longer here than it could.
     """
 
     run: Callable[[], Any]
@@ -135,6 +137,7 @@ class Prepared:
     outside_torch: bool = False
     graph: Callable[[], ExecutedGraph] | None = None
     file_bytes: int | None = None
+    warnings: tuple[WarningRecord, ...] = ()
 
 
 ReportShare = Callable[[float], None]

@@ -14,7 +14,7 @@ from mnfpn_cli.settings.measuring import DEFAULT_ALLOCATOR, DEFAULT_RUNTIME, LAY
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import flatten, network_parameters, non_defaults
 
-KEY_VERSION = 1
+KEY_VERSION = 2
 """Part of each key. Increase it when a change of mnfpn makes earlier measurements of a run incomparable."""
 
 ANY_DEVICE = "auto"

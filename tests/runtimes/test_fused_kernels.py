@@ -137,6 +137,7 @@ def test_without_a_compiler_torch_runs_all(compiler: str, monkeypatch: pytest.Mo
     expected = as_tensors(network(images))
     prepared = fused.prepare(Job(deepcopy(network), True, (images,), CPU, "float32"))
     assert largest_difference(prepared.outputs(prepared.run()), expected) < ROUNDING
+    assert [one.kind for one in prepared.warnings] == ["no_kernels"]
 
 
 def test_kernels_are_for_float32_on_a_cpu() -> None:

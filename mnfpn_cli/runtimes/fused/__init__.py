@@ -11,6 +11,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
 from mnfpn_cli.devices.choose import device_of
+from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.measure import layer_times
 from mnfpn_cli.measure.layer_times import LayerTimes
 from mnfpn_cli.network.heads import Branch, LevelHead
@@ -34,6 +35,14 @@ ANY_NETWORK = False
 """Parts are replaced by class, and only those of our own networks are known."""
 
 
+NO_KERNELS = WarningRecord(
+    kind="no_kernels",
+    cause="no C++ compiler could make its own kernels: the backbone runs in oneDNN's, which takes longer",
+    helps="g++, clang++, or the environment variable CXX with another",
+)
+"""Warns that the backbone is slower than it could be."""
+
+
 def unavailable_reason(_device: torch.device, dtype: DType, train: bool) -> str | None:
     """Return why it cannot run here: it is for inference in floating point, wherever torch runs."""
     if dtype == "int8":
@@ -43,9 +52,16 @@ def unavailable_reason(_device: torch.device, dtype: DType, train: bool) -> str 
 
 def prepare(job: Job) -> Prepared:
     """Fuse the network; move it and its inputs to the device, in the job's dtype and channels-last memory format."""
-    fuse(job.network, available_optimizations(job.device, job.dtype)).requires_grad_(False)
+    optimizations = available_optimizations(job.device, job.dtype)
+    fuse(job.network, optimizations).requires_grad_(False)
     network, inputs = eager.move(job, torch.channels_last)
-    return Prepared(partial(network, *inputs), inputs, graph=partial(eager.executed, network, inputs))
+    could_have = job.device.type == "cpu" and job.dtype == "float32" and not optimizations.kernels
+    return Prepared(
+        partial(network, *inputs),
+        inputs,
+        graph=partial(eager.executed, network, inputs),
+        warnings=(NO_KERNELS,) if could_have else (),
+    )
 
 
 def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: ReportShare) -> LayerTimes:
