@@ -21,8 +21,14 @@ if TYPE_CHECKING:
     from openvino import Model, Node
     from torch.export import ExportedProgram  # takes two seconds to import
 
-PATH, CALL = "mnfpn_path", "mnfpn_call"
-"""The keys, in the runtime information of a node, of the path of its module, and of which call of the module it is."""
+PATH = "mnfpn_path"
+"""The key of a layer's path in the runtime information of a node that has MACs."""
+
+MODULE, CALL = "mnfpn_module", "mnfpn_call"
+"""The keys, in that of any node, of the path of its module, and of which call of the module it is.
+
+Where OpenVINO folds a batch norm into a layer, these are those of the norm: of a layer, `PATH` stays.
+"""
 
 
 @contextmanager
@@ -106,7 +112,9 @@ def _mark_path(decoder: Any, node: "Node") -> None:
     origin = getattr(decoder, "pt_module", None)
     if isinstance(origin, TracedNode) and (source := source_of(origin)):
         information = node.get_rt_info()
-        information[PATH], information[CALL] = source.path, str(source.call)
+        information[MODULE], information[CALL] = source.path, str(source.call)
+        if node.get_type_name() in MACS:
+            information[PATH] = source.path
 
 
 def node_path(node: "Node") -> str:
@@ -119,8 +127,10 @@ def openvino_modules(model: "Model") -> dict[str, LayerCall]:
     """Return the modules that the nodes of a model are made for, by the names of the nodes."""
     sources = dict[str, LayerCall]()
     for node in model.get_ordered_ops():
-        if path := node_path(node):
-            sources[node.get_friendly_name()] = LayerCall(path, int(str(node.get_rt_info()[CALL].value)))
+        information = node.get_rt_info()
+        if MODULE in information:
+            path, call = node_path(node) or str(information[MODULE].value), str(information[CALL].value)
+            sources[node.get_friendly_name()] = LayerCall(path, int(call))
     return sources
 
 

@@ -65,7 +65,9 @@ class LayerOperator:
 
 @dataclass(frozen=True, slots=True)
 class LayerTime:
-    """The median time of a layer in seconds; ``path`` and ``part`` are those of `LayerWork`.
+    """The median time of a layer in seconds, scaled so that all add up to the median pass.
+
+    ``path`` and ``part`` are those of `LayerWork`.
 
     Attributes:
         stretches: between how many pairs of neighbouring marks its time was: one for each call of a layer.
@@ -247,7 +249,7 @@ def _of_operators(
         total[OUTSIDE] += max(0.0, outside)
         for row, time in total.items():
             rows[row].append(time)
-    times = tuple(LayerTime(*first, median(time), joined=tuple(others)) for (first, *others), time in rows.items())
+    times = _of_median_pass({ids: median(time) for ids, time in rows.items()}, {}, median(marked))
     return LayerTimes(times, median(marked), median(undisturbed), tuple(passes[_typical(marked)]))
 
 
@@ -296,9 +298,20 @@ def time_modules(
             rows[row].append(seconds)
     marked = [sum(seconds for _, seconds in one) for one in recorded]
     counts = Counter(row for row, _ in recorded[-1])
-    times = tuple(LayerTime(*row[0], median(seconds), counts[row], joined=row[1:]) for row, seconds in rows.items())
+    times = _of_median_pass({ids: median(seconds) for ids, seconds in rows.items()}, counts, median(marked))
     operators = tuple(_as_operators(recorded[_typical(marked)]))
     return LayerTimes(times, median(marked), median(undisturbed), operators)
+
+
+def _of_median_pass(
+    medians: Mapping[tuple[LayerId, ...], float], stretches: Mapping[tuple[LayerId, ...], int], marked: float
+) -> tuple[LayerTime, ...]:
+    """Return rows that add up to the median pass: on a busy machine the medians of rows add up to less."""
+    total = sum(medians.values())
+    scale = marked / total if total else 1.0
+    return tuple(
+        LayerTime(*ids[0], scale * seconds, stretches.get(ids, 1), joined=ids[1:]) for ids, seconds in medians.items()
+    )
 
 
 def _typical(marked: Sequence[float]) -> int:

@@ -300,3 +300,24 @@ def test_calls_of_a_shared_module_are_layers_one_after_the_other() -> None:
         ("pyramid.smooth.shared", "smooth p2"),
         ("pyramid.smooth.shared", "smooth p3"),
     )
+
+
+def test_rows_add_up_to_the_median_pass_where_each_layer_is_disturbed_in_another() -> None:
+    """Their medians alone would add up to less."""
+    passes = [(9, 9), (1, 5), (5, 1), (1, 1)]  # the first is not counted
+    recorded = [
+        (
+            OperatorTime("stem", "Conv", 0.0, stem, (LayerCall("stem"),)),
+            OperatorTime("smooth", "Conv", stem, smooth, (LayerCall("pyramid.smooth.p2"),)),
+        )
+        for stem, smooth in passes
+    ]
+    planned = PlannedProfile(FakeClock(), ())
+    profiler = Profiler(planned.run, planned.profiled, lambda: recorded)
+    times = time_operators(profiler, works_of(SETTINGS, SIZE), HostTimer(planned.clock), 3)
+    assert times.marked == 13.0
+    assert times.seconds == pytest.approx(13.0)
+    medians = {"stem": 1.0, "pyramid.smooth.p2": 1.0, "": 7.0}  # outside them: 6, 7 and 12 seconds
+    assert {row.path: row.seconds for row in times.rows} == pytest.approx(
+        {path: 13 / 9 * seconds for path, seconds in medians.items()}
+    )

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.export.xnnpack import executorch_silenced
 from mnfpn_cli.measure.layer_times import LayerCall, OperatorTime
 from mnfpn_cli.measure.libraries import warnings_silenced
 
@@ -84,6 +83,8 @@ def read_trace(path: Path, operators: Sequence[ProgramOperator]) -> list[tuple[O
 
 
 def _events(path: Path) -> list[Any]:
+    from mnfpn_cli.export.xnnpack import executorch_silenced  # takes two seconds to import
+
     with executorch_silenced(), warnings_silenced(("", UserWarning)):
         from executorch.devtools import Inspector
 
