@@ -65,9 +65,11 @@ def move(job: Job, memory_format: torch.memory_format) -> tuple[nn.Module, tuple
     return job.network, tuple(map(moved, job.inputs))
 
 
-def executed(network: nn.Module, inputs: tuple[Tensor, ...]) -> ExecutedGraph:
-    """Run a pass of layers that run in Python, and return what torch executed."""
-    observer = OperatorObserver(network)
+def executed(
+    network: nn.Module, inputs: tuple[Tensor, ...], observer: "OperatorObserver | None" = None
+) -> ExecutedGraph:
+    """Run a pass of layers that run in Python; return what torch executed, and what else an ``observer`` has seen."""
+    observer = observer or OperatorObserver(network)
     with torch.inference_mode(), observer.watching():
         network(*inputs)
     return ExecutedGraph(tuple(observer.operators), observer.conversions)

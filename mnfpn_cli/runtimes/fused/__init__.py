@@ -22,7 +22,7 @@ from mnfpn_cli.plan.pyramid import SHARED
 from mnfpn_cli.plan.roofline import LayerWork
 from mnfpn_cli.runtimes import eager
 from mnfpn_cli.runtimes.fused import early
-from mnfpn_cli.runtimes.fused.blocks import named_layers, use_kernels
+from mnfpn_cli.runtimes.fused.blocks import executed_with_kernels, named_layers, use_kernels
 from mnfpn_cli.runtimes.fused.folded import FoldedConv, FusedResidual, Optimizations, Parts, can_pack, fold, parts
 from mnfpn_cli.runtimes.fused.kernels import library
 from mnfpn_cli.runtimes.fused.layers import called_modules, fused_calls
@@ -59,7 +59,7 @@ def prepare(job: Job) -> Prepared:
     return Prepared(
         partial(network, *inputs),
         inputs,
-        graph=partial(eager.executed, network, inputs),
+        graph=partial(executed_with_kernels, network, inputs),
         warnings=(NO_KERNELS,) if could_have else (),
     )
 

@@ -6,7 +6,8 @@ they take turns in two buffers, but for those that the pyramid reads at the end 
 
 import ctypes
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import cycle
 from math import prod
@@ -19,6 +20,7 @@ from mnfpn_cli.network.heads import Classifier
 from mnfpn_cli.network.layers import SeparableConv
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.layers import Activation, same_padding
+from mnfpn_cli.runtimes import eager
 from mnfpn_cli.runtimes.fused.folded import Folded, FoldedConv, FusedResidual, Optimizations
 from mnfpn_cli.runtimes.fused.kernels import (
     KernelConvolution,
@@ -28,6 +30,7 @@ from mnfpn_cli.runtimes.fused.kernels import (
     scratch_floats,
     vector_width,
 )
+from mnfpn_cli.runtimes.runtime import ExecutedGraph, Operator
 
 INFINITY = float("inf")
 RANGES: dict[Activation | None, tuple[float, float]] = {
@@ -103,6 +106,14 @@ class KernelBlock(nn.Sequential):
         run_kernels(call.request, x.data_ptr(), output.data_ptr(), call.scratch, call.threads)
         return output
 
+    def operators(self, shape: torch.Size) -> Iterator[Operator]:
+        """Yield what the kernels compute for an input of this shape (n, in, h, w)."""
+        images, _, *sides = shape
+        for conv in self:
+            if isinstance(conv, FoldedConv):
+                _, sides = _padded(conv, sides)
+                yield Operator(conv.path, "float32", images * prod(sides) * conv.weight.numel())
+
     def _plan(self, shape: torch.Size) -> PlannedCall:
         images, channels, *sides = shape
         *before, project = (conv for conv in self if isinstance(conv, FoldedConv))
@@ -134,15 +145,21 @@ def _used(
 ) -> tuple[KernelConvolution, list[int]]:
     """Return a convolution for the kernels, and the sides of its output; what it points to is added to ``keep``."""
     kernel, stride = conv.weight.shape[-1], conv.stride
-    padding = [same_padding(kernel, side) if conv.pad else (conv.padding, conv.padding) for side in sides]
-    outputs = [(side + sum(ends) - kernel) // stride + 1 for side, ends in zip(sides, padding, strict=True)]
-    (top, _), (left, _) = padding
+    ((top, _), (left, _)), outputs = _padded(conv, sides)
     weight, bias = _vectors(conv, whole_inputs)
     keep += weight, bias
     low, high = RANGES[conv.activation]
     return KernelConvolution(
         weight.data_ptr(), bias.data_ptr(), low, high, len(weight), kernel, stride, top, left
     ), outputs
+
+
+def _padded(conv: FoldedConv, sides: Sequence[int]) -> tuple[list[tuple[int, int]], list[int]]:
+    """Return the rows and columns of zeros before and behind a map, and the sides of a convolution's output."""
+    kernel = conv.weight.shape[-1]
+    padding = [same_padding(kernel, side) if conv.pad else (conv.padding, conv.padding) for side in sides]
+    outputs = [(side + sum(ends) - kernel) // conv.stride + 1 for side, ends in zip(sides, padding, strict=True)]
+    return padding, outputs
 
 
 def _vectors(conv: FoldedConv, whole_inputs: bool) -> tuple[Tensor, Tensor]:
@@ -161,6 +178,9 @@ def _vectors(conv: FoldedConv, whole_inputs: bool) -> tuple[Tensor, Tensor]:
 def use_kernels(network: nn.Module) -> None:
     """Have our own kernels run the inverted residuals of a fused network, and its separable convolutions."""
     memory = Memory()
+    for path, module in network.named_modules():
+        if isinstance(module, FoldedConv):
+            module.path = path
     if isinstance(network, Network):
         _use_in_backbone(network, memory)
     for module in list(network.modules()):
@@ -200,6 +220,7 @@ def _use_in_classifier(head: Classifier, memory: Memory, buffer: str) -> None:
     if isinstance(dense, nn.Linear):
         weight, bias = (tensor.detach().double() for tensor in (dense.weight, dense.bias))
         conv = FoldedConv(Folded(weight[:, :, None, None], bias, 1, 0, 1), Optimizations())
+        conv.path = "head.dense"
         block = KernelBlock(OrderedDict(dense=conv), memory)
         head.add_module("dense", nn.Sequential(nn.Unflatten(1, (-1, 1, 1)), block, nn.Flatten()))
 
@@ -207,3 +228,18 @@ def _use_in_classifier(head: Classifier, memory: Memory, buffer: str) -> None:
 def named_layers(module: nn.Module) -> "OrderedDict[str, nn.Module]":
     """Return the layers of a module by their names."""
     return OrderedDict(module.named_children())
+
+
+def executed_with_kernels(network: nn.Module, inputs: tuple[Tensor, ...]) -> ExecutedGraph:
+    """Run a pass of a fused network; return what torch executed in it, and the kernels, which torch does not see."""
+    observer = eager.OperatorObserver(network)
+
+    def record(block: nn.Module, given: tuple[Tensor, ...], _output: Tensor) -> None:
+        assert isinstance(block, KernelBlock)
+        observer.operators += block.operators(given[0].shape)
+
+    with ExitStack() as hooks:
+        for module in network.modules():
+            if isinstance(module, KernelBlock):
+                hooks.callback(module.register_forward_hook(record).remove)
+        return eager.executed(network, inputs, observer)

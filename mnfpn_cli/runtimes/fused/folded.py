@@ -124,6 +124,7 @@ class FoldedConv(nn.Module):
         self.padding, self.pad = folded.padding, folded.pad
         self.optimizations = optimizations
         self.packed: Tensor | None = None
+        self.path = ""  # in the network that it is of, where kernels run it in another module
 
     def forward(self, x: Tensor, added: Tensor | None = None, overwrite: bool = False) -> Tensor:
         """Convolve, add ``added`` and activate; with ``overwrite`` the result may overwrite ``added``."""
