@@ -233,10 +233,12 @@ def _launch(where: str, side: Side) -> SideLaunch | None:
     from mnfpn_cli.bench.sides import SideLaunch, parse_variables
 
     variables = {} if side.env is None else side.env
-    if not isinstance(variables, Mapping) or not all(
-        isinstance(one, str) for pair in variables.items() for one in pair
+    if (
+        not isinstance(variables, Mapping)
+        or not all(isinstance(one, str) for pair in variables.items() for one in pair)
+        or any("=" in name for name in variables)
     ):
-        raise UsageError(Problem(f"`{where}_env`", "must be names and values as text", f"{variables!r:.40}"))
+        raise UsageError(Problem(f"`{where}_env`", "must be names without = and values, as text", f"{variables!r:.40}"))
     if side.ref is not None and not isinstance(side.ref, str):
         raise UsageError(Problem(f"`{where}_ref`", "must be the name of a commit", type_of(side.ref)))
     python = None if side.python is None else Path(file_name(f"{where}_python", side.python))

@@ -132,7 +132,7 @@ def bench(
         (194400, 'eager', True)
     """
     planned = {"by_layer": by_layer, "roofline": roofline, "postprocess": postprocess}
-    check_flags(train=train, cold_cache=cold_cache, **planned)
+    check_flags(train=train, cold_cache=cold_cache, **planned, **({} if isolate is None else {"isolate": isolate}))
     origin = origin_of(network, checkpoint_of(weights, weights_key, weights_partial))
     layered = [f"`{name}`" for name, given in planned.items() if given]
     if layered and isinstance(origin, External):

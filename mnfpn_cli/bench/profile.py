@@ -29,6 +29,7 @@ from mnfpn_cli.plan.advice import Advice, best_advice
 from mnfpn_cli.plan.roofline import LayerId, LayerWork, Peaks, Roofline, network_work, roofline
 from mnfpn_cli.runtimes.runtime import load_runtime
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput
+from mnfpn_cli.settings.measuring import LAYERED
 from mnfpn_cli.text import ReportProgress, percent
 
 PASSES_S = 10.0
@@ -81,7 +82,7 @@ def profile_run(
         advice = None
         # A pass that waits for the host is not faster with less work for the GPU. The time of a layer that a runtime
         # joined with others is not known, and so is not what less work in it would save.
-        if times and times.is_by_layer and not launch_bound:
+        if times and key.runtime in LAYERED and not launch_bound:
             advice = best_advice(origin.settings, works, group.input, item_bytes, times.without_marks)
         return profile_record(works, pass_s, times, floors, advice, launch_bound)
 

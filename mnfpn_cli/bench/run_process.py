@@ -13,18 +13,17 @@ from queue import SimpleQueue
 from mnfpn_cli.documents.read import parse_document
 from mnfpn_cli.documents.worker import RunRequest
 from mnfpn_cli.errors import MnfpnError, UnavailableError, UsageError
-from mnfpn_cli.measure.child import read_line
+from mnfpn_cli.measure.child import read_line, take_standard_streams
 
 
 def answer_requests() -> None:
     """Answer the requests of one run."""
-    answers = os.dup(1)
-    os.dup2(2, 1)
+    requests, answers = take_standard_streams()
     try:
-        request = parse_document(read_line(), RunRequest, "the request of a run", extra="forbid")
+        request = parse_document(read_line(requests), RunRequest, "the request of a run", extra="forbid")
     except UsageError as error:
         sys.exit(str(error.problems[0]))
-    commands = _commands()
+    commands = _commands(requests)
     from mnfpn_cli.bench.messages import (
         RunFailure,
         RunProgress,
@@ -47,13 +46,13 @@ def answer_requests() -> None:
     os._exit(0)  # without the exit handlers of libraries, some of which take seconds
 
 
-def _commands() -> Iterator[bytes]:
-    """Yield the lines of standard input; end this process where it is closed, whatever it does then."""
+def _commands(requests: int) -> Iterator[bytes]:
+    """Yield the lines of a descriptor; end this process where it is closed, whatever it does then."""
     lines = SimpleQueue[bytes]()
 
     def read() -> None:
         while True:
-            lines.put(read_line())
+            lines.put(read_line(requests))
 
     threading.Thread(target=read, daemon=True).start()
     while True:

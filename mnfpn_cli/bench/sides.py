@@ -208,7 +208,8 @@ def _look(where: str, python: Path, environment: Variables, folder: Path) -> See
         rule = f"must be a Python interpreter, but it cannot be run: {first_line(error)}"
         raise UsageError(Problem(where, rule, f"'{python}'")) from None
     except (ValueError, LookupError, TypeError):
-        raise UsageError(Problem(where, "must be a Python interpreter, but it is none", f"'{python}'")) from None
+        rule = "must be a Python interpreter, but it is none" + " with these variables" * bool(environment)
+        raise UsageError(Problem(where, rule, f"'{python}'")) from None
     version, mnfpn = ".".join(map(str, numbers)), found.get("mnfpn")
     if numbers < LEAST_PYTHON:
         least = ".".join(map(str, LEAST_PYTHON))

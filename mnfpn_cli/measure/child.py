@@ -31,14 +31,29 @@ def why_it_ended(code: int, output: bytes) -> str:
         hint = ", as Linux does when memory runs out" if name == "SIGKILL" else ""
         return f"the process that measured it was killed by {name}{hint}"
     lines = output[-OUTPUT_BYTES:].decode(errors="replace").strip().splitlines()
-    return lines[-1].replace("`", "'") if lines else f"the process that measured it ended with exit code {code}"
+    if code and lines:  # an exception of Python, or a message of the library that ended the process
+        return lines[-1].replace("`", "'")
+    return f"the process that measured it ended with exit code {code}"
 
 
-def read_line() -> bytes:
-    """Read a line of standard input and no more; end this process where it is closed: the parent is gone."""
+def take_standard_streams() -> tuple[int, int]:
+    """Return the descriptors of standard input and output; put nothing and standard error in their places.
+
+    What is measured may read and print, and must not read requests or write answers.
+    """
+    requests, answers = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return requests, answers
+
+
+def read_line(descriptor: int = 0) -> bytes:
+    """Read a line of a descriptor and no more; end this process where it is closed: the parent is gone."""
     line = b""
     while not line.endswith(b"\n"):
-        more = os.read(0, 1)
+        more = os.read(descriptor, 1)
         if not more:
             os._exit(INTERRUPTED)
         line += more

@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Literal
 
-    from mnfpn_cli.documents.compare import CompareDocument
+    from mnfpn_cli.documents.compare import CompareDocument, Verdict
+
+
+TITLES: dict[Verdict, str] = {
+    "a_faster": "A is faster",
+    "b_faster": "B is faster",
+    "same": "the same",
+    "inconclusive": "inconclusive",
+}
+"""The verdicts as titles."""
 
 
 def compare_commands(document: CompareDocument, spell: Callable[[str], str]) -> str:
@@ -39,7 +48,7 @@ def _annotations(document: CompareDocument) -> Iterator[tuple[Literal["error", "
         yield "warning" if one.helps else "notice", one.kind.replace("_", " "), warning_text(one)
     for run in document.runs:
         several = f"{run.name}: " * (len(document.runs) > 1)
-        yield "notice", run.verdict.replace("_", " "), f"{several}{sentence(run, document.margin)}"
+        yield "notice", TITLES[run.verdict], f"{several}{sentence(run, document.margin)}"
 
 
 def compare_markdown(document: CompareDocument, spell: Callable[[str], str]) -> str:

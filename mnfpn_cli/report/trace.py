@@ -34,11 +34,12 @@ def _events(number: int, run: RunProfile) -> Iterator[dict[str, Any]]:
 
 
 def _complete(operator: OperatorTimeRecord) -> dict[str, Any]:
+    start, end = (round(PER_S * time, 3) for time in (operator.start_s, operator.start_s + operator.seconds))
     return {
         "name": operator.paths[0] or operator.name,
         "cat": operator.part,
-        "ts": round(PER_S * operator.start_s, 3),
-        "dur": round(PER_S * operator.seconds, 3),
+        "ts": start,
+        "dur": round(end - start, 3),  # of what is rounded: events of one thread must not overlap
         "args": {
             "operator": operator.name,
             "kind": operator.kind,

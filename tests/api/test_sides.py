@@ -29,8 +29,8 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Made
     [
         ({"python": 3}, "a_python: must be the name of a file, got an object of type int"),
         ({"python": "none"}, "a_python: must be a Python interpreter, but there is no such file, got 'none'"),
-        ({"env": "A=1"}, "a_env: must be names and values as text, got 'A=1'"),
-        ({"env": {"A": 1}}, "a_env: must be names and values as text, got {'A': 1}"),
+        ({"env": "A=1"}, "a_env: must be names without = and values, as text, got 'A=1'"),
+        ({"env": {"A": 1}}, "a_env: must be names without = and values, as text, got {'A': 1}"),
         ({"env": {"": "1"}}, "a_env: must be KEY=VALUE, as OMP_NUM_THREADS=1, got '=1'"),
         ({"ref": 3}, "a_ref: must be the name of a commit, got an object of type int"),
         ({"ref": "none"}, "a_ref: must be a commit of this repository, got 'none'"),

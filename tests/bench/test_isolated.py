@@ -60,12 +60,13 @@ PLANNED = PlannedWorkload(FromSettings(SETTINGS), Size(32, 48))
 
 NETWORK = """
 import os
+import sys
 import torch
 from torch import nn
 
 class Net(nn.Module):
     def forward(self, x):
-        print("a pass")
+        print("a pass" + (sys.stdin.read() if "mnfpn_cli.bench.run_process" in sys.orig_argv else ""))
         return torch.ones(int(os.environ.get("MNFPN_TEST_MIB", "1")), 2**18).sum() + x
 """
 
@@ -204,7 +205,7 @@ def test_the_launch_of_a_process_has_its_variables_and_its_folder(tmp_path: Path
 def test_what_a_network_prints_goes_to_standard_error(
     network: BenchWorkload, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Answers go where it cannot print."""
+    """Answers go where it cannot print; what it reads of standard input is nothing, and no request."""
     result = measure(replace(CASE, runtimes=("eager",)), network)
     assert len(result.measured) == 1
     printed = capfd.readouterr()

@@ -185,7 +185,7 @@ def test_runs_of_a_store(stored: Stored) -> None:
 
 def test_results_of_a_run_and_recommended_runs(stored: Stored) -> None:
     """The next step is among them, and named so."""
-    run = next(run for run in stored.runs if run.result)
+    run = next(run for run in stored.runs if run.status == "done")
     assert run.result
     shown = show_document(run, [run.result], stored.baselines, (), measuring)
     assert column(shown, "run.latency_s.median") == [run.latency_s]

@@ -87,8 +87,9 @@ def latency_report(document: BenchDocument) -> Report:
     name = _namer(document)
     return [
         _latency_table(document, name),
-        *_memory_report(document.runs, name),
+        *(note(f"{name(run)}: {run.failure}.", "bold red") for run in document.runs if run.failure),
         *_column_notes(document),
+        *_memory_report(document.runs, name),
         *precision_report(document.runs, name),
         _spread_table(document.runs, name),
         *_spread_notes(document, name),
