@@ -249,8 +249,8 @@ def test_github_shows_a_line_for_each_gate_warning_and_verdict() -> None:
         "::warning title=mnfpn compare%3A a gate is undecided::--fail-if-slower 3%25: y",
         "::warning title=mnfpn compare%3A load::chrome used 1.5 cores, 90%25 of all. What helps: a longer --warmup.",
         "::notice title=mnfpn compare%3A other torch::torch differs: 2.12.0 against 2.13.0.",
-        "::notice title=mnfpn compare%3A B is faster::B is faster: B takes 0.8022 × A's time, 95 %25 interval 0.8000 to "
-        "0.8100.",
+        "::notice title=mnfpn compare%3A B is faster::B is faster: B takes 0.8022 × A's time, 95 %25 interval 0.8000 "
+        "to 0.8100.",
     ]
 
 
