@@ -242,6 +242,7 @@ def test_a_run_ends_with_the_process_that_gives_the_turns() -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE)
     assert parent.stdout is not None
     run = psutil.Process(int(parent.stdout.readline()))
+    parent.stdout.close()
     parent.kill()
     parent.wait()
     gone, alive = psutil.wait_procs([run], timeout=20)
