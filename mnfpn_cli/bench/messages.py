@@ -60,9 +60,8 @@ class RunProgress:
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """The network is built. ``versions``: of Python and the packages that measure, by name."""
+    """The network is built."""
 
-    versions: dict[str, str]
     kind: Literal["loaded"] = "loaded"
 
 

@@ -80,8 +80,8 @@ def profile_run(
         if times is None and floors is None:
             raise UnavailableError("torch has no product in int8 that shows what the device can do")
         advice = None
-        # A pass that waits for the host is not faster with less work for the GPU. The time of a layer that a runtime
-        # joined with others is not known, and so is not what less work in it would save.
+        # A pass that waits for the host is not faster with less work for the GPU. What a change saves is worked out of
+        # layers that run one by one.
         if times and key.runtime in LAYERED and not launch_bound:
             advice = best_advice(origin.settings, works, group.input, item_bytes, times.without_marks)
         return profile_record(works, pass_s, times, floors, advice, launch_bound)

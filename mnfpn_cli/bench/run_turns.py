@@ -6,14 +6,11 @@ the first pass wait in a file until the passes are over, and only then does eage
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
-from platform import python_version
 from tempfile import TemporaryFile
 from typing import IO
 
 import torch
 
-from mnfpn_cli import __version__
 from mnfpn_cli.bench.bench import conditions, run_images
 from mnfpn_cli.bench.group import Group, case_timer, eager_outputs, judge_of
 from mnfpn_cli.bench.messages import (
@@ -48,9 +45,6 @@ from mnfpn_cli.runtimes.runtime import Job, Prepared, unavailable_reason
 from mnfpn_cli.settings.measuring import LITERT
 from mnfpn_cli.text import ReportProgress
 
-PACKAGES = ("torch", "onnxruntime", "openvino", "executorch", "torchao", "nncf", "ai-edge-litert")
-"""The packages whose versions may change a time."""
-
 
 def take_turns(request: RunRequest, commands: Iterator[bytes], progress: ReportProgress) -> Iterator[RunAnswer]:
     """Build the network of a request, and answer one command after the other until the run ends.
@@ -67,7 +61,7 @@ def take_turns(request: RunRequest, commands: Iterator[bytes], progress: ReportP
     use_allocator(request.allocator)
     (device,) = choose_devices([request.device])
     run = _Run(request, device, _group(request, device, progress), progress)
-    yield LoadedRun(_versions())
+    yield LoadedRun()
     with conditions(device, run.group.case):
         for line in commands:
             match read_command(line):
@@ -92,16 +86,6 @@ def _group(request: RunRequest, device: torch.device, progress: ReportProgress) 
     network, _ = workload.build()
     input = workload.input(request.input.batch)
     return Group(workload, network, input, device, case, run_images(workload.origin, input, case, progress))
-
-
-def _versions() -> dict[str, str]:
-    versions = {"mnfpn": __version__, "Python": python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions
 
 
 @dataclass

@@ -116,11 +116,6 @@ class LayerTimes:
         return dict(times)
 
     @property
-    def is_by_layer(self) -> bool:
-        """Whether each layer has a time of its own: no operator computes several."""
-        return not any(row.joined for row in self.rows)
-
-    @property
     def without_marks(self) -> dict[LayerId, float]:
         """The rows' times less what the marks took, so that they add up to a pass without marks.
 

@@ -195,7 +195,7 @@ def test_the_launch_of_a_process_has_its_variables_and_its_folder(tmp_path: Path
     request = request_of(_group(network, CASE), RunKey("eager", "cpu", network.input(1)))
     process = RunProcess(request, Launch(environment=(("MNFPN_TEST_MIB", "3"),), folder=tmp_path))
     try:
-        assert process.load(lambda *_: None).versions["torch"]
+        assert process.load(lambda *_: None) == LoadedRun()
         seen = psutil.Process(process.pid)
         assert (seen.environ()["MNFPN_TEST_MIB"], seen.cwd()) == ("3", str(tmp_path))
     finally:
@@ -275,7 +275,7 @@ def test_a_command_is_read_as_it_was_written(command: PrepareRun | TimePass | En
 GRAPH = ExecutedGraph((Operator("stem", "int8", 5),), 2)
 ANSWERS = (
     RunProgress("preparing", 0.5),
-    LoadedRun({"torch": "2"}),
+    LoadedRun(),
     WarmRun(Ready(FirstPass(1.0, 2.0), WarmUp(3, 4.0, None), 2, keep_float=frozenset({"stem"}))),
     TimedPass(0.5, None, 3),
     EndedRun(Checked(inf, None, None, GRAPH, (WarningRecord(kind="a", cause="b", helps="c"),)), 5),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from mnfpn_cli.cli.compare import parse_side
+from mnfpn_cli.cli.compare_sides import parse_side
 from mnfpn_cli.cli.help import OPTIONS, OUTPUT, Summary
 from mnfpn_cli.cli.main import SUMMARIES, app
 from tests.conftest import Mnfpn
