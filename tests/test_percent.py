@@ -9,7 +9,7 @@ import mnfpn_cli
 from mnfpn_cli.text import percent
 
 SOURCES = sorted(Path(mnfpn_cli.__file__).parent.rglob("*.py"))
-HELP = ("cli/compare.py", "cli/measuring.py")
+HELP = ("cli/compare_sides.py", "cli/measuring.py")
 """Where defaults of options are printed, as they can be typed."""
 
 
