@@ -10,7 +10,7 @@ comes and goes. Each comparison is a line of the file `--record`; a second call 
 `luck`: how much processes of one network differ, with each allocator, and the pages that each prepares in a pass.
 
     python benchmarks/quality.py copies --same 200 --delayed 100 --seconds 5
-    python benchmarks/quality.py processes --count 200 --record quality.jsonl
+    python benchmarks/quality.py processes --same 200 --planted 80 --record quality.jsonl
     python benchmarks/quality.py luck --count 16
 """
 
@@ -177,11 +177,12 @@ def compared(file: Path, kind: str, options: argparse.Namespace) -> dict[str, An
 def processes(options: argparse.Namespace) -> None:
     """Compare by the command until there are so many of the same and of planted differences, and print what it said."""
     found = [json.loads(line) for line in options.record.read_text().splitlines()] if options.record.exists() else []
-    order = [kind for k in range(options.count) for kind in ("the same", ("B 5% slower", "A 5% slower")[k % 2])]
+    kinds = {"the same": options.same, "B 5% slower": options.planted // 2, "A 5% slower": options.planted // 2}
+    order = sorted((k / count, kind) for kind, count in kinds.items() for k in range(count))  # evenly mixed
     with TemporaryDirectory() as folder, load():
         file = Path(folder, "layers.py")
         file.write_text(LAYERS)
-        for kind in order[len(found) :]:
+        for _, kind in order[len(found) :]:
             found.append(compared(file, kind, options))
             with options.record.open("a") as record:
                 record.write(json.dumps(found[-1]) + "\n")
@@ -259,13 +260,14 @@ def main() -> None:
     in_one.add_argument("--threads", type=int, default=1, help="of the CPU; one of them is left to other work")
     in_several = modes.add_parser("processes")
     in_several.set_defaults(run=processes)
-    in_several.add_argument("--count", type=int, default=200, help="of each kind")
+    in_several.add_argument("--same", type=int, default=200)
+    in_several.add_argument("--planted", type=int, default=80, help="half of them with A slower")
     in_several.add_argument("--record", type=Path, default=Path("quality.jsonl"))
     in_several.add_argument("--processes", type=int, default=4)
     in_several.add_argument("--threads", type=int, default=1)
     in_several.add_argument("--allocator", default="keep")
     in_several.add_argument("--gate", default="3%")
-    in_several.add_argument("--precision", default="0.5%")
+    in_several.add_argument("--precision", default="1%")
     in_several.add_argument("--seconds", type=float, default=8.0, help="the most for the passes of one comparison")
     of_luck = modes.add_parser("luck")
     of_luck.set_defaults(run=luck)

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from torch import nn
@@ -11,6 +12,8 @@ from torch import nn
 from mnfpn_cli.measure.layer_times import Calls, Layers
 from mnfpn_cli.plan.pyramid import SHARED
 from mnfpn_cli.plan.roofline import LayerId, LayerWork
+from mnfpn_cli.runtimes.fused.blocks import KernelBlock
+from mnfpn_cli.runtimes.fused.folded import FoldedConv
 
 TOP_DOWN: LayerId = ("pyramid", "top-down")
 
@@ -32,8 +35,6 @@ def _note(called: set[str], path: str, _module: nn.Module, _args: Any) -> None:
 def fused_calls(network: nn.Module, works: Sequence[LayerWork], called: Container[str]) -> Calls:
     """Return which layers the calls of each module of a fused network compute.
 
-    What a module computes without calling the modules below it is one row with the layers of all of them.
-
     Args:
         network: the fused network, which has the paths of the original one.
         works: the layers of the original network.
@@ -50,30 +51,20 @@ def fused_calls(network: nn.Module, works: Sequence[LayerWork], called: Containe
         calls.update(_pyramid_calls(network.get_submodule("pyramid"), calls))
     calls.update(_level_calls(modules, works))
     made = {path: layers for path, layers in calls.items() if path in called}
-    return {**made, **_whole_calls(made, calls, works, called)}
+    return {**made, **_block_calls(modules, calls, works)}
 
 
-def _whole_calls(
-    made: Calls, calls: Calls, works: Sequence[LayerWork], called: Container[str]
+def _block_calls(
+    modules: Mapping[str, nn.Module], calls: Calls, works: Sequence[LayerWork]
 ) -> dict[str, list[tuple[LayerId, ...]]]:
-    """Return the calls of modules that compute the layers below them without calling these."""
-    known = {layer for several in made.values() for layers in several for layer in layers}
+    """Return the calls of blocks of kernels: each computes several layers at once, and calls none of its modules."""
     macs = {work.id: work.macs for work in works}
-    whole = defaultdict[str, dict[str, list[LayerId]]](lambda: defaultdict(list))
-    for path, several in calls.items():
-        for layers in several if path not in called else ():
-            above = path
-            while above and above not in called:
-                above = above.rpartition(".")[0]
-            new = [layer for layer in layers if layer not in known]
-            whole[above][layers[0][1]] += new
-    found = dict[str, list[tuple[LayerId, ...]]]()
-    for path, parts in whole.items():
-        own = {layers[0][1]: layers for layers in made.get(path, ())}
-        groups = (dict.fromkeys((*layers, *own.get(part, ()))) for part, layers in parts.items() if layers)
-        if joined := [tuple(sorted(one, key=lambda layer: -macs.get(layer, -1))) for one in groups]:
-            found[path] = joined
-    return found
+    made = dict[str, list[tuple[LayerId, ...]]]()
+    for path, block in modules.items():
+        if isinstance(block, KernelBlock):
+            several = zip(*(calls[conv.path] for conv in block if isinstance(conv, FoldedConv)), strict=True)
+            made[path] = [tuple(sorted(chain(*layers), key=lambda layer: -macs.get(layer, -1))) for layers in several]
+    return made
 
 
 def _pyramid_calls(pyramid: nn.Module, calls: Calls) -> dict[str, list[tuple[LayerId, ...]]]:
