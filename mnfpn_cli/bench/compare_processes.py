@@ -23,7 +23,7 @@ from mnfpn_cli.bench.sides import PlacedSide
 from mnfpn_cli.bench.watch import watch
 from mnfpn_cli.devices.choose import choose_devices
 from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WarningRecord
-from mnfpn_cli.errors import MnfpnError, Problem, within
+from mnfpn_cli.errors import MnfpnError, Problem, UsageError, within
 from mnfpn_cli.external.origin import Inputs, Workload
 from mnfpn_cli.measure.engine import (
     RatioRule,
@@ -39,6 +39,8 @@ from mnfpn_cli.settings.input import DType, NetworkInput
 from mnfpn_cli.text import ReportProgress
 
 NAMES = "AB"
+THREADS_VARIABLE = "OMP_NUM_THREADS"
+"""The environment variable that torch takes its number of threads from."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,14 @@ def compare_processes(
         progress: is called with what is being done and the share of it that is done.
 
     Raises:
+        UsageError: where the number of threads is given twice.
         MnfpnError: where this system has no such processes, a side cannot be run, or fails before its first sample.
         KeyboardInterrupt: where Ctrl-C came before the first sample of a side.
     """
+    for name, side in zip(NAMES.lower(), sides, strict=True):
+        if case.threads is not None and (given := dict(side.placed.environment).get(THREADS_VARIABLE)):
+            rule = f"cannot set {THREADS_VARIABLE} where `threads` sets the number"
+            raise UsageError(Problem(f"`{name}_env`", rule, f"'{given}'"))
     if not can_start_processes():
         raise MnfpnError(Problem("`processes`", "needs pipes that can be waited for, which this system has not"))
     with one_at_a_time():

@@ -1,23 +1,24 @@
 """Profile a run: time its layers, compare them with the least time that the device could take, and give advice."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import lru_cache
 from shlex import quote
 
 import torch
 
 from mnfpn_cli.bench.group import Group
+from mnfpn_cli.bench.parts import sum_parts, sum_rows
 from mnfpn_cli.bench.prepare import explained
 from mnfpn_cli.bench.results import BenchRun, NoProfile, ProfiledRun, RunKey
+from mnfpn_cli.bench.waits import measure_waits
 from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.documents.bench import (
     AdviceRecord,
-    Bound,
     JoinedRecord,
     LayerTimeRecord,
     OperatorTimeRecord,
-    PartTime,
+    PartWaits,
     ProfileRecord,
     RooflineRecord,
 )
@@ -84,7 +85,8 @@ def profile_run(
         # layers that run one by one.
         if times and key.runtime in LAYERED and not launch_bound:
             advice = best_advice(origin.settings, works, group.input, item_bytes, times.without_marks)
-        return profile_record(works, pass_s, times, floors, advice, launch_bound)
+        waits = measure_waits(group, key, works, times, floors, progress) if times and floors else ()
+        return profile_record(works, pass_s, times, floors, advice, launch_bound, waits)
 
 
 def _times(
@@ -110,6 +112,7 @@ def profile_record(
     roof: Roofline | None = None,
     advice: Advice | None = None,
     launch_bound: bool = False,
+    waits: Sequence[PartWaits] = (),
 ) -> ProfileRecord:
     """Make the record of a profile: times in seconds, MACs and bytes of the whole batch, by part and by layer.
 
@@ -122,11 +125,9 @@ def profile_record(
         roof: the floors of the layers; None where the peaks of the device were not measured.
         advice: the change that would help most; None where none would.
         launch_bound: whether the host, which queues a pass, sets its time.
+        waits: what the parts wait for; empty where that was not measured.
     """
-    layers = _by_layer(works, times, roof)
-    parts = dict[str, _Sum]()
-    for ((_, part), *_), layer in sorted(layers.items(), key=lambda item: _place(item[0][0][1])):
-        parts[part] = parts.get(part, _Sum()) + layer
+    layers = sum_rows(works, times, roof)
     timed, floored = times is not None, roof is not None
     reached = (
         RooflineRecord(**asdict(roof.peaks), floor_s=roof.seconds, reached=roof.reached(measured)) if roof else None
@@ -138,12 +139,13 @@ def profile_record(
         launch_bound=launch_bound,
         roofline=reached,
         advice=advice_record(advice) if advice else None,
-        parts=tuple(total.record(part, timed, floored) for part, total in parts.items()),
+        parts=tuple(total.record(part, timed, floored) for part, total in sum_parts(layers).items()),
         layers=tuple(
             LayerTimeRecord(path=path, joined=_joined(others), **layer.record(part, timed, floored).model_dump())
             for ((path, part), *others), layer in layers.items()
         ),
         operators=tuple(_operator_records(works, times.operators)) if times else (),
+        waits=tuple(waits),
     )
 
 
@@ -169,60 +171,6 @@ def _operator_records(works: Sequence[LayerWork], operators: Sequence[LayerOpera
             paths=tuple(dict.fromkeys(path for path, _ in operator.layers)),
             macs=sum(macs[layer] for layer in operator.layers if computes.get(layer) is operator),
         )
-
-
-def _place(part: str) -> int:
-    """Return the place of a part in the order of parts: what a head does for all levels is behind its levels."""
-    return {"head": 1, "rest": 2}.get(part, 0)
-
-
-@dataclass
-class _Sum:
-    """A sum over layers; ``bounds`` has the seconds of their floors by what sets them."""
-
-    seconds: float = 0.0
-    macs: int = 0
-    bytes: int = 0
-    bounds: dict[Bound, float] = field(default_factory=dict)
-
-    def __add__(self, other: "_Sum") -> "_Sum":
-        kinds = {**self.bounds, **other.bounds}
-        bounds = {kind: self.bounds.get(kind, 0.0) + other.bounds.get(kind, 0.0) for kind in kinds}
-        return _Sum(self.seconds + other.seconds, self.macs + other.macs, self.bytes + other.bytes, bounds)
-
-    def record(self, part: str, timed: bool, floored: bool) -> PartTime:
-        return PartTime(
-            part=part,
-            seconds=self.seconds if timed else None,
-            macs=self.macs,
-            bytes=self.bytes,
-            floor_s=sum(self.bounds.values()) if floored else None,
-            bound=max(self.bounds, key=lambda kind: self.bounds[kind], default=None),
-        )
-
-
-def _by_layer(
-    works: Sequence[LayerWork], times: LayerTimes | None, roof: Roofline | None
-) -> dict[tuple[LayerId, ...], _Sum]:
-    """Return the sums by layer, first those with work in the order in which they run, then containers.
-
-    Layers that a runtime joined are one row, in the place of the one with most work. The work of a layer is in its own
-    row where it has one, else in the first that it was joined into.
-    """
-    rows = dict[tuple[LayerId, ...], _Sum]()
-    owner = dict[LayerId, tuple[LayerId, ...]]()
-    for row in sorted(times.rows, key=lambda row: bool(row.joined)) if times else ():
-        ids = (row.id, *row.joined)
-        rows[ids] = _Sum(row.seconds)
-        for layer in ids:
-            owner.setdefault(layer, ids)
-    floors = {floor.id: floor for floor in roof.floors} if roof else {}
-    for work in works:
-        bounds = {floors[work.id].bound: floors[work.id].seconds} if work.id in floors else {}
-        ids = owner.get(work.id, (work.id,))
-        rows[ids] = rows.get(ids, _Sum()) + _Sum(0.0, work.macs, work.bytes, bounds)
-    places = {work.id: place for place, work in enumerate(works)}
-    return dict(sorted(rows.items(), key=lambda item: places.get(item[0][0], len(places))))
 
 
 BEGINNINGS = {

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import psutil
+import torch
 
 from mnfpn_cli.devices.device import UNKNOWN_CACHE, Device
 
@@ -12,6 +13,10 @@ UNLIMITED = 2**63
 """Bytes that a control group without a limit leaves."""
 
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+
+VECTOR_FLOATS = {"AVX512": 16, "AVX2": 8}
+"""Floats in a vector by what torch says that the processor has."""
+OTHER_VECTOR_FLOATS = 4
 
 
 class Cpu(Device):
@@ -40,6 +45,11 @@ class Cpu(Device):
     def cache_bytes(self, caches: Path = CACHES) -> int:
         """Return the size of the largest cache in bytes."""
         return max((_bytes(file.read_text()) for file in caches.glob("index*/size")), default=UNKNOWN_CACHE)
+
+
+def vector_floats() -> int:
+    """Return how many floats the vectors of this processor hold."""
+    return VECTOR_FLOATS.get(torch.backends.cpu.get_cpu_capability(), OTHER_VECTOR_FLOATS)
 
 
 def left_in_cgroup(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:

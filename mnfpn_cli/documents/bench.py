@@ -224,6 +224,30 @@ class PartTime(Record):
     bytes: Bytes = Field(description="Bytes that the part reads and writes for the whole batch.")
     floor_s: Seconds | None = Field(description="Least time that the device could take for the part, in seconds.")
     bound: Bound | None = Field(description="What sets the larger share of that time: compute or memory.")
+    page_faults: MeanCount | None = Field(
+        None, description="Page faults of the part in a pass; null where the runtime does not run layer by layer."
+    )
+
+
+class PartWaits(Record):
+    """What the time of a part goes to. A key is null where it was not measured; the others add up to the time."""
+
+    part: str = Field(description="Name of the part.")
+    seconds: Seconds = Field(description="Time of the part in a pass, less what timing it took, in seconds.")
+    compute_s: Seconds = Field(description="Floor of its layers that compute bounds, in seconds.")
+    memory_s: Seconds = Field(description="Floor of its layers that memory bounds, in seconds.")
+    page_faults_s: Seconds | None = Field(description="Page faults times what one takes a core, in seconds.")
+    calls_s: Seconds | None = Field(
+        description="Time with the smallest images beyond their floor: what the calls themselves take, in seconds."
+    )
+    threads_s: Seconds | None = Field(
+        description="What the threads take longer than one thread's time divided by their number, in seconds."
+    )
+    repeated_s: Seconds = Field(
+        description="Maps that separate norms, activations and paddings read and write once more, in seconds."
+    )
+    lanes_s: Seconds = Field(description="Vectors that the channels of layers do not fill, in seconds.")
+    other_s: Seconds = Field(description="What is left: what kernels lose, in seconds.")
 
 
 class JoinedRecord(Record):
@@ -291,6 +315,9 @@ class ProfileRecord(Record):
     layers: tuple[LayerTimeRecord, ...] = Field(description="Layers in the order in which they run.")
     operators: tuple[OperatorTimeRecord, ...] = Field(
         (), description="Operators of one pass whose time was the median, in order; empty without times of layers."
+    )
+    waits: tuple[PartWaits, ...] = Field(
+        (), description="What the parts wait for; empty but on a CPU with both `by_layer` and `roofline`."
     )
 
 

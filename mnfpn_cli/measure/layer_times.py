@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from mnfpn_cli.devices.timers import Marks, Timer
+from mnfpn_cli.devices.allocator import page_faults
+from mnfpn_cli.devices.timers import HostMarks, Marks, Timer
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.plan.roofline import LayerId, LayerWork, network_part
 
@@ -19,6 +20,9 @@ REST = "rest"
 
 OUTSIDE: tuple[LayerId, ...] = (("", REST),)
 """The layers of what runs outside all layers."""
+
+FAULT_PASSES = 3
+"""The passes in which page faults are counted."""
 
 _Stretch = tuple[tuple[LayerId, ...], float]
 """The layers that the time between two marks belongs to, and its seconds."""
@@ -72,6 +76,7 @@ class LayerTime:
     Attributes:
         stretches: between how many pairs of neighbouring marks its time was: one for each call of a layer.
         joined: the other layers that the same operators compute.
+        faults: page faults in a pass; None where they were not counted.
     """
 
     path: str
@@ -79,6 +84,7 @@ class LayerTime:
     seconds: float
     stretches: int = 1
     joined: tuple[LayerId, ...] = ()
+    faults: float | None = None
 
     @property
     def id(self) -> LayerId:
@@ -260,6 +266,7 @@ def time_modules(
     passes: int,
     progress: Callable[[float], None] = lambda _: None,
     calls: Calls | None = None,
+    faults: bool = False,
 ) -> LayerTimes:
     """Return the median time of each layer of a network over ``passes`` passes, after one that is not counted.
 
@@ -274,6 +281,7 @@ def time_modules(
         passes: how many passes with marks are counted.
         progress: is called after each pass with the share that is done, from 0 to 1.
         calls: what its modules compute; None where each is a layer of its own.
+        faults: whether to count the page faults of each layer too, in passes of their own.
     """
     rows = defaultdict[tuple[LayerId, ...], list[float]](list)
     calls = Layers(works).calls() if calls is None else calls
@@ -294,8 +302,22 @@ def time_modules(
     marked = [sum(seconds for _, seconds in one) for one in recorded]
     counts = Counter(row for row, _ in recorded[-1])
     times = _of_median_pass({ids: median(seconds) for ids, seconds in rows.items()}, counts, median(marked))
+    if faults and page_faults() is not None:
+        counted = _count_faults(run, network, calls)
+        times = tuple(replace(row, faults=counted.get((row.id, *row.joined), 0.0)) for row in times)
     operators = tuple(_as_operators(recorded[_typical(marked)]))
     return LayerTimes(times, median(marked), median(undisturbed), operators)
+
+
+def _count_faults(run: Callable[[], object], network: nn.Module, calls: Calls) -> dict[tuple[LayerId, ...], float]:
+    """Return the mean page faults of each row in a pass: between two marks the number of faults has grown."""
+    marks, total = HostMarks(clock=lambda: float(page_faults() or 0)), Counter[tuple[LayerId, ...]]()
+    for _ in range(FAULT_PASSES):
+        with _Recorder(network, calls, marks).hooked() as owners:
+            stretches = _pass(run, marks)
+        for row, count in zip([OUTSIDE, *owners], stretches, strict=True):
+            total[row] += round(count)
+    return {row: count / FAULT_PASSES for row, count in total.items()}
 
 
 def _of_median_pass(
@@ -324,15 +346,13 @@ def _as_operators(stretches: Sequence[_Stretch]) -> Iterator[LayerOperator]:
 
 def _less_each(rows: Sequence[LayerTime], surplus: float) -> dict[LayerId, float]:
     """Return the rows' times less a surplus that is shared by stretches; rows with less than their share become 0."""
-    if surplus <= 0:
-        return {row.id: row.seconds for row in rows}
-    left = dict[LayerId, float]()
+    left, surplus = dict.fromkeys((row.id for row in rows), 0.0), max(0.0, surplus)
     shares = sum(row.stretches for row in rows)
     for row in sorted(rows, key=lambda row: row.seconds / row.stretches):  # what one lacks, those above it share
         taken = min(row.seconds, surplus * row.stretches / shares)
-        left[row.id] = row.seconds - taken
+        left[row.id] += row.seconds - taken
         surplus, shares = surplus - taken, shares - row.stretches
-    return {row.id: left[row.id] for row in rows}
+    return left
 
 
 def _pass(run: Callable[[], object], marks: Marks) -> list[float]:

@@ -44,6 +44,9 @@ class LayerWork:
         macs: MACs.
         bytes: bytes read and written.
         calls: the operations that run one after the other: of a convolution also its padding, norm and activation.
+        repeated: bytes that are read and written once more where padding, norm and activation are operations of their
+            own.
+        channels: channels of the map that a convolution or a dense layer returns; 0 of other layers.
     """
 
     path: str
@@ -52,6 +55,8 @@ class LayerWork:
     macs: int
     bytes: int
     calls: int = 1
+    repeated: int = 0
+    channels: int = 0
 
     @property
     def id(self) -> LayerId:
@@ -60,13 +65,18 @@ class LayerWork:
 
 
 class ImageWork(NamedTuple):
-    """The work of one step on one image. ``elements`` are read and written; ``weights`` are read once for a batch."""
+    """The work of one step on one image, as `LayerWork`.
+
+    ``elements`` are read and written; ``weights`` are read once for a batch; ``repeated`` are elements.
+    """
 
     operation: LayerOperation
     macs: int
     elements: int
     weights: int = 0
     calls: int = 1
+    repeated: int = 0
+    channels: int = 0
 
 
 def network_work(plan: NetworkPlan, input: NetworkInput, item_bytes: int) -> tuple[LayerWork, ...]:
@@ -85,10 +95,11 @@ def network_work(plan: NetworkPlan, input: NetworkInput, item_bytes: int) -> tup
         work = step_work(step)
         macs = input.batch * work.macs
         size, operations = (input.batch * work.elements + work.weights) * item_bytes, work.calls
+        repeated = input.batch * work.repeated * item_bytes
         before = works.get((path, part))
         if before:  # the resizes and additions of the top-down path are one layer
             macs, size, operations = macs + before.macs, size + before.bytes, operations + before.calls
-        works[path, part] = LayerWork(path, part, work.operation, macs, size, operations)
+        works[path, part] = LayerWork(path, part, work.operation, macs, size, operations, repeated, work.channels)
     if copies := works.pop(("head", "head"), None):  # of all levels: their place is behind these
         works[copies.id] = copies
     return tuple(works.values())
@@ -141,15 +152,18 @@ def step_work(step: Step) -> ImageWork:
     if isinstance(step, ConvStep):
         conv = step.conv
         elements = conv.in_channels * step.input.cells + step.makes
-        weights, calls = conv.parameters + conv.buffers, sum(map(bool, (True, conv.same, conv.norm, conv.activation)))
-        return ImageWork(_operation(conv), conv.macs(step.output), elements, weights, calls)
+        weights, after = conv.parameters + conv.buffers, bool(conv.norm) + bool(conv.activation)
+        repeated = 2 * (after * step.makes + conv.same * conv.in_channels * step.input.cells)
+        calls, channels = 1 + conv.same + after, conv.out_channels
+        return ImageWork(_operation(conv), conv.macs(step.output), elements, weights, calls, repeated, channels)
     if isinstance(step, NormStep):
         norm = step.norm
-        weights, calls = norm.parameters + norm.buffers, 1 + bool(norm.activation)
-        return ImageWork("move", 0, 2 * step.makes, weights, calls)
+        weights, after = norm.parameters + norm.buffers, bool(norm.activation)
+        return ImageWork("move", 0, 2 * step.makes, weights, 1 + after, 2 * after * step.makes)
     if isinstance(step, LinearStep):
         linear = step.linear
-        return ImageWork("dense", linear.macs, linear.in_features + linear.out_features, linear.parameters)
+        elements, channels = linear.in_features + linear.out_features, linear.out_features
+        return ImageWork("dense", linear.macs, elements, linear.parameters, channels=channels)
     if isinstance(step, ResizeStep):
         return ImageWork("move", 0, step.channels * step.input.cells + step.makes)
     if isinstance(step, PoolStep):

@@ -46,7 +46,8 @@ def time_layers(
 ) -> LayerTimes:
     """Time each layer by hooks around its calls."""
     run, marks = prepare(job, memory_format).run, device_of(job.device).marks()  # moves the job's network
-    return layer_times.time_modules(run, job.network, works, marks, passes, progress)
+    faults = job.device.type == "cpu"
+    return layer_times.time_modules(run, job.network, works, marks, passes, progress, faults=faults)
 
 
 def move(job: Job, memory_format: torch.memory_format) -> tuple[nn.Module, tuple[Tensor, ...]]:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from mmap import PAGESIZE, mmap
 from typing import Any
 from unittest.mock import patch
 
@@ -13,6 +14,7 @@ from hypothesis import given
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mnfpn_cli.devices.allocator import page_faults
 from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.devices.timers import EventMarks, HostMarks, HostTimer, Marks
 from mnfpn_cli.errors import MnfpnError
@@ -321,3 +323,32 @@ def test_rows_add_up_to_the_median_pass_where_each_layer_is_disturbed_in_another
     assert {row.path: row.seconds for row in times.rows} == pytest.approx(
         {path: 13 / 9 * seconds for path, seconds in medians.items()}
     )
+
+
+class NewMemory(nn.Module):
+    """A layer that writes so many new pages in each pass."""
+
+    def __init__(self, pages: int) -> None:
+        super().__init__()
+        self.pages = pages
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the input."""
+        with mmap(-1, max(1, self.pages) * PAGESIZE) as memory:
+            for page in range(self.pages):
+                memory[page * PAGESIZE] = 1
+        return x
+
+
+@pytest.mark.skipif(page_faults() is None, reason="this system does not count page faults")
+def test_page_faults_are_counted_layer_by_layer() -> None:
+    """Those of a layer are its own, though other work may add a few."""
+    network = nn.Sequential(NewMemory(0), NewMemory(400))  # less than a huge page
+    works = [LayerWork(name, f"part {name}", "move", 0, 0) for name in "01"]
+    x = torch.ones(1)
+    rows = time_modules(lambda: network(x), network, works, HostMarks(), 1, faults=True).rows
+    few, many = (next(row.faults for row in rows if row.path == name) for name in "01")
+    assert few is not None
+    assert many is not None
+    assert 4 * few < many <= 500  # some systems prepare several pages at once
+    assert all(row.faults is None for row in time_modules(lambda: network(x), network, works, HostMarks(), 1).rows)

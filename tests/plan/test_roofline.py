@@ -53,3 +53,17 @@ def test_a_layer_has_a_call_for_each_operation() -> None:
     assert [works[f"stages.1.1.{name}"].calls for name in ("expand", "depthwise", "project")] == [3, 3, 2]
     assert works["stages.1.1"].calls == works["pyramid.smooth.p2"].calls == 1
     assert works["pyramid"].calls == 6
+
+
+def test_separate_operations_read_and_write_a_map_once_more() -> None:
+    """A norm and an activation each, a padding its input; additions and resizes are counted already."""
+    settings, size = NetworkSettings(), Size(64, 64)
+    works = {work.path: work for work in network_work(plan_network(settings), network_input(settings, size, 3), 4)}
+    expand, project = works["stages.1.1.expand"], works["stages.1.1.project"]
+    assert (expand.channels, project.channels) == (144, 24)
+    assert expand.repeated == 4 * 3 * 2 * 2 * 144 * 16 * 16
+    assert project.repeated == 4 * 3 * 2 * 24 * 16 * 16
+    assert works["pyramid"].repeated == works["stages.1.1"].repeated == works["pyramid.smooth.p2"].repeated == 0
+    padded = NetworkSettings.model_validate({"padding": "same"})
+    works = {work.path: work for work in network_work(plan_network(padded), network_input(padded, size, 3), 4)}
+    assert works["stages.1.0.depthwise"].repeated == 4 * 3 * 2 * (2 * 96 * 16 * 16 + 96 * 32 * 32)

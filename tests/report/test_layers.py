@@ -194,6 +194,7 @@ def test_the_document_has_raw_numbers_of_parts_and_layers() -> None:
         "bytes": 44_000_000,
         "floor_s": pytest.approx(0.0045),
         "bound": "memory",
+        "page_faults": None,
     }
     assert [layer["path"] for layer in found["layers"]] == [*(work.path for work in WORKS), ""]
     assert sum(layer["macs"] for layer in found["layers"]) == sum(part["macs"] for part in found["parts"])
@@ -215,6 +216,7 @@ def test_the_document_has_raw_numbers_of_parts_and_layers() -> None:
         "bytes": 4_000_000,
         "floor_s": None,
         "bound": None,
+        "page_faults": None,
         "joined": [],
     }
 

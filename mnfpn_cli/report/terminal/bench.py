@@ -12,6 +12,7 @@ from mnfpn_cli.report.terminal.noise import noise_tables
 from mnfpn_cli.report.terminal.precision import precision_report
 from mnfpn_cli.report.terminal.profile import layers_tables
 from mnfpn_cli.report.terminal.tables import Report, note, pairs, phrases, recorded_warning, table
+from mnfpn_cli.report.terminal.waits import waits_tables
 from mnfpn_cli.report.units import count, per_cent, scaled, seconds, seconds_range, share, size_in_bytes, times, tiny
 from mnfpn_cli.settings.measuring import DEFAULT_ALLOCATOR
 from mnfpn_cli.text import counted
@@ -53,6 +54,7 @@ def bench_tables(document: BenchDocument) -> Report:
     report += [*weights_report(document.weights), *latency_report(document)]
     for run in document.profiles or ():
         report += layers_tables(f"Where the time goes: {_profiled(run)}", run)
+        report += waits_tables(f"What it waits for: {_profiled(run)}", run.waits)
     report += _across_report(document)
     for noise in document.noise or ():
         where = f", {_inputs(noise.input)}" if len(document.noise or ()) > 1 else ""

@@ -87,7 +87,8 @@ def _cells(part: PartTime, total: PartTime, profile: ProfileRecord) -> list[str]
 def _time_notes(profile: ProfileRecord, undisturbed: float, marked: float) -> Report:
     layers = sum(layer.seconds or 0.0 for layer in profile.layers)
     text = f"The layers add up to {seconds(layers)}; a pass took {seconds(undisturbed)} undisturbed"
-    cost = f"{seconds(marked)} while they were timed ({percent(marked / undisturbed - 1, '+.1f')})."
+    more = f" ({percent(marked / undisturbed - 1, '+.1f')})" if marked > undisturbed else ""  # less is noise
+    cost = f"{seconds(marked)} while they were timed{more}."
     waits = "the time that the host needs to queue it. Less work in a layer would make it no faster."
     bound = profile.launch_bound
     notes: Report = [note(f"{text}, {waits}", "yellow") if bound else note(f"{text}, {cost}", "dim")]
@@ -98,7 +99,7 @@ def _time_notes(profile: ProfileRecord, undisturbed: float, marked: float) -> Re
 
 
 def _joined_notes(profile: ProfileRecord) -> Report:
-    """Say which parts a runtime computes within others."""
+    """Say which parts have the time of layers of others, which a runtime computes with theirs."""
     several = [layer for layer in profile.layers if layer.joined]
     if not several:
         return []
@@ -106,10 +107,10 @@ def _joined_notes(profile: ProfileRecord) -> Report:
     for layer in several:
         for other in layer.joined:
             if other.part != layer.part:
-                inside.setdefault(other.part, {})[layer.part] = None
-    text = f"Joined: {counted(len(several), 'row')} of `json` hold several layers, in the part with most work"
-    parts = "; ".join(f"of {part}, in {', '.join(others)}" for part, others in inside.items())
-    return [note(f"{text}{f' ({parts})' if parts else ''}.", "dim")]
+                inside.setdefault(layer.part, {})[other.part] = None
+    parts = "; ".join(f"{part} has layers of {' and '.join(others)}" for part, others in inside.items())
+    text = f"Joined: {counted(len(several), 'row')} of `json` hold several layers, in the part with most of the work"
+    return [note(f"{text}{f': {parts}' if parts else ''}.", "dim")]
 
 
 def _disagreement(undisturbed: float, measured: float) -> Report:

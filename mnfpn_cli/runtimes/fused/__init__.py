@@ -68,7 +68,8 @@ def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: Rep
     """Time each layer by hooks around the calls of the fused modules."""
     run, marks = prepare(job).run, device_of(job.device).marks()
     calls = fused_calls(job.network, works, called_modules(job.network, run))
-    return layer_times.time_modules(run, job.network, works, marks, passes, progress, calls)
+    faults = job.device.type == "cpu"
+    return layer_times.time_modules(run, job.network, works, marks, passes, progress, calls, faults)
 
 
 def available_optimizations(device: torch.device, dtype: DType) -> Optimizations:
