@@ -92,7 +92,8 @@ def bench(
         std: the deviation of each channel, likewise.
         train: whether to time training steps: forward, backward, SGD.
         by_layer: whether to time each layer too; for a network from settings.
-        roofline: whether to measure the peak rates of the device, and how close each layer comes.
+        roofline: whether to measure the peak rates of the device, and how close each layer comes; with ``by_layer``
+            also what each part waits for, on a CPU.
         postprocess: whether to time turning a detector's outputs into boxes too, on random logits.
         image: the file of an image to make these boxes of instead; needs ``weights``.
         tflite: a ``.tflite`` file, made elsewhere, that LiteRT runs beside the runtimes.

@@ -42,6 +42,10 @@ from mnfpn_cli.settings.measuring import (
 )
 from mnfpn_cli.settings.quantization import QuantizationCase
 
+ROOFLINE_HELP = (
+    "Also measure the peak rates of the device, and how close each layer comes; with --by-layer also what it waits for."
+)
+
 
 @dataclass(frozen=True)
 class CaseOptions:
@@ -77,7 +81,11 @@ class CaseOptions:
         Writes(),
     ] = None
     roofline: Annotated[
-        bool, measuring_flag("--roofline", "Also measure the peak rates of the device, and how close each layer comes.")
+        bool,
+        measuring_flag(
+            "--roofline",
+            ROOFLINE_HELP,
+        ),
     ] = False
     postprocess: Annotated[
         bool, measuring_flag("--postprocess", "Also time turning a detector's outputs into boxes, on random logits.")

@@ -82,6 +82,11 @@ def as_tensors(outputs: Any) -> Sequence[Tensor]:
     return tuple(tensor for _, tensor in named_tensors(outputs))
 
 
+def copied_tensors(outputs: Any) -> Sequence[Tensor]:
+    """Return copies of all tensors of an output whose memory the next pass overwrites."""
+    return tuple(tensor.clone() for tensor in as_tensors(outputs))
+
+
 @dataclass(frozen=True, slots=True)
 class Operator:
     """An operator of a runtime's own graph that multiplies and adds: a convolution or a matrix product.

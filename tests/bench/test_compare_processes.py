@@ -66,7 +66,7 @@ def test_the_number_of_threads_is_given_once() -> None:
     """The variable would have no effect where the option is given."""
     with pytest.raises(UsageError) as error:
         compared(b=SideLaunch(environment=(("OMP_NUM_THREADS", "2"),)))
-    assert str(error.value) == "b_env: cannot set OMP_NUM_THREADS where `threads` sets the number, got '2'"
+    assert str(error.value) == "b_env: cannot set OMP_NUM_THREADS where threads sets the number, got '2'"
 
 
 @pytest.fixture

@@ -118,6 +118,24 @@ def test_maps_have_one_place_and_taps_do_not_share_it() -> None:
 
 @pytest.mark.usefixtures("compiled")
 @torch.inference_mode()
+def test_a_level_that_is_smoothed_early_has_one_place() -> None:
+    """It may be larger than what the C library keeps; so outputs are copied, for whoever wants to keep them."""
+    network = network_of(NetworkSettings())
+    prepared = fused.prepare(Job(network, True, (torch.rand(2, 3, 64, 96),), CPU, "float32"))
+    levels = list(network.get_submodule("pyramid.early").children())
+    assert levels
+    first = prepared.run()
+    kept, before = prepared.outputs(first), [level.clone() for level in first]
+    prepared.inputs[0].mul_(0.5)
+    second = prepared.run()
+    for place in range(len(levels)):
+        assert first[place].data_ptr() == second[place].data_ptr()
+        assert torch.equal(kept[place], before[place])
+        assert not torch.equal(second[place], before[place])
+
+
+@pytest.mark.usefixtures("compiled")
+@torch.inference_mode()
 def test_a_nan_stays_one() -> None:
     """An activation does not hide it, as eager's does not."""
     network = fused.fuse(network_of(preset("mobilenetv2-classifier", Size(64, 64))), ALL)

@@ -19,6 +19,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
 from mnfpn_cli.runtimes.fused.folded import Folded, FoldedConv, Optimizations
+from mnfpn_cli.runtimes.fused.kernels import sum_rows
 from mnfpn_cli.settings.network import Upsample
 
 OFFSETS = 3
@@ -59,26 +60,31 @@ class EarlySmoothing(nn.Module):
         self.register_buffer("bias", None if lateral.bias is None else lateral.bias.detach().double())
         self.mixing = nn.Buffer(smooth.weight.permute(1, 2, 3, 0).flatten(1))  # (channels, 3 × 3 × out)
         self.channels, self.upsample = smooth.weight.shape[0], upsample
+        self.kernels = optimizations.kernels
         self.table: SumTable | None = None
-        self.rows = torch.empty(0)
+        self.rows = self.sums = torch.empty(0)
 
     def forward(self, tap: Tensor, coarse: Tensor) -> Tensor:
-        """Smooth both parts, and add them."""
+        """Smooth both parts, and add them; with our own kernels, the next pass overwrites the level."""
         (n, channels, height, width), fine = coarse.shape, tap.shape[-2:]
         if self.table is None:  # made in the first pass, for all: a runtime has one size
             self.table = resize_table(coarse, fine, self.upsample)
             self.rows = coarse.new_empty(height * width, self.mixing.shape[1])
+            self.sums = coarse.new_empty((n, fine.numel(), self.channels) if self.kernels else 0)
         pixels = coarse.permute(0, 2, 3, 1).reshape(n, height * width, channels)
         biased = pixels if self.bias is None else pixels + self.bias
-        sums = [self._resize(image, self.table) for image in biased]  # n of (h × w, out)
-        added = sums[0][None] if n == 1 else torch.stack(sums)
+        sums = [self._resize(image, self.table, place) for place, image in enumerate(biased)]  # n of (h × w, out)
+        added = self.sums if self.kernels else sums[0][None] if n == 1 else torch.stack(sums)
         y: Tensor = self.tap(tap, added.view(n, *fine, self.channels).permute(0, 3, 1, 2), overwrite=True)
         return y
 
-    def _resize(self, pixels: Tensor, table: SumTable) -> Tensor:
+    def _resize(self, pixels: Tensor, table: SumTable, place: int) -> Tensor:
         torch.mm(pixels, self.mixing, out=self.rows)  # reused memory: new pages take a third more time
         rows = self.rows.view(-1, self.channels)  # (h/2 × w/2 × 3 × 3, out)
-        return F.embedding_bag(table.indices, rows, mode="sum", per_sample_weights=table.weights)
+        if not self.kernels:
+            return F.embedding_bag(table.indices, rows, mode="sum", per_sample_weights=table.weights)
+        sum_rows(table.indices, table.weights, rows, self.sums[place])
+        return self.sums[place]
 
 
 def resize_table(coarse: Tensor, fine: torch.Size, upsample: Upsample) -> SumTable:

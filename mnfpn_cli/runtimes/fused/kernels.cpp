@@ -388,3 +388,31 @@ extern "C" void mnfpn_run(const Block* block, const float* x, float* y, float* s
         }
     }
 }
+
+// Row p of y becomes the sum of weights[p][k] * rows[indices[p][k]], for all terms k.
+extern "C" void mnfpn_sum(const int* indices, const float* weights, const float* rows, float* y, long pixels, int terms,
+                          int channels, int threads) {
+    constexpr int VECTORS = 8;
+#pragma omp parallel for num_threads(threads)
+    for (long p = 0; p < pixels; p++) {
+        const int* index = indices + p * terms;
+        const float* weight = weights + p * terms;
+        float* to = y + p * channels;
+        int c = 0;
+        for (; c + VECTORS * WIDTH <= channels; c += VECTORS * WIDTH) {
+            Vector sums[VECTORS] = {};
+            for (int k = 0; k < terms; k++) {
+                const float* row = rows + long(index[k]) * channels + c;
+                UNROLLED
+                for (int v = 0; v < VECTORS; v++) sums[v] += weight[k] * load<Vector>(row + v * WIDTH);
+            }
+            UNROLLED
+            for (int v = 0; v < VECTORS; v++) store(to + c + v * WIDTH, sums[v]);
+        }
+        for (; c < channels; c++) {
+            float sum = 0;
+            for (int k = 0; k < terms; k++) sum += weight[k] * rows[long(index[k]) * channels + c];
+            to[c] = sum;
+        }
+    }
+}

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 SOURCE = Path(__file__).with_name("kernels.cpp")
 COMPILERS = ("c++", "g++", "clang++")
@@ -97,6 +98,7 @@ def _typed(loaded: ctypes.CDLL) -> ctypes.CDLL:
     loaded.mnfpn_scratch.restype = ctypes.c_long
     loaded.mnfpn_scratch.argtypes = [ctypes.c_void_p, ctypes.c_int]
     loaded.mnfpn_run.argtypes = [*[ctypes.c_void_p] * 4, ctypes.c_int]
+    loaded.mnfpn_sum.argtypes = [*[ctypes.c_void_p] * 4, ctypes.c_long, *[ctypes.c_int] * 3]
     return loaded
 
 
@@ -109,6 +111,12 @@ def scratch_floats(request: int, threads: int) -> int:
     """Return the floats of scratch space that a request needs."""
     floats: int = _library().mnfpn_scratch(request, threads)
     return floats
+
+
+def sum_rows(indices: Tensor, weights: Tensor, rows: Tensor, sums: Tensor) -> None:
+    """Write sums (pixels, channels) of rows (r, channels), by indices and weights (pixels, terms)."""
+    addresses = (one.data_ptr() for one in (indices, weights, rows, sums))
+    _library().mnfpn_sum(*addresses, *indices.shape, rows.shape[1], torch.get_num_threads())
 
 
 def vector_width() -> int:
