@@ -392,7 +392,7 @@ extern "C" void mnfpn_run(const Block* block, const float* x, float* y, float* s
 // Row p of y becomes the sum of weights[p][k] * rows[indices[p][k]], for all terms k.
 extern "C" void mnfpn_sum(const int* indices, const float* weights, const float* rows, float* y, long pixels, int terms,
                           int channels, int threads) {
-    constexpr int VECTORS = 8;
+    constexpr int VECTORS = WIDTH == 16 ? 16 : 8;  // sums in registers
 #pragma omp parallel for num_threads(threads)
     for (long p = 0; p < pixels; p++) {
         const int* index = indices + p * terms;
