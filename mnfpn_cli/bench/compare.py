@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import torch
 
@@ -9,6 +10,7 @@ from mnfpn_cli.bench.bench import conditions, one_at_a_time
 from mnfpn_cli.bench.comparison import CompareCase, ComparedSide, Comparison, Pair, failure_of, run_name, side_warnings
 from mnfpn_cli.bench.group import Group, eager_outputs
 from mnfpn_cli.bench.prepare import Checked, ExplainingTimer, Ready, ReadyRun, prepare_run
+from mnfpn_cli.bench.run_warnings import fault_warnings
 from mnfpn_cli.bench.watch import watch
 from mnfpn_cli.bench.workload import BenchWorkload, bench_workloads, workload_figures
 from mnfpn_cli.devices.allocator import use_allocator
@@ -23,6 +25,7 @@ from mnfpn_cli.measure.statistics import Latency, paired_ratio
 from mnfpn_cli.quantization.calibration import CalibrationInputs, calibration_inputs
 from mnfpn_cli.runtimes.runtime import unavailable_reason
 from mnfpn_cli.settings.input import DType
+from mnfpn_cli.settings.measuring import Allocator
 from mnfpn_cli.settings.quantization import QuantizationCase
 from mnfpn_cli.text import ReportProgress
 
@@ -91,7 +94,12 @@ def _compare(
         b,
         (_pair(run_name(a, b), timed, ended, case.margin),),
         case.margin,
-        (*machine_warnings, *side_warnings(a, b), *_ready_warnings(ready)),
+        (
+            *machine_warnings,
+            *side_warnings(a, b),
+            *_ready_warnings(ready),
+            *side_fault_warnings([[one] for one in timed], device, case.allocator),
+        ),
         complete=ended not in ("interrupted", "failed"),
         failure=failure_of([passes.failure or side.checked.failure for passes, side in zip(timed, ready, strict=True)]),
     ), environment
@@ -186,6 +194,17 @@ def _pair(name: str, timed: Sequence[TimedRun], ended: Ended, margin: float) -> 
 def _ready_warnings(ready: Sequence[ReadyRun]) -> Iterator[WarningRecord]:
     for name, side in zip("AB", ready, strict=True):
         yield from prepared_warnings(name, side.ready, side.checked)
+
+
+def side_fault_warnings(
+    sides: Sequence[Sequence[TimedRun]], device: torch.device, allocator: Allocator
+) -> Iterator[WarningRecord]:
+    """Warn of the page faults of A and of B, each of one or several processes."""
+    for name, processes in zip("AB", sides, strict=True):
+        samples = [seconds for one in processes for seconds in one.samples]
+        faults = sum(one.faults or 0 for one in processes) if device.type == "cpu" else 0
+        if samples:
+            yield from (one.within(name) for one in fault_warnings(faults / len(samples), median(samples), allocator))
 
 
 def prepared_warnings(name: str, ready: Ready, checked: Checked) -> Iterator[WarningRecord]:

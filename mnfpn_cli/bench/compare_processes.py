@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from mnfpn_cli.bench.bench import conditions, one_at_a_time
-from mnfpn_cli.bench.compare import prepared_warnings
+from mnfpn_cli.bench.compare import prepared_warnings, side_fault_warnings
 from mnfpn_cli.bench.comparison import CompareCase, ComparedSide, Comparison, Pair, failure_of, run_name, side_warnings
 from mnfpn_cli.bench.isolated import end_run, no_pass_here
 from mnfpn_cli.bench.messages import Described
@@ -161,7 +161,7 @@ class _Turns:
         processes: how many there are of each side.
         device: the device that is watched.
         progress: is called with what is being done and the share of it that is done.
-        samples: of A and of B, those of each process, in seconds.
+        timed: of A and of B, the passes of each process.
         ready: of A and of B, what preparing each process has shown.
         checked: of A and of B, the outputs of the first process.
         ends: what ended the passes of each pair.
@@ -174,12 +174,18 @@ class _Turns:
     processes: int
     device: torch.device
     progress: ReportProgress
-    samples: tuple[list[list[float]], list[list[float]]] = field(default_factory=lambda: ([], []))
+    timed: tuple[list[TimedRun], list[TimedRun]] = field(default_factory=lambda: ([], []))
     ready: tuple[list[Ready], list[Ready]] = field(default_factory=lambda: ([], []))
     checked: list[Checked] = field(default_factory=lambda: [Checked(), Checked()])
     ends: list[Ended] = field(default_factory=list)
     warnings: dict[str, WarningRecord] = field(default_factory=dict)
     failures: list[str | None] = field(default_factory=lambda: [None, None])
+
+    @property
+    def samples(self) -> tuple[list[list[float]], list[list[float]]]:
+        """Of A and of B, the times of each process's passes in seconds."""
+        a, b = ([passes.samples for passes in side] for side in self.timed)
+        return a, b
 
     def take(self) -> None:
         """Time one pair of processes after the other, until Ctrl-C or a failure.
@@ -208,8 +214,8 @@ class _Turns:
         timed = [TimedRun(no_pass_here, process) for process in processes]
         sampling = pair_sampling(self.case.sampling, self.processes, *self.samples)
         rule = RatioRule(sampling, lambda share: self._report(number, "timing A B B A", share))
-        for passes, side in zip(timed, self.samples, strict=True):
-            side.append(passes.samples)  # which grow from now on, also until Ctrl-C
+        for passes, side in zip(timed, self.timed, strict=True):
+            side.append(passes)  # whose samples grow from now on, also until Ctrl-C
         with conditions(self.device, self.case.of(self.sides[0].runtime, self.sides[0].dtype)):
             watched = watch(self.device)
             rewarm(timed, self.device.type)
@@ -290,7 +296,13 @@ def _comparison(turns: _Turns, described: Sequence[Described], differences: Sequ
         b,
         (_pair(run_name(a, b), turns),),
         case.margin,
-        (*turns.warnings.values(), *differences, *side_warnings(a, b), *_ready_warnings(turns)),
+        (
+            *turns.warnings.values(),
+            *differences,
+            *side_warnings(a, b),
+            *_ready_warnings(turns),
+            *side_fault_warnings(turns.timed, turns.device, case.allocator),
+        ),
         complete=not {"interrupted", "failed"} & set(turns.ends),
         failure=failure_of(turns.failures),
     )

@@ -6,6 +6,7 @@ from mnfpn_cli.bench.results import MeasuredRun, NoProfile, ProfiledRun
 from mnfpn_cli.devices.allocator import allocator_in_use, can_keep, page_fault_s
 from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.measure.statistics import drift, humps
+from mnfpn_cli.settings.measuring import Allocator
 from mnfpn_cli.text import percent
 
 MANY_FAULTS = 0.1
@@ -22,7 +23,8 @@ def run_warnings(run: MeasuredRun, train: bool = False) -> Iterator[WarningRecor
         run: a measured run.
         train: whether its passes are training steps.
     """
-    warnings = (*_sample_warnings(run), *_fault_warnings(run), *_launch_warnings(run, train), *run.warnings)
+    faults = fault_warnings(run.page_faults or 0.0, run.latency.median, allocator_in_use())
+    warnings = (*_sample_warnings(run), *faults, *_launch_warnings(run, train), *run.warnings)
     yield from (warning.within(str(run.key)) for warning in warnings)
 
 
@@ -67,12 +69,17 @@ def _sample_warnings(run: MeasuredRun) -> Iterator[WarningRecord]:
         )
 
 
-def _fault_warnings(run: MeasuredRun) -> Iterator[WarningRecord]:
-    """Warn that memory is given back to the system and taken anew in each pass."""
-    faults = run.page_faults or 0.0
+def fault_warnings(faults: float, pass_s: float, allocator: Allocator) -> Iterator[WarningRecord]:
+    """Warn that memory is given back to the system and taken anew in each pass.
+
+    Args:
+        faults: page faults in a pass.
+        pass_s: the median time of a pass, in seconds.
+        allocator: what happens to memory that a pass frees.
+    """
     taken = faults * page_fault_s() if faults else 0.0
-    if taken > MANY_FAULTS * run.latency.median:
-        keeps = allocator_in_use() == "system" and can_keep()
+    if taken > MANY_FAULTS * pass_s:
+        keeps = allocator == "system" and can_keep()
         yield WarningRecord(
             kind="page_faults",
             cause=f"{faults:,.0f} page faults in a pass take a core about {taken * 1e3:.3g} ms: "

@@ -47,7 +47,7 @@ class WaitMeasurements:
     Attributes:
         threads: how many the run has.
         fault_s: what a page fault takes.
-        calls: what calls take; None where smaller images are not possible.
+        calls: what calls take; None where the smallest images are not possible.
         on_one_thread: the times on one thread; None where the run has one, or cannot have another number.
         repeated: what the maps take that separate operations read and write once more.
         lanes: what the empty lanes of vectors take.
@@ -117,11 +117,11 @@ def _calls(group: Group, key: RunKey, peaks: Peaks, progress: ReportProgress) ->
     side = plan_levels(origin.settings).stride
     try:
         input = network_input(origin.settings, Size(side, side))
+        works = network_work(origin.plan, input, ITEM_BYTES[key.dtype])
+        small, how = replace(group, input=input), f"on an image of {input.size}"
+        times = _times(small, key, works, PASSES_OF_SMALLEST, how, progress)
     except MnfpnError:
-        return None  # its head is made for one size
-    works = network_work(origin.plan, input, ITEM_BYTES[key.dtype])
-    small = replace(group, input=input)
-    times = _times(small, key, works, PASSES_OF_SMALLEST, f"on an image of {input.size}", progress)
+        return None  # its head is made for one size, or the runtime cannot run it at this one
     floors = {part: total.floor for part, total in sum_parts(sum_rows(works, times, roofline(works, peaks))).items()}
     return {part: max(0.0, time - floors.get(part, 0.0)) for part, time in _by_part(times).items()}
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from mnfpn_cli.bench import compare as sides
-from mnfpn_cli.bench.compare import BuiltSide, compare_networks
+from mnfpn_cli.bench import run_warnings
+from mnfpn_cli.bench.compare import BuiltSide, compare_networks, side_fault_warnings
 from mnfpn_cli.bench.comparison import CompareCase, Comparison
 from mnfpn_cli.bench.judge import Reference
 from mnfpn_cli.bench.prepare import ReadyRun, prepare_run
@@ -169,6 +170,16 @@ def test_weights_of_a_side_are_read(tmp_path: Path) -> None:
     path.write_bytes(b"not a checkpoint")
     with pytest.raises(MnfpnError, match=r"^B \(--small\): .*x\.pth"):
         compared(b=replace(SIDE, workload=PlannedWorkload(FromSettings(SETTINGS, WeightsFile(path)), Size(33, 47))))
+
+
+@pytest.mark.parametrize(("device", "causes"), [("cpu", 1), ("cuda", 0)])
+def test_page_faults_of_a_side_are_warned_of(device: str, causes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over all of its processes; those of the host say nothing of a GPU."""
+    monkeypatch.setattr(run_warnings, "page_fault_s", lambda: 1e-6)
+    quiet, first, second = (TimedRun(lambda: None, HostTimer(), [0.02] * 4, faults=count) for count in (7, 0, 80_000))
+    found = list(side_fault_warnings([[quiet], [first, second]], torch.device(device), "system"))
+    assert [one.cause.partition(":")[0] for one in found] == ["B"] * causes
+    assert all("10,000 page faults in a pass take a core about 10 ms" in one.cause for one in found)
 
 
 def test_a_warm_up_that_never_settled_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
