@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mnfpn_cli.report.terminal.profile import LEAST_SHARE_OF_ROW
 from mnfpn_cli.report.terminal.tables import Line, Report, note, table
 from mnfpn_cli.report.units import per_cent
 from mnfpn_cli.text import percent
@@ -12,9 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnfpn_cli.documents.bench import PartWaits
-
-LEAST_SHARE_OF_ROW = 0.001
-"""The share of the time from which a part has a row."""
 
 LEAST_SHARE_NAMED = 0.05
 """The share of the time from which a sentence names what a pass waits for beyond the floor."""
@@ -42,7 +40,7 @@ NAMES = {
 
 HELPS = {
     "page_faults_s": "`allocator` keep",
-    "calls_s": "a larger `batch`, or `runtime` fused, which joins layers",
+    "calls_s": "a larger `batch`, or a runtime that joins more layers",
     "threads_s": "a larger `batch`, or several processes with `threads` 1",
     "repeated_s": "`runtime` fused, which joins them with the convolutions",
     "lanes_s": "numbers of channels that are multiples of the vector's",
@@ -60,7 +58,7 @@ def waits_tables(title: str, waits: Sequence[PartWaits]) -> Report:
     """A row for each part with the shares of its time, the largest marked; nothing where nothing was measured."""
     if not waits:
         return []
-    columns = {name: key for name, key in COLUMNS.items() if getattr(waits[0], key) is not None}
+    columns = {name: key for name, key in COLUMNS.items() if any(getattr(one, key) is not None for one in waits)}
     total = {key: sum(getattr(one, key) or 0.0 for one in waits) for key in columns.values()}
     whole = sum(one.seconds for one in waits)
     made = table(title, "Part", *(f">{name}" for name in columns))
