@@ -5,7 +5,7 @@ import re
 SOMETIMES = re.compile(
     r"[Ww]arning: |Ended by: |p9\d (needs|and)|GPU|rest|Inconclusive|A is|B is|The same|.* of the time: "
     r"|\S.*  (whether )?(bfloat16|float16|int8) (is|may|was|in) |Fell back |(?!The layers).* a pass took |No measured "
-    r"|Medians are "
+    r"|Medians are |Beyond the floor"
     r"|.* would keep more|The next ",
 )
 """Lines that stand there or not, or say something else, as the machine is."""

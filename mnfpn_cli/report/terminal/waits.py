@@ -32,7 +32,7 @@ COLUMNS = {
 NAMES = {
     "page_faults_s": "page faults",
     "calls_s": "calls",
-    "threads_s": "threads that wait for each other",
+    "threads_s": "what several threads lose",
     "repeated_s": "maps that norms, activations and paddings read and write again",
     "lanes_s": "vectors that channels do not fill",
     "other_s": "what its kernels lose",
@@ -70,12 +70,10 @@ def waits_tables(title: str, waits: Sequence[PartWaits]) -> Report:
     return [made, note(MEANINGS, "dim"), *_sentence(waits, total, whole)]
 
 
-def _cells(shares: dict[str, float], whole: float) -> list[Line | str]:
+def _cells(shares: dict[str, float], whole: float) -> list[Line]:
+    """Return the shares in per cent; the largest is bold."""
     most = max(shares, key=lambda key: shares[key])
-    return [
-        Line(per_cent(share, whole), "bold") if key == most and share else per_cent(share, whole) if share else ""
-        for key, share in shares.items()
-    ]
+    return [Line(per_cent(share, whole) or "0.0", "bold" if key == most else "") for key, share in shares.items()]
 
 
 def _sentence(waits: Sequence[PartWaits], total: dict[str, float], whole: float) -> Report:
