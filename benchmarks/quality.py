@@ -178,15 +178,16 @@ def processes(options: argparse.Namespace) -> None:
     """Compare by the command until there are so many of the same and of planted differences, and print what it said."""
     found = [json.loads(line) for line in options.record.read_text().splitlines()] if options.record.exists() else []
     kinds = {"the same": options.same, "B 5% slower": options.planted // 2, "A 5% slower": options.planted // 2}
-    order = sorted((k / count, kind) for kind, count in kinds.items() for k in range(count))  # evenly mixed
+    done = Counter(one["kind"] for one in found)
+    order = sorted((k / count, kind) for kind, count in kinds.items() for k in range(done[kind], count))  # evenly mixed
     with TemporaryDirectory() as folder, load():
         file = Path(folder, "layers.py")
         file.write_text(LAYERS)
-        for _, kind in order[len(found) :]:
+        for _, kind in order:
             found.append(compared(file, kind, options))
             with options.record.open("a") as record:
                 record.write(json.dumps(found[-1]) + "\n")
-            print(f"{len(found)} of {len(order)}", found[-1], file=sys.stderr)
+            print(f"{len(found)} of {sum(kinds.values())}", found[-1], file=sys.stderr)
             if len(found) % 20 == 0:
                 print_found(found)
     print_found(found)
@@ -261,7 +262,7 @@ def main() -> None:
     in_several = modes.add_parser("processes")
     in_several.set_defaults(run=processes)
     in_several.add_argument("--same", type=int, default=200)
-    in_several.add_argument("--planted", type=int, default=80, help="half of them with A slower")
+    in_several.add_argument("--planted", type=int, default=80, help="an even number: half of them with A slower")
     in_several.add_argument("--record", type=Path, default=Path("quality.jsonl"))
     in_several.add_argument("--processes", type=int, default=4)
     in_several.add_argument("--threads", type=int, default=1)

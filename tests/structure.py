@@ -21,6 +21,7 @@ NAMES = {
     r"\([^()]*, \d+ cores?\)": "(processor)",
     r"\bnode \S+(?<!\.)": "node",
     r", [^,]* left$": "",
+    r"(?<=while they were timed) \(.*\)": "",
 }
 """Words that are the machine's, and what they are; keys are hashes of the machine's kind."""
 

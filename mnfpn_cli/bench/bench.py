@@ -20,6 +20,7 @@ from mnfpn_cli.bench.run_warnings import run_warnings, unprofiled_warnings
 from mnfpn_cli.bench.workload import BenchWorkload, model_bytes
 from mnfpn_cli.devices.allocator import use_allocator
 from mnfpn_cli.devices.choose import choose_devices, device_of
+from mnfpn_cli.devices.threads import cpu_threads
 from mnfpn_cli.documents.bench import InputNoise
 from mnfpn_cli.documents.records import WarningRecord, WeightsRecord
 from mnfpn_cli.errors import MnfpnError, Problem, UnavailableError, UsageError
@@ -167,7 +168,7 @@ def _machine_warnings(groups: Sequence[GroupResult]) -> Iterable[WarningRecord]:
 def _run_warnings(runs: Sequence[BenchRun], case: BenchCase) -> Iterator[WarningRecord]:
     for run in runs:
         if run.status == "measured":
-            yield from run_warnings(run, case.train)
+            yield from run_warnings(run, case.train, case.allocator)
 
 
 def _fitting(
@@ -240,21 +241,10 @@ def conditions(device: torch.device, case: BenchCase) -> Iterator[None]:
     """Run the block on the device, with the case's number of CPU threads, and without gradients for inference."""
     with (
         device_of(device).current(),  # CUDA events are recorded on the stream of the current device
-        _threads(case.threads),
+        cpu_threads(case.threads),
         nullcontext() if case.train else torch.inference_mode(),
     ):
         yield
-
-
-@contextmanager
-def _threads(threads: int | None) -> Iterator[None]:
-    """Run the block with a number of CPU threads, None for torch's own; restore the number afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _check_any(runs: Sequence[BenchRun], complete: bool) -> None:

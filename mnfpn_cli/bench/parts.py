@@ -1,7 +1,7 @@
 """Sums of times, work and floors by layer and by part of a network."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mnfpn_cli.documents.bench import Bound, PartTime
 from mnfpn_cli.measure.layer_times import LayerTimes
@@ -18,6 +18,8 @@ class LayerSum:
         bytes: their bytes.
         bounds: the seconds of their floors, by what sets these.
         faults: their page faults in a pass; None where they were not counted.
+        repeated: the seconds of the bytes that separate operations read and write once more.
+        unfilled: the seconds that vectors which channels do not fill take.
     """
 
     seconds: float = 0.0
@@ -25,6 +27,8 @@ class LayerSum:
     bytes: int = 0
     bounds: Mapping[Bound, float] = field(default_factory=dict)
     faults: float | None = None
+    repeated: float = 0.0
+    unfilled: float = 0.0
 
     @property
     def floor(self) -> float:
@@ -42,6 +46,8 @@ class LayerSum:
             self.bytes + other.bytes,
             bounds,
             sum(known) if known else None,
+            self.repeated + other.repeated,
+            self.unfilled + other.unfilled,
         )
 
     def record(self, part: str, timed: bool, floored: bool) -> PartTime:
@@ -65,26 +71,21 @@ def sum_rows(
     Layers that a runtime joined are one row, in the place of the one with most work. The work of a layer is in its own
     row where it has one, else in the first that it was joined into.
     """
-    rows = dict[tuple[LayerId, ...], LayerSum]()
-    for row in times.rows if times else ():
-        rows[row.id, *row.joined] = LayerSum(row.seconds, faults=row.faults)
-    owners = row_owners(times)
+    rows, owners = dict[tuple[LayerId, ...], LayerSum](), dict[LayerId, tuple[LayerId, ...]]()
+    for row in sorted(times.rows, key=lambda row: bool(row.joined)) if times else ():
+        ids = (row.id, *row.joined)
+        rows[ids] = LayerSum(row.seconds, faults=row.faults)
+        for layer in ids:
+            owners.setdefault(layer, ids)
     floors = {floor.id: floor for floor in roof.floors} if roof else {}
     for work in works:
-        bounds = {floors[work.id].bound: floors[work.id].seconds} if work.id in floors else {}
-        ids = owners.get(work.id, (work.id,))
-        rows[ids] = rows.get(ids, LayerSum()) + LayerSum(0.0, work.macs, work.bytes, bounds)
+        ids, one = owners.get(work.id, (work.id,)), LayerSum(0.0, work.macs, work.bytes)
+        if floor := floors.get(work.id):
+            bounds = {floor.bound: floor.seconds}
+            one = replace(one, bounds=bounds, repeated=floor.repeated_s, unfilled=floor.unfilled_s)
+        rows[ids] = rows.get(ids, LayerSum()) + one
     places = {work.id: place for place, work in enumerate(works)}
     return dict(sorted(rows.items(), key=lambda item: places.get(item[0][0], len(places))))
-
-
-def row_owners(times: LayerTimes | None) -> dict[LayerId, tuple[LayerId, ...]]:
-    """Return the row that each layer's work is in: its own, or the first that it was joined into."""
-    owners = dict[LayerId, tuple[LayerId, ...]]()
-    for row in sorted(times.rows, key=lambda row: bool(row.joined)) if times else ():
-        for layer in (row.id, *row.joined):
-            owners.setdefault(layer, (row.id, *row.joined))
-    return owners
 
 
 def sum_parts(rows: Mapping[tuple[LayerId, ...], LayerSum]) -> dict[str, LayerSum]:

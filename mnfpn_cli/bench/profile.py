@@ -11,7 +11,7 @@ from mnfpn_cli.bench.group import Group
 from mnfpn_cli.bench.parts import sum_parts, sum_rows
 from mnfpn_cli.bench.prepare import explained
 from mnfpn_cli.bench.results import BenchRun, NoProfile, ProfiledRun, RunKey
-from mnfpn_cli.bench.waits import measure_waits
+from mnfpn_cli.bench.waits import measure_waits, time_layers_of
 from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.documents.bench import (
     AdviceRecord,
@@ -28,14 +28,9 @@ from mnfpn_cli.measure.layer_times import LayerOperator, LayerTimes
 from mnfpn_cli.measure.peaks import measure_peaks
 from mnfpn_cli.plan.advice import Advice, best_advice
 from mnfpn_cli.plan.roofline import LayerId, LayerWork, Peaks, Roofline, network_work, roofline
-from mnfpn_cli.runtimes.runtime import load_runtime
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput
 from mnfpn_cli.settings.measuring import LAYERED
 from mnfpn_cli.text import ReportProgress, percent
-
-PASSES_S = 10.0
-LEAST_PASSES, MOST_PASSES = 5, 50
-"""Layers are timed for about ``PASSES_S`` seconds, in at least and at most these numbers of passes."""
 
 
 def profile_group(group: Group, runs: Sequence[BenchRun], progress: ReportProgress) -> list[ProfiledRun | NoProfile]:
@@ -73,7 +68,8 @@ def profile_run(
         if not isinstance(origin, FromSettings) or not isinstance(group.input, NetworkInput):
             raise MnfpnError("only a network from settings has a plan to compare times with")
         works = network_work(origin.plan, group.input, item_bytes)
-        times = _times(group, key, works, pass_s, progress) if case.by_layer else None
+        how = f"on {group.device}"
+        times = time_layers_of(group, key, works, pass_s, how, progress) if case.by_layer else None
         floors = None
         if case.roofline and key.dtype != "int8":
             progress(f"measuring what {group.device} can do", 0.0)
@@ -85,18 +81,8 @@ def profile_run(
         # layers that run one by one.
         if times and key.runtime in LAYERED and not launch_bound:
             advice = best_advice(origin.settings, works, group.input, item_bytes, times.without_marks)
-        waits = measure_waits(group, key, works, times, floors, progress) if times and floors else ()
+        waits = measure_waits(group, key, works, times, floors.peaks, progress) if times and floors else ()
         return profile_record(works, pass_s, times, floors, advice, launch_bound, waits)
-
-
-def _times(
-    group: Group, key: RunKey, works: tuple[LayerWork, ...], pass_s: float, progress: ReportProgress
-) -> LayerTimes:
-    passes = max(LEAST_PASSES, min(MOST_PASSES, int(PASSES_S / 2 / pass_s)))
-    doing = f"timing each layer of {key.runtime} on {group.device}"
-    progress(doing, 0.0)
-    runtime = load_runtime(key.runtime)
-    return runtime.time_layers(group.job(key.dtype), works, passes, lambda share: progress(doing, share))
 
 
 @lru_cache

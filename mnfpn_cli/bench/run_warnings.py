@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from mnfpn_cli.bench.results import MeasuredRun, NoProfile, ProfiledRun
-from mnfpn_cli.devices.allocator import allocator_in_use, can_keep, page_fault_s
+from mnfpn_cli.devices.allocator import can_keep, page_fault_s
 from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.measure.statistics import drift, humps
-from mnfpn_cli.settings.measuring import Allocator
+from mnfpn_cli.settings.measuring import DEFAULT_ALLOCATOR, Allocator
 from mnfpn_cli.text import percent
 
 MANY_FAULTS = 0.1
@@ -16,14 +16,17 @@ GRAPHS = ("cuda-graph", "compiled")
 """Runtimes that already queue a pass as one graph."""
 
 
-def run_warnings(run: MeasuredRun, train: bool = False) -> Iterator[WarningRecord]:
+def run_warnings(
+    run: MeasuredRun, train: bool = False, allocator: Allocator = DEFAULT_ALLOCATOR
+) -> Iterator[WarningRecord]:
     """Yield the warnings about a run, each with the run in its cause.
 
     Args:
         run: a measured run.
         train: whether its passes are training steps.
+        allocator: what happens to memory that a pass frees.
     """
-    faults = fault_warnings(run.page_faults or 0.0, run.latency.median, allocator_in_use())
+    faults = fault_warnings(run.page_faults or 0.0, run.latency.median, allocator)
     warnings = (*_sample_warnings(run), *faults, *_launch_warnings(run, train), *run.warnings)
     yield from (warning.within(str(run.key)) for warning in warnings)
 

@@ -43,7 +43,8 @@ from mnfpn_cli.settings.measuring import (
 from mnfpn_cli.settings.quantization import QuantizationCase
 
 ROOFLINE_HELP = (
-    "Also measure the peak rates of the device, and how close each layer comes; with --by-layer also what it waits for."
+    "Also measure the peak rates of the device, and how close each layer comes; with --by-layer, on a CPU, also what "
+    "each part waits for."
 )
 
 

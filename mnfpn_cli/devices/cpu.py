@@ -14,9 +14,9 @@ UNLIMITED = 2**63
 
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
-VECTOR_FLOATS = {"AVX512": 16, "AVX2": 8}
-"""Floats in a vector by what torch says that the processor has."""
-OTHER_VECTOR_FLOATS = 4
+VECTOR_BYTES = {"AVX512": 64, "AVX2": 32}
+"""Bytes of a vector by what torch says that the processor has; of others the usual ones."""
+OTHER_VECTOR_BYTES = 16
 
 
 class Cpu(Device):
@@ -47,9 +47,9 @@ class Cpu(Device):
         return max((_bytes(file.read_text()) for file in caches.glob("index*/size")), default=UNKNOWN_CACHE)
 
 
-def vector_floats() -> int:
-    """Return how many floats the vectors of this processor hold."""
-    return VECTOR_FLOATS.get(torch.backends.cpu.get_cpu_capability(), OTHER_VECTOR_FLOATS)
+def vector_bytes() -> int:
+    """Return how many bytes the vectors of this processor hold."""
+    return VECTOR_BYTES.get(torch.backends.cpu.get_cpu_capability(), OTHER_VECTOR_BYTES)
 
 
 def left_in_cgroup(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:

@@ -236,7 +236,9 @@ class PartWaits(Record):
     seconds: Seconds = Field(description="Time of the part in a pass, less what timing it took, in seconds.")
     compute_s: Seconds = Field(description="Floor of its layers that compute bounds, in seconds.")
     memory_s: Seconds = Field(description="Floor of its layers that memory bounds, in seconds.")
-    page_faults_s: Seconds | None = Field(description="Page faults times what one takes a core, in seconds.")
+    page_faults_s: Seconds | None = Field(
+        description="Page faults times what one takes with as many threads, in seconds."
+    )
     calls_s: Seconds | None = Field(
         description="Time with the smallest images beyond their floor: what the calls themselves take, in seconds."
     )
@@ -246,7 +248,7 @@ class PartWaits(Record):
     repeated_s: Seconds = Field(
         description="Maps that separate norms, activations and paddings read and write once more, in seconds."
     )
-    lanes_s: Seconds = Field(description="Vectors that the channels of layers do not fill, in seconds.")
+    unfilled_s: Seconds = Field(description="Vectors that the channels of layers do not fill, in seconds.")
     other_s: Seconds = Field(description="What is left: what kernels lose, in seconds.")
 
 

@@ -74,7 +74,7 @@ class LayerTime:
     ``path`` and ``part`` are those of `LayerWork`.
 
     Attributes:
-        stretches: between how many pairs of neighbouring marks its time was: one for each call of a layer.
+        stretches: how often its time was taken in a pass: once for each call of a layer, or for each operator.
         joined: the other layers that the same operators compute.
         faults: page faults in a pass; None where they were not counted.
     """
@@ -123,9 +123,9 @@ class LayerTimes:
 
     @property
     def without_marks(self) -> dict[LayerId, float]:
-        """The rows' times less what the marks took, so that they add up to a pass without marks.
+        """The rows' times less what taking them took, so that they add up to no more than a pass without that.
 
-        Each mark takes the same, and nothing takes less than no time: containers are often little but marks.
+        Each time that is taken costs the same, and nothing takes less than no time: containers are often little else.
         """
         return _less_each(self.rows, self.seconds - self.undisturbed)
 
@@ -250,7 +250,8 @@ def _of_operators(
         total[OUTSIDE] += max(0.0, outside)
         for row, time in total.items():
             rows[row].append(time)
-    times = _of_median_pass({ids: median(time) for ids, time in rows.items()}, {}, median(marked))
+    counts = Counter(operator.layers for operator in passes[-1])
+    times = _of_median_pass({ids: median(time) for ids, time in rows.items()}, counts, median(marked))
     return LayerTimes(times, median(marked), median(undisturbed), tuple(passes[_typical(marked)]))
 
 

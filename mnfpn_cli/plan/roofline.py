@@ -99,7 +99,9 @@ def network_work(plan: NetworkPlan, input: NetworkInput, item_bytes: int) -> tup
         before = works.get((path, part))
         if before:  # the resizes and additions of the top-down path are one layer
             macs, size, operations = macs + before.macs, size + before.bytes, operations + before.calls
-        works[path, part] = LayerWork(path, part, work.operation, macs, size, operations, repeated, work.channels)
+            repeated += before.repeated
+        channels = max(work.channels, before.channels if before else 0)
+        works[path, part] = LayerWork(path, part, work.operation, macs, size, operations, repeated, channels)
     if copies := works.pop(("head", "head"), None):  # of all levels: their place is behind these
         works[copies.id] = copies
     return tuple(works.values())
@@ -190,7 +192,15 @@ class Peaks:
 
 @dataclass(frozen=True, slots=True)
 class LayerFloor:
-    """The floor of a layer in seconds, and what bounds it: compute or memory."""
+    """The floor of a layer in seconds, what bounds it, and what some kernels need beyond it.
+
+    Attributes:
+        path: as that of `LayerWork`, and so are ``part``, ``macs`` and ``bytes``.
+        seconds: the floor.
+        bound: compute or memory.
+        repeated_s: the seconds of the bytes that separate operations read and write once more.
+        unfilled_s: by how much the floor is longer where each vector of channels takes as long as a full one.
+    """
 
     path: str
     part: str
@@ -198,6 +208,8 @@ class LayerFloor:
     bytes: int
     seconds: float
     bound: Bound
+    repeated_s: float = 0.0
+    unfilled_s: float = 0.0
 
     @property
     def id(self) -> LayerId:
@@ -222,17 +234,25 @@ class Roofline:
         return self.seconds / measured
 
 
-def roofline(works: Sequence[LayerWork], peaks: Peaks) -> Roofline:
+def roofline(works: Sequence[LayerWork], peaks: Peaks, vector: int = 1) -> Roofline:
     """Return the floor of each layer: its MACs over the peak or its bytes over the bandwidth, the larger of the two.
 
     The floor assumes direct convolution, layer by layer, with each map read from memory and written to it. A network
     can be faster: Winograd and FFT convolutions have fewer multiplications, fused layers keep the map between them in
     a cache, and small maps stay in a cache by themselves.
+
+    Args:
+        works: the layers.
+        peaks: of the device.
+        vector: how many elements a vector of the processor holds.
     """
-    return Roofline(peaks, tuple(_floor(work, peaks) for work in works))
+    return Roofline(peaks, tuple(_floor(work, peaks, vector) for work in works))
 
 
-def _floor(work: LayerWork, peaks: Peaks) -> LayerFloor:
+def _floor(work: LayerWork, peaks: Peaks, vector: int) -> LayerFloor:
     compute, memory = work.macs / peaks.macs_per_s, work.bytes / peaks.bytes_per_s
     bound: Bound = "compute" if compute >= memory else "memory"
-    return LayerFloor(work.path, work.part, work.macs, work.bytes, max(compute, memory), bound)
+    seconds, channels = max(compute, memory), max(1, work.channels)
+    whole = compute * (-(-channels // vector) * vector / channels) if work.channels else 0.0
+    repeated, unfilled = work.repeated / peaks.bytes_per_s, max(0.0, whole - seconds)
+    return LayerFloor(work.path, work.part, work.macs, work.bytes, seconds, bound, repeated, unfilled)

@@ -82,11 +82,6 @@ def as_tensors(outputs: Any) -> Sequence[Tensor]:
     return tuple(tensor for _, tensor in named_tensors(outputs))
 
 
-def copied_tensors(outputs: Any) -> Sequence[Tensor]:
-    """Return copies of all tensors of an output whose memory the next pass overwrites."""
-    return tuple(tensor.clone() for tensor in as_tensors(outputs))
-
-
 @dataclass(frozen=True, slots=True)
 class Operator:
     """An operator of a runtime's own graph that multiplies and adds: a convolution or a matrix product.
@@ -125,7 +120,8 @@ class Prepared:
     """A pass that is ready to run.
 
     Attributes:
-        run: executes one pass on the inputs; it may return before a GPU has finished.
+        run: executes one pass on the inputs; it may return before a GPU has finished, and the next pass may overwrite
+            what it returned.
         inputs: the tensors that every pass reads, in the runtime's own dtype, layout and device: who writes other
             values into them in place runs the network on these.
         outputs: turns what a pass returned into tensors, on any device and in any dtype.

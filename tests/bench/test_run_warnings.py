@@ -10,6 +10,7 @@ from mnfpn_cli.bench.run_warnings import run_warnings
 from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.measure.engine import WarmUp
 from mnfpn_cli.measure.statistics import Latency
+from mnfpn_cli.settings.measuring import Allocator
 from tests.bench.made import key, timed
 
 NOISE = random.Random(1)
@@ -53,15 +54,17 @@ def test_a_steady_run_has_no_warnings() -> None:
     assert list(run_warnings(timed(STEADY, enqueue=Latency(tuple(0.5 * x for x in STEADY)), difference=1e-6))) == []
 
 
-@pytest.mark.parametrize(("in_use", "keeps", "helps"), [("keep", True, ""), ("system", False, "")])
+@pytest.mark.parametrize(
+    ("allocator", "keeps", "helps"),
+    [("keep", True, ""), ("system", False, ""), ("system", True, "`allocator` keep")],
+)
 def test_nothing_helps_where_memory_is_kept_or_cannot_be(
-    in_use: str, keeps: bool, helps: str, monkeypatch: pytest.MonkeyPatch
+    allocator: Allocator, keeps: bool, helps: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The warning remains; few page faults have none."""
     monkeypatch.setattr(run_warnings_file, "page_fault_s", lambda: 1e-6)
     monkeypatch.setattr(run_warnings_file, "can_keep", lambda: keeps)
-    monkeypatch.setattr(run_warnings_file, "allocator_in_use", lambda: in_use)
-    (found,) = run_warnings(timed(STEADY, page_faults=20_000.0))
+    (found,) = run_warnings(timed(STEADY, page_faults=20_000.0), allocator=allocator)
     assert (found.kind, found.helps) == ("page_faults", helps)
     assert list(run_warnings(timed(STEADY, page_faults=5_000.0))) == []
 

@@ -12,6 +12,7 @@ from mnfpn_cli.bench.bench import benchmark
 from mnfpn_cli.bench.parts import LayerSum
 from mnfpn_cli.bench.waits import WaitMeasurements, part_waits
 from mnfpn_cli.bench.workload import PlannedWorkload
+from mnfpn_cli.devices.allocator import page_faults
 from mnfpn_cli.documents.bench import PartWaits, ProfileRecord
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.origin import FromSettings
@@ -25,7 +26,7 @@ from tests.bench.test_bench import CASE, SETTINGS, SIZE
 from tests.export.networks import FLAT
 
 TOTAL = LayerSum(10.0, 100, 100, {"compute": 1.0, "memory": 2.0}, faults=4.0)
-MEASURED = WaitMeasurements(threads=2, fault_s=0.25, calls={"stem": 0.5}, on_one_thread={"stem": 9.5})
+MEASURED = WaitMeasurements(2, 0.25, 0.5, {"stem": 0.5}, {"stem": 10.5})
 SHARES = tuple(name for name in PartWaits.model_fields if name.endswith("_s"))
 
 
@@ -47,13 +48,15 @@ def _known_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
 def profiled(settings: NetworkSettings, size: Size, case: BenchCase) -> ProfileRecord:
     """The profile of one run."""
     workload, case = PlannedWorkload(FromSettings(settings), size), replace(case, by_layer=True, roofline=True)
-    (made,) = benchmark([workload], case, ["cpu"], lambda: "a CPU", lambda *_: None).profiles
+    result = benchmark([workload], case, ["cpu"], lambda: "a CPU", lambda *_: None)
+    assert result.failures == ()
+    (made,) = result.profiles
     return made.profile
 
 
 def test_the_time_of_a_part_is_shared_out_to_what_it_waits_for() -> None:
     """One thread takes 8 s beside faults and calls, so two could take 4, and take 8.5."""
-    made = part_waits("stem", TOTAL, replace(MEASURED, repeated={"stem": 0.25}, lanes={"stem": 0.125}))
+    made = part_waits("stem", replace(TOTAL, repeated=0.25, unfilled=0.125), MEASURED)
     assert shares(made) == {
         "compute_s": 1.0,
         "memory_s": 2.0,
@@ -61,7 +64,7 @@ def test_the_time_of_a_part_is_shared_out_to_what_it_waits_for() -> None:
         "calls_s": 0.5,
         "threads_s": 4.5,
         "repeated_s": 0.25,
-        "lanes_s": 0.125,
+        "unfilled_s": 0.125,
         "other_s": 0.625,
     }
     assert whole(made) == 10.0
@@ -80,6 +83,13 @@ def test_a_floor_that_is_longer_than_the_time_takes_all_of_it(seconds: float, ex
     assert shares(part_waits("stem", replace(TOTAL, seconds=seconds), MEASURED)) == expected
 
 
+def test_a_runtime_that_joins_norms_repeats_no_maps() -> None:
+    """They are part of its convolutions."""
+    made = part_waits("stem", replace(TOTAL, repeated=1.0), WaitMeasurements(joins=True))
+    assert made.repeated_s == 0
+    assert part_waits("stem", replace(TOTAL, repeated=1.0), WaitMeasurements()).repeated_s == 1.0
+
+
 def test_what_was_not_measured_is_unknown() -> None:
     """And is part of the rest."""
     made = part_waits("stem", replace(TOTAL, faults=None), WaitMeasurements())
@@ -96,74 +106,82 @@ def test_shares_of_a_run_add_up_to_its_parts(runtime: str) -> None:
     assert [one.part for one in made.waits] == [one.part for one in made.parts]
     for one in made.waits:
         assert whole(one) == pytest.approx(one.seconds)
-        assert None not in shares(one).values()
+        assert (one.page_faults_s is None) == (page_faults() is None)
+        assert None not in (one.calls_s, one.threads_s)
     assert sum(one.seconds for one in made.waits) <= sum(one.seconds or 0.0 for one in made.parts) * 1.001
-    repeated = sum(one.repeated_s for one in made.waits)
-    assert (repeated > 0) == (runtime != "fused")
 
 
 @dataclass(frozen=True)
 class Law:
-    """A runtime whose layers follow a law: a call takes a millisecond, and 10⁹ MACs a second on one thread."""
+    """A runtime whose layers follow a law: a call takes a millisecond for an image, and 10⁹ MACs a second on a thread.
 
-    gain: bool
-    fails_on_one_thread: bool = False
+    Attributes:
+        gain: whether threads share the MACs.
+        fails: what is raised on one thread, and with the smallest images.
+    """
 
-    def time_layers(self, _job: Job, works: Sequence[LayerWork], _passes: int, _progress: ReportShare) -> LayerTimes:
-        """The times of the layers; threads share the MACs where there is something to gain."""
-        threads = torch.get_num_threads()
-        if threads == 1 and self.fails_on_one_thread:
-            raise MnfpnError("another number of threads")
+    gain: bool = True
+    fails: Exception | None = None
+
+    def time_layers(self, job: Job, works: Sequence[LayerWork], _passes: int, _progress: ReportShare) -> LayerTimes:
+        """The times of the layers."""
+        threads, (images,) = torch.get_num_threads(), job.inputs
+        if self.fails and (threads == 1 or images.shape[-1] < 100):
+            raise self.fails
         at_once = threads if self.gain else 1
-        rows = tuple(LayerTime(*work.id, 1e-3 + work.macs / 1e9 / at_once) for work in works)
+        rows = tuple(LayerTime(*work.id, 1e-3 * len(images) + work.macs / 1e9 / at_once) for work in works)
         total = sum(row.seconds for row in rows)
         return LayerTimes(rows, total, total)
 
 
-@pytest.mark.parametrize(
-    ("law", "threads_s", "work_s"),
-    [(Law(gain=True), 0.0, 0.5), (Law(gain=False), 0.5, 0.5), (Law(gain=True, fails_on_one_thread=True), None, 0.5)],
-)
+@pytest.mark.parametrize(("gain", "lost"), [(True, 0.0), (False, 0.5)])
 def test_runs_in_which_one_thing_differs_tell_what_a_part_waits_for(
-    law: Law, threads_s: float | None, work_s: float, monkeypatch: pytest.MonkeyPatch
+    gain: bool, lost: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Calls take a millisecond each whatever the size, and two threads may take as long as one."""
-    for module in (waits, profile):
-        monkeypatch.setattr(module, "load_runtime", lambda _name: law)
-    made = profiled(SETTINGS, Size(512, 512), replace(CASE, threads=2, batches=(1,)))
+    monkeypatch.setattr(waits, "load_runtime", lambda _name: Law(gain))
+    made = profiled(SETTINGS, Size(512, 512), replace(CASE, threads=2))
     layers, macs = Counter(layer.part for layer in made.layers), {one.part: one.macs for one in made.parts}
     assert {one.part for one in made.waits} >= {"stem", "stages.0", "laterals"}
     for one in made.waits:
         compute = macs[one.part] / 1e9
-        assert one.calls_s == pytest.approx(1e-3 * layers[one.part], rel=0.02)  # there are a few MACs at 4×4 too
-        if threads_s is None:
-            assert one.threads_s is None
-        else:
-            assert one.threads_s == pytest.approx(threads_s * compute, rel=0.02, abs=1e-5)
-        assert one.other_s == pytest.approx(work_s * compute, rel=0.05, abs=1e-5)
+        calls = 1e-3 * 3 * layers[one.part]  # a batch of three
+        assert one.calls_s == pytest.approx(calls, rel=0.02)  # there are a few MACs at 4×4 too
+        assert one.threads_s == pytest.approx(lost * compute, rel=0.02, abs=1e-5)
+        assert one.other_s == pytest.approx(compute / 2, rel=0.05, abs=1e-5)
+
+
+@pytest.mark.parametrize("reason", [MnfpnError("another number of threads"), RuntimeError("no kernel"), MemoryError()])
+def test_a_further_run_that_fails_loses_no_times(reason: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its share is unknown."""
+    monkeypatch.setattr(waits, "load_runtime", lambda _name: Law(fails=reason))
+    made = profiled(SETTINGS, Size(512, 512), replace(CASE, threads=2))
+    assert {(one.calls_s, one.threads_s) for one in made.waits} == {(None, None)}
+    assert all(one.seconds > 0 for one in made.waits)
+
+
+def test_layers_that_a_runtime_joined_wait_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the part that their time is in; the other part has none."""
+
+    class Joining(Law):
+        def time_layers(self, job: Job, works: Sequence[LayerWork], passes: int, progress: ReportShare) -> LayerTimes:
+            times = super().time_layers(job, works, passes, progress)
+            first, second, *rows = times.rows
+            both = replace(first, seconds=first.seconds + second.seconds, joined=(second.id,))
+            return replace(times, rows=(both, *rows))
+
+    monkeypatch.setattr(waits, "load_runtime", lambda _name: Joining())
+    settings = NetworkSettings.model_validate({"stages": [(1, 8, 1, 2), (2, 8, 1, 2)], "pyramid": {"channels": 8}})
+    made = profiled(settings, Size(512, 512), replace(CASE, threads=2, runtimes=("fused",)))
+    assert sum(one.seconds for one in made.waits) == pytest.approx(made.undisturbed_s)
+    stem = next(one for one in made.waits if one.part == "stem")
+    assert stem.calls_s == pytest.approx(2 * 3e-3, rel=0.02)
 
 
 def test_a_head_for_one_size_has_no_smallest_images() -> None:
     """What calls take is unknown; with one thread, what threads lose likewise."""
     made = profiled(FLAT, Size(32, 48), CASE)
     assert {(one.calls_s, one.threads_s) for one in made.waits} == {(None, None)}
-
-
-def test_vectors_that_channels_do_not_fill_take_longer_than_the_floor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Eight channels fill half of a vector of 16: where compute bounds a layer, it takes twice its floor."""
-    monkeypatch.setattr(profile, "peaks", lambda *_: Peaks(macs_per_s=1e7, bytes_per_s=1e15))
-    found = list[Mapping[str, float]]()
-    lanes = waits._lanes
-
-    def seen(*args: object) -> Mapping[str, float]:
-        found.append(lanes(*args))  # type: ignore[arg-type]
-        return found[-1]
-
-    monkeypatch.setattr(waits, "_lanes", seen)
-    monkeypatch.setattr(waits, "vector_floats", lambda: 16)
-    made = profiled(SETTINGS, SIZE, CASE)
-    laterals = next(one for one in made.parts if one.part == "laterals")
-    assert found[0]["laterals"] == pytest.approx(laterals.floor_s)
 
 
 def test_only_a_run_on_a_cpu_with_floors_and_times_waits() -> None:

@@ -1,5 +1,7 @@
 """The floor of a layer is its MACs over the peak, or its bytes over the bandwidth."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,3 +69,14 @@ def test_separate_operations_read_and_write_a_map_once_more() -> None:
     padded = NetworkSettings.model_validate({"padding": "same"})
     works = {work.path: work for work in network_work(plan_network(padded), network_input(padded, size, 3), 4)}
     assert works["stages.1.0.depthwise"].repeated == 4 * 3 * 2 * (2 * 96 * 16 * 16 + 96 * 32 * 32)
+
+
+@pytest.mark.parametrize(("channels", "unfilled"), [(0, 0.0), (16, 0.0), (24, 1.0), (8, 3.0), (1, 45.0)])
+def test_vectors_that_channels_do_not_fill_take_as_long_as_full_ones(channels: int, unfilled: float) -> None:
+    """24 channels take as long as 32 where a vector holds 16; where memory bounds, what is beyond that."""
+    work = LayerWork("stem", "stem", "conv", 300, 1, channels=channels, repeated=50)
+    (floor,) = roofline([work], Peaks(100, 100), vector=16).floors
+    assert (floor.seconds, floor.repeated_s) == (3.0, 0.5)
+    assert floor.unfilled_s == pytest.approx(unfilled)
+    (floor,) = roofline([replace(work, bytes=350)], Peaks(100, 100), vector=16).floors
+    assert floor.unfilled_s == pytest.approx(max(0.0, unfilled - 0.5))

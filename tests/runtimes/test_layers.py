@@ -1,28 +1,33 @@
 """The times of layers that each runtime takes of itself: each has a place, and the operators add up to a pass."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
 
 from mnfpn_cli.errors import MnfpnError, UnavailableError
 from mnfpn_cli.measure.layer_times import OUTSIDE, LayerCall, LayerTimes
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, network_work
 from mnfpn_cli.plan.rules import network_input
-from mnfpn_cli.runtimes import compiled
+from mnfpn_cli.runtimes import compiled, fused
 from mnfpn_cli.runtimes.compiled.kernels import Kernel, KernelRecorder
 from mnfpn_cli.runtimes.executorch.trace import ProgramOperator, event_kind
 from mnfpn_cli.runtimes.executorch.trace import _sources as sources_of_events
 from mnfpn_cli.runtimes.fused.kernels import library
+from mnfpn_cli.runtimes.fused.layers import called_modules, fused_calls
 from mnfpn_cli.runtimes.runtime import load_runtime
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.export.networks import SMALL, shortened
 from tests.needs import needs, needs_onnx
 from tests.runtimes.jobs import CPU, job
+from tests.strategies import settings_and_size
+from tests.tiers import at_most
 
 SIZE = Size(64, 96)
 SHARED = NetworkSettings.model_validate(
@@ -81,6 +86,22 @@ def test_fused_times_its_layers(preset: str) -> None:
     """In networks whose blocks, pyramids and heads it fuses in ways of their own."""
     settings = shortened(preset).at(SIZE)
     check_places(time_them("fused", settings), works_of(settings))
+
+
+@at_most(25)
+@given(settings_and_size())
+def test_every_layer_of_a_fused_network_has_a_call(case: tuple[NetworkSettings, Size]) -> None:
+    """Each with MACs once, whatever is shared, joined or run by kernels."""
+    settings, size = case
+    mine, works = (
+        job(settings, (1, settings.in_channels, *size)),
+        network_work(plan_network(settings), network_input(settings, size), 4),
+    )
+    with torch.inference_mode():
+        run = fused.prepare(mine).run
+        calls = fused_calls(mine.network, works, called_modules(mine.network, run))
+    placed = Counter(layer for path in calls for layers in calls[path] for layer in layers)
+    assert {work.id for work in works if work.macs} <= set(placed)
 
 
 @pytest.mark.skipif(library() is None, reason="needs a C++ compiler")

@@ -54,7 +54,7 @@ def bench_tables(document: BenchDocument) -> Report:
     report += [*weights_report(document.weights), *latency_report(document)]
     for run in document.profiles or ():
         report += layers_tables(f"Where the time goes: {_profiled(run)}", run)
-        report += waits_tables(f"What it waits for: {_profiled(run)}", run.waits)
+        report += waits_tables(f"What it waits for: {_profiled(run)}", run.waits, document.environment.allocator)
     report += _across_report(document)
     for noise in document.noise or ():
         where = f", {_inputs(noise.input)}" if len(document.noise or ()) > 1 else ""

@@ -87,8 +87,8 @@ def _cells(part: PartTime, total: PartTime, profile: ProfileRecord) -> list[str]
 def _time_notes(profile: ProfileRecord, undisturbed: float, marked: float) -> Report:
     layers = sum(layer.seconds or 0.0 for layer in profile.layers)
     text = f"The layers add up to {seconds(layers)}; a pass took {seconds(undisturbed)} undisturbed"
-    more = max(0.0, marked / undisturbed - 1)  # less is noise
-    cost = f"{seconds(marked)} while they were timed ({percent(more, '+.1f')})."
+    more = f" ({percent(marked / undisturbed - 1, '+.1f')})" if marked > undisturbed else ""  # less is noise
+    cost = f"{seconds(marked)} while they were timed{more}."
     waits = "the time that the host needs to queue it. Less work in a layer would make it no faster."
     bound = profile.launch_bound
     notes: Report = [note(f"{text}, {waits}", "yellow") if bound else note(f"{text}, {cost}", "dim")]
@@ -99,7 +99,7 @@ def _time_notes(profile: ProfileRecord, undisturbed: float, marked: float) -> Re
 
 
 def _joined_notes(profile: ProfileRecord) -> Report:
-    """Say which parts have the time of layers of others, which a runtime computes with theirs."""
+    """Name the parts whose rows also hold layers of other parts."""
     several = [layer for layer in profile.layers if layer.joined]
     if not several:
         return []

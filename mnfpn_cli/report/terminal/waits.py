@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mnfpn_cli.report.terminal.profile import LEAST_SHARE_OF_ROW
 from mnfpn_cli.report.terminal.tables import Line, Report, note, table
 from mnfpn_cli.report.units import per_cent
+from mnfpn_cli.settings.measuring import DEFAULT_ALLOCATOR
 from mnfpn_cli.text import percent
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ COLUMNS = {
     "Calls": "calls_s",
     "Threads": "threads_s",
     "Again": "repeated_s",
-    "Lanes": "lanes_s",
+    "Lanes": "unfilled_s",
     "Other": "other_s",
 }
 """The columns, by the names of their keys; the first two are the floor."""
@@ -34,8 +35,8 @@ NAMES = {
     "calls_s": "calls",
     "threads_s": "what several threads lose",
     "repeated_s": "maps that norms, activations and paddings read and write again",
-    "lanes_s": "vectors that channels do not fill",
-    "other_s": "what its kernels lose",
+    "unfilled_s": "vectors that channels do not fill",
+    "other_s": "what kernels lose",
 }
 
 HELPS = {
@@ -43,18 +44,19 @@ HELPS = {
     "calls_s": "a larger `batch`, or a runtime that joins more layers",
     "threads_s": "a larger `batch`, or several processes with `threads` 1",
     "repeated_s": "`runtime` fused, which joins them with the convolutions",
-    "lanes_s": "numbers of channels that are multiples of the vector's",
+    "unfilled_s": "numbers of channels that are multiples of 8 or 16, which a vector holds",
 }
 """What helps against each; against other losses another runtime may."""
 
 MEANINGS = (
-    "Of each part's time, in %. Compute, Memory: its floor. Faults: page faults. Calls: the time with the smallest "
-    "images. Threads: what they take longer than one thread's time over their number. Again: maps that separate norms, "
-    "activations and paddings read and write once more. Lanes: vectors that channels do not fill. Other: what is left."
+    "Of each part's time, less what timing it took, in %. Compute, Memory: its floor. Faults: page faults. Calls: the "
+    "time with the smallest images. Threads: what they take longer than one thread's time over their number. Again: "
+    "maps that separate norms, activations and paddings read and write once more. Lanes: vectors that channels do not "
+    "fill. Other: what is left."
 )
 
 
-def waits_tables(title: str, waits: Sequence[PartWaits]) -> Report:
+def waits_tables(title: str, waits: Sequence[PartWaits], allocator: str = DEFAULT_ALLOCATOR) -> Report:
     """A row for each part with the shares of its time, the largest marked; nothing where nothing was measured."""
     if not waits:
         return []
@@ -67,7 +69,7 @@ def waits_tables(title: str, waits: Sequence[PartWaits]) -> Report:
             made.add_row(one.part, *_cells({key: getattr(one, key) or 0.0 for key in total}, one.seconds))
     made.add_section()
     made.add_row("total", *_cells(total, whole))
-    return [made, note(MEANINGS, "dim"), *_sentence(waits, total, whole)]
+    return [made, note(MEANINGS, "dim"), *_sentence(waits, total, whole, allocator)]
 
 
 def _cells(shares: dict[str, float], whole: float) -> list[Line]:
@@ -76,13 +78,14 @@ def _cells(shares: dict[str, float], whole: float) -> list[Line]:
     return [Line(per_cent(share, whole) or "0.0", "bold" if key == most else "") for key, share in shares.items()]
 
 
-def _sentence(waits: Sequence[PartWaits], total: dict[str, float], whole: float) -> Report:
+def _sentence(waits: Sequence[PartWaits], total: dict[str, float], whole: float, allocator: str) -> Report:
     """Name what takes most time beyond the floor, where most of that is, and what helps."""
     beyond = {key: seconds for key, seconds in total.items() if key in NAMES}
     key = max(beyond, key=lambda key: beyond[key])
-    if beyond[key] < LEAST_SHARE_NAMED * whole:
+    if not whole or beyond[key] < LEAST_SHARE_NAMED * whole:
         return []
     part = max(waits, key=lambda one: getattr(one, key) or 0.0)
     text = f"Beyond the floor, most time goes to {NAMES[key]}: {percent(beyond[key] / whole, '.0f')} of a pass"
     where = f", {percent((getattr(part, key) or 0.0) / beyond[key], '.0f')} of that in {part.part}."
-    return [note(text + where + (f" What helps: {HELPS[key]}." if key in HELPS else ""))]
+    helps = "" if key == "page_faults_s" and allocator != DEFAULT_ALLOCATOR else HELPS.get(key)
+    return [note(text + where + (f" What helps: {helps}." if helps else ""))]

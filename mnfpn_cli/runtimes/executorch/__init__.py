@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 from torch.fx import Graph, Node
 
 from mnfpn_cli.devices.choose import device_of
@@ -16,7 +17,7 @@ from mnfpn_cli.measure.layer_times import LayerCall, LayerTimes, OperatorTime, P
 from mnfpn_cli.measure.libraries import failure_in_words
 from mnfpn_cli.plan.roofline import LayerWork
 from mnfpn_cli.runtimes.executorch.trace import ProgramOperator, read_trace
-from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Operator, Prepared, ReportShare, copied_tensors
+from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Operator, Prepared, ReportShare, as_tensors
 from mnfpn_cli.settings.input import DType
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def prepare(job: Job) -> Prepared:
     return Prepared(
         partial(program, *inputs),
         inputs,
-        outputs=copied_tensors,
+        outputs=_copies,
         graph=partial(graph_of_program, lowered.graph),
         file_bytes=len(lowered.content),
     )
@@ -93,6 +94,11 @@ def _operators(program: "ExportedProgram") -> list[ProgramOperator]:
         places[node] = len(made)
         made.append(ProgramOperator(_name(node), source_of(node) or LayerCall(_path(node)), inputs))
     return made
+
+
+def _copies(outputs: Any) -> tuple[Tensor, ...]:
+    """Return copies of the outputs, whose memory is the program's, and goes with it."""
+    return tuple(tensor.clone() for tensor in as_tensors(outputs))
 
 
 def graph_of_program(program: "ExportedProgram") -> ExecutedGraph:

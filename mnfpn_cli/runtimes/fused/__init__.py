@@ -26,7 +26,7 @@ from mnfpn_cli.runtimes.fused.blocks import executed_with_kernels, named_layers,
 from mnfpn_cli.runtimes.fused.folded import FoldedConv, FusedResidual, Optimizations, Parts, can_pack, fold, parts
 from mnfpn_cli.runtimes.fused.kernels import library
 from mnfpn_cli.runtimes.fused.layers import called_modules, fused_calls
-from mnfpn_cli.runtimes.runtime import NO_INT8, Job, Prepared, ReportShare, as_tensors, copied_tensors
+from mnfpn_cli.runtimes.runtime import NO_INT8, Job, Prepared, ReportShare
 from mnfpn_cli.settings.input import DType
 
 M = TypeVar("M", bound=nn.Module)
@@ -59,7 +59,6 @@ def prepare(job: Job) -> Prepared:
     return Prepared(
         partial(network, *inputs),
         inputs,
-        outputs=copied_tensors if optimizations.kernels else as_tensors,
         graph=partial(executed_with_kernels, network, inputs),
         warnings=(NO_KERNELS,) if could_have else (),
     )

@@ -19,7 +19,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
 from mnfpn_cli.runtimes.fused.folded import Folded, FoldedConv, Optimizations
-from mnfpn_cli.runtimes.fused.kernels import sum_rows
+from mnfpn_cli.runtimes.fused.kernels import add_rows
 from mnfpn_cli.settings.network import Upsample
 
 OFFSETS = 3
@@ -65,7 +65,7 @@ class EarlySmoothing(nn.Module):
         self.rows = self.sums = torch.empty(0)
 
     def forward(self, tap: Tensor, coarse: Tensor) -> Tensor:
-        """Smooth both parts, and add them; with our own kernels, the next pass overwrites the level."""
+        """Smooth both parts, and add them; the next pass may overwrite the level."""
         (n, channels, height, width), fine = coarse.shape, tap.shape[-2:]
         if self.table is None:  # made in the first pass, for all: a runtime has one size
             self.table = resize_table(coarse, fine, self.upsample)
@@ -73,18 +73,22 @@ class EarlySmoothing(nn.Module):
             self.sums = coarse.new_empty((n, fine.numel(), self.channels) if self.kernels else 0)
         pixels = coarse.permute(0, 2, 3, 1).reshape(n, height * width, channels)
         biased = pixels if self.bias is None else pixels + self.bias
-        sums = [self._resize(image, self.table, place) for place, image in enumerate(biased)]  # n of (h × w, out)
-        added = self.sums if self.kernels else sums[0][None] if n == 1 else torch.stack(sums)
+        if self.kernels:
+            for image, sums in zip(biased, self.sums, strict=True):
+                add_rows(self.table.indices, self.table.weights, self._mixed(image), sums)
+            added = self.sums  # (n, h × w, out)
+        else:
+            several = [self._summed(image, self.table) for image in biased]  # n of (h × w, out)
+            added = several[0][None] if n == 1 else torch.stack(several)
         y: Tensor = self.tap(tap, added.view(n, *fine, self.channels).permute(0, 3, 1, 2), overwrite=True)
         return y
 
-    def _resize(self, pixels: Tensor, table: SumTable, place: int) -> Tensor:
+    def _mixed(self, pixels: Tensor) -> Tensor:
         torch.mm(pixels, self.mixing, out=self.rows)  # reused memory: new pages take a third more time
-        rows = self.rows.view(-1, self.channels)  # (h/2 × w/2 × 3 × 3, out)
-        if not self.kernels:
-            return F.embedding_bag(table.indices, rows, mode="sum", per_sample_weights=table.weights)
-        sum_rows(table.indices, table.weights, rows, self.sums[place])
-        return self.sums[place]
+        return self.rows.view(-1, self.channels)  # (h/2 × w/2 × 3 × 3, out)
+
+    def _summed(self, pixels: Tensor, table: SumTable) -> Tensor:
+        return F.embedding_bag(table.indices, self._mixed(pixels), mode="sum", per_sample_weights=table.weights)
 
 
 def resize_table(coarse: Tensor, fine: torch.Size, upsample: Upsample) -> SumTable:

@@ -389,26 +389,35 @@ extern "C" void mnfpn_run(const Block* block, const float* x, float* y, float* s
     }
 }
 
+// Channels of one sum, as many vectors as N says at once; return the first channel that is left.
+template <int N>
+static int sum_vectors(const int* index, const float* weight, const float* rows, float* to, int terms, int channels,
+                       int c) {
+    for (; c + N * WIDTH <= channels; c += N * WIDTH) {
+        Vector sums[N] = {};
+        for (int k = 0; k < terms; k++) {
+            const float* row = rows + long(index[k]) * channels + c;
+            UNROLLED
+            for (int v = 0; v < N; v++) sums[v] += weight[k] * load<Vector>(row + v * WIDTH);
+        }
+        UNROLLED
+        for (int v = 0; v < N; v++) store(to + c + v * WIDTH, sums[v]);
+    }
+    return c;
+}
+
 // Row p of y becomes the sum of weights[p][k] * rows[indices[p][k]], for all terms k.
 extern "C" void mnfpn_sum(const int* indices, const float* weights, const float* rows, float* y, long pixels, int terms,
                           int channels, int threads) {
-    constexpr int VECTORS = WIDTH == 16 ? 16 : 8;  // sums in registers
+    constexpr int MOST = WIDTH == 16 ? 16 : 8;  // sums that stay in registers
 #pragma omp parallel for num_threads(threads)
     for (long p = 0; p < pixels; p++) {
         const int* index = indices + p * terms;
         const float* weight = weights + p * terms;
         float* to = y + p * channels;
-        int c = 0;
-        for (; c + VECTORS * WIDTH <= channels; c += VECTORS * WIDTH) {
-            Vector sums[VECTORS] = {};
-            for (int k = 0; k < terms; k++) {
-                const float* row = rows + long(index[k]) * channels + c;
-                UNROLLED
-                for (int v = 0; v < VECTORS; v++) sums[v] += weight[k] * load<Vector>(row + v * WIDTH);
-            }
-            UNROLLED
-            for (int v = 0; v < VECTORS; v++) store(to + c + v * WIDTH, sums[v]);
-        }
+        int c = sum_vectors<MOST>(index, weight, rows, to, terms, channels, 0);
+        c = sum_vectors<4>(index, weight, rows, to, terms, channels, c);
+        c = sum_vectors<1>(index, weight, rows, to, terms, channels, c);
         for (; c < channels; c++) {
             float sum = 0;
             for (int k = 0; k < terms; k++) sum += weight[k] * rows[long(index[k]) * channels + c];

@@ -113,7 +113,7 @@ def scratch_floats(request: int, threads: int) -> int:
     return floats
 
 
-def sum_rows(indices: Tensor, weights: Tensor, rows: Tensor, sums: Tensor) -> None:
+def add_rows(indices: Tensor, weights: Tensor, rows: Tensor, sums: Tensor) -> None:
     """Write sums (pixels, channels) of rows (r, channels), by indices and weights (pixels, terms)."""
     addresses = (one.data_ptr() for one in (indices, weights, rows, sums))
     _library().mnfpn_sum(*addresses, *indices.shape, rows.shape[1], torch.get_num_threads())
