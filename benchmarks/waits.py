@@ -43,7 +43,7 @@ def cell(one: Mapping[str, Any]) -> str:
 def parts(options: argparse.Namespace) -> None:
     """Print a line for each part, a column for each runtime."""
     made = profiles(options.size, "--runtime", options.runtimes)
-    names = [one["part"] for one in made[0]["waits"] if one["part"] != "rest"]
+    names = dict.fromkeys(wait["part"] for one in made for wait in one["waits"] if wait["part"] != "rest")
     print(f"{'':10}" + "".join(f"  {one['runtime']:18}" for one in made))
     for name in names:
         by_runtime = [next((wait for wait in one["waits"] if wait["part"] == name), None) for one in made]

@@ -1,6 +1,6 @@
 """What each part of a network waits for: where its time goes beyond the least that the device needs for it.
 
-The floor, compute or memory, is the first share of a part's time. What is beyond it is told apart by runs in which one
+The floor, compute or memory, is the first share of a part's time. What is beyond it is found by runs in which one
 thing differs:
 
 - *Page faults* are counted between the layers, and each takes as long as was measured for one with as many threads.

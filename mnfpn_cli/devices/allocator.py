@@ -15,10 +15,7 @@ from mmap import mmap
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mnfpn_cli.devices.machine import read_or_none
-from mnfpn_cli.devices.threads import cpu_threads
 from mnfpn_cli.errors import MnfpnError, Problem, UnavailableError
 from mnfpn_cli.settings.measuring import Allocator
 
@@ -122,6 +119,8 @@ def page_fault_s(threads: int = 1) -> float:
     Args:
         threads: how many write.
     """
+    from mnfpn_cli.devices.threads import cpu_threads  # imports torch, which who only chooses an allocator does without
+
     with cpu_threads(threads):
         return min(_tried_fault_s() for _ in range(TRIES))
 
@@ -135,6 +134,8 @@ def _tried_fault_s() -> float:
 
 
 def _time_writing(memory: mmap) -> float:
+    import torch
+
     tensor = torch.frombuffer(memory, dtype=torch.uint8)
     start = time.perf_counter()
     tensor.fill_(1)

@@ -71,7 +71,7 @@ def test_every_input_has_a_profile_of_its_own() -> None:
 def test_ctrl_c_while_layers_are_timed_keeps_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are done by then."""
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(layer_times, "time_modules", interrupted)

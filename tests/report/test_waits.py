@@ -41,7 +41,7 @@ def text_of(waits: tuple[PartWaits, ...]) -> list[str]:
 def test_each_part_has_the_shares_of_its_time() -> None:
     """Those that were measured, in 80 columns; parts that take no time are left out."""
     lines = [line for line in text_of(made(MEASURED)) if line.strip(" ─")]
-    assert lines[1].split() == ["Part", "Compute", "Memory", "Faults", "Calls", "Threads", "Again", "Lanes", "Other"]
+    assert lines[1].split() == ["Part", "Compute", "Memory", "Faults", "Calls", "Threads", "Again", "Vectors", "Other"]
     assert lines[2].split() == ["stem", "20.0", "0.0", "5.0", "10.0", "42.5", "0.0", "0.0", "22.5"]
     assert lines[3].split() == ["stages.0", "3.3", "16.7", "40.0", "6.7", "33.3", "0.0", "0.0", "0.0"]
     assert lines[4].split() == ["total", "7.5", "12.5", "31.2", "7.5", "35.6", "0.0", "0.0", "5.6"]
@@ -51,7 +51,7 @@ def test_each_part_has_the_shares_of_its_time() -> None:
 def test_what_was_not_measured_has_no_column() -> None:
     """As the threads of a run on one thread."""
     columns = text_of(made(replace(MEASURED, on_one_thread=None, calls=None)))[1].split()
-    assert columns == ["Part", "Compute", "Memory", "Faults", "Again", "Lanes", "Other"]
+    assert columns == ["Part", "Compute", "Memory", "Faults", "Again", "Vectors", "Other"]
     assert waits_tables("", ()) == []
 
 

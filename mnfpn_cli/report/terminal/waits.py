@@ -25,7 +25,7 @@ COLUMNS = {
     "Calls": "calls_s",
     "Threads": "threads_s",
     "Again": "repeated_s",
-    "Lanes": "unfilled_s",
+    "Vectors": "unfilled_s",
     "Other": "other_s",
 }
 """The columns, by the names of their keys; the first two are the floor."""
@@ -51,7 +51,7 @@ HELPS = {
 MEANINGS = (
     "Of each part's time, less what timing it took, in %. Compute, Memory: its floor. Faults: page faults. Calls: the "
     "time with the smallest images. Threads: what they take longer than one thread's time over their number. Again: "
-    "maps that separate norms, activations and paddings read and write once more. Lanes: vectors that channels do not "
+    "maps that separate norms, activations and paddings read and write once more. Vectors: those that channels do not "
     "fill. Other: what is left."
 )
 
