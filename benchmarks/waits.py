@@ -21,6 +21,9 @@ from mnfpn_cli.documents.bench import PartWaits
 FLOOR = ("compute_s", "memory_s")
 BEYOND = tuple(name for name in PartWaits.model_fields if name.endswith("_s") and name not in FLOOR)
 
+LEAST_SHARE = 0.005
+"""The least share of a part's time that is printed."""
+
 
 def profiles(size: str, *options: str) -> list[dict[str, Any]]:
     """The profiles of a benchmark."""
@@ -37,6 +40,8 @@ def cell(one: Mapping[str, Any]) -> str:
     floor = sum(one[name] for name in FLOOR) / one["seconds"]
     most = max(BEYOND, key=lambda name: one[name] or 0.0)
     share = (one[most] or 0.0) / one["seconds"]
+    if share < LEAST_SHARE:
+        return f"{floor:4.0%}"
     return f"{floor:4.0%} {most.removesuffix('_s').replace('page_', ''):8} {share:4.0%}"
 
 
