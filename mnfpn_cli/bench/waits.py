@@ -191,7 +191,7 @@ def part_waits(part: str, total: LayerSum, measured: WaitMeasurements) -> PartWa
     count = total.faults or 0.0
     faults = None if total.faults is None else share(count * measured.fault_s)
     calls = None if measured.calls is None else share(measured.calls.get(part, 0.0))
-    threads = None
+    threads = 0.0 if measured.threads == 1 else None
     if measured.on_one_thread is not None:
         # Threads share the work, but not the calls; page faults they share as they do, which is measured.
         alone = measured.on_one_thread.get(part, 0.0) - count * measured.fault_alone_s - (calls or 0.0)

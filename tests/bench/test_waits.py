@@ -92,7 +92,7 @@ def test_a_runtime_that_joins_norms_repeats_no_maps() -> None:
 
 def test_what_was_not_measured_is_unknown() -> None:
     """And is part of the rest."""
-    made = part_waits("stem", replace(TOTAL, faults=None), WaitMeasurements())
+    made = part_waits("stem", replace(TOTAL, faults=None), WaitMeasurements(threads=2))
     expected = {"compute_s": 1.0, "memory_s": 2.0, "page_faults_s": None, "calls_s": None, "threads_s": None}
     assert shares(made) == {**expected, "other_s": 7.0}
 
@@ -179,9 +179,9 @@ def test_layers_that_a_runtime_joined_wait_together(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_head_for_one_size_has_no_smallest_images() -> None:
-    """What calls take is unknown; with one thread, what threads lose likewise."""
+    """What calls take is unknown. One thread loses nothing to others."""
     made = profiled(FLAT, Size(32, 48), CASE)
-    assert {(one.calls_s, one.threads_s) for one in made.waits} == {(None, None)}
+    assert {(one.calls_s, one.threads_s) for one in made.waits} == {(None, 0.0)}
 
 
 def test_only_a_run_on_a_cpu_with_floors_and_times_waits() -> None:
