@@ -1,4 +1,4 @@
-// Convolutions and inverted residuals on a CPU. Maps are float32, in memory as (rows, columns, channels).
+// Convolutions, inverted residuals and sums of rows on a CPU. Maps are float32, in memory as (rows, columns, channels).
 //
 // A block has a dense convolution or none, a depthwise 3x3 or none, and a 1x1 convolution, which may add the input. The
 // map behind the first is many times as large as input and output. It is never whole: some rows of it are made, used and
