@@ -4,8 +4,8 @@ Twenty networks, each at a small and a large size, by the runtimes eager and cha
 advice is given as `mnfpn bench --by-layer` does; then the network and the changed one run in turn. All runs are on one
 thread and timed by its CPU time, so that other work on the machine changes little.
 
-    PYTHONPATH=. python benchmarks/advice.py
-    PYTHONPATH=. python benchmarks/advice.py --networks 5
+    python benchmarks/advice.py
+    python benchmarks/advice.py --networks 5
 """
 
 import argparse
@@ -17,7 +17,8 @@ from statistics import median
 import torch
 
 from mnfpn_cli.devices.timers import HostMarks, HostTimer
-from mnfpn_cli.measure.layer_times import LayerTimes, time_modules
+from mnfpn_cli.measure.layer_times import LayerTimes
+from mnfpn_cli.measure.module_times import time_modules
 from mnfpn_cli.network.network import build_network
 from mnfpn_cli.plan.advice import best_advice
 from mnfpn_cli.plan.network import plan_network

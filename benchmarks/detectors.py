@@ -4,7 +4,7 @@ torchvision's are built of its own parts to the same shape, as far as it has the
 a RetinaNet head of as many classes; for FPNLite, which it lacks, its SSDLite320 on MobileNetV3. Where torchvision's own
 library of suppression does not load beside this torch, both suppress in plain torch.
 
-    PYTHONPATH=. python benchmarks/detectors.py
+    python benchmarks/detectors.py
 """
 
 import argparse

@@ -5,7 +5,7 @@ biases and batch norm, fvcore batch norm and resizing, so a little more is their
 a tool said besides numbers: in its table, its log, its warnings, or the error that it ended with. Then what an audit of
 the default network takes, in fresh processes, in turn.
 
-    PYTHONPATH=. python benchmarks/inspection.py --rounds 9
+    python benchmarks/inspection.py --rounds 9
 """
 
 import argparse

@@ -4,7 +4,7 @@ Processes differ by their luck, passes by the noise of the machine (`tests/measu
 the 95 % interval covers the truth, how often a side that is the same lies beyond a gate of 3 % as a whole, and how wide
 the interval is; then how often a planted 5 % lies beyond that gate.
 
-    PYTHONPATH=. python benchmarks/intervals.py --count 400
+    python benchmarks/intervals.py --count 400
 """
 
 import argparse

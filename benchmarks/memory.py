@@ -4,7 +4,7 @@ mnfpn reads the peak of the resident set inside the process, from preparing on a
 is asked from outside: a thread reads the resident set every millisecond, and its peak after the last pass, while
 the process waits. Besides the default network, one runs that fills a tensor of known size in each pass, or none.
 
-    PYTHONPATH=. python benchmarks/memory.py --planted 256 --passes 5
+    python benchmarks/memory.py --planted 256 --passes 5
 """
 
 import argparse
@@ -24,7 +24,7 @@ from mnfpn_cli.documents.worker import RunRequest, SamplingRecord
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.settings.network import NetworkSettings
 
-RUNTIMES = ("eager", "channels-last", "fused", "onnxruntime", "openvino")
+RUNTIMES = ("eager", "channels-last", "fused", "compiled", "onnxruntime", "openvino", "executorch")
 WITHIN = 0.05
 EVERY_S = 0.001
 

@@ -3,7 +3,7 @@
 The page is opened from disk in headless Chromium, each time in a new context. The time of drawing ends with the second
 frame after all scripts have run, in the browser's own clock, which begins with the navigation.
 
-    PYTHONPATH=. python benchmarks/page.py
+    python benchmarks/page.py
 """
 
 import argparse

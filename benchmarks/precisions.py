@@ -4,7 +4,7 @@
 number of images and the method, by ONNX Runtime's quantiser. `planted`: faults planted in a network, and how many of
 them the noise of the layers names.
 
-    PYTHONPATH=. python benchmarks/precisions.py table calibration planted
+    python benchmarks/precisions.py table calibration planted
 """
 
 import argparse

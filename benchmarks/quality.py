@@ -10,6 +10,7 @@ comes and goes. Each comparison is a line of the file `--record`; a second call 
 `luck`: how much processes of one network differ, with each allocator, and the pages that each prepares in a pass.
 
     python benchmarks/quality.py copies --same 200 --delayed 100 --seconds 5
+    python benchmarks/quality.py copies --same 50 --delayed 20 --size 224 --device cuda
     python benchmarks/quality.py processes --same 200 --planted 80 --record quality.jsonl
     python benchmarks/quality.py luck --count 16
 """
@@ -34,7 +35,9 @@ import torch
 from scipy.stats import mannwhitneyu
 
 from mnfpn_cli.bench.processes import RunProcess
-from mnfpn_cli.devices.timers import HostTimer
+from mnfpn_cli.devices.choose import choose_devices, device_of
+from mnfpn_cli.devices.device import Device
+from mnfpn_cli.devices.timers import Timer
 from mnfpn_cli.documents.records import InputRecord
 from mnfpn_cli.documents.worker import RunRequest, SamplingRecord
 from mnfpn_cli.measure.engine import RatioRule, TimedRun, take_samples, warm_up
@@ -49,19 +52,20 @@ DELAY = 0.03
 Run = Callable[[], object]
 
 
-def twice(size: int) -> tuple[Run, Run]:
+def twice(size: int, device: torch.device) -> tuple[Run, Run]:
     """Passes of two copies of the default network, made as `compare` makes its sides."""
-    network, images = build_network(NetworkSettings()), torch.rand(1, 3, size, size)
+    network, images = build_network(NetworkSettings()).to(device), torch.rand(1, 3, size, size, device=device)
     a, b = deepcopy(network), deepcopy(network)
     return partial(a, images), partial(b, images)
 
 
-def delayed(run: Run) -> Run:
-    """The same pass, and a wait of a fixed share of the time that it took."""
+def delayed(run: Run, device: Device) -> Run:
+    """The same pass to its end, and a wait of a fixed share of the time that it took."""
 
     def slower() -> None:
         start = time.perf_counter()
         run()
+        device.synchronize()
         end = time.perf_counter()
         until = end + DELAY * (end - start)
         while time.perf_counter() < until:
@@ -70,18 +74,17 @@ def delayed(run: Run) -> Run:
     return slower
 
 
-def interleaved(a: Run, b: Run, seconds: float) -> tuple[str, float, int]:
+def interleaved(a: Run, b: Run, timer: Timer, seconds: float) -> tuple[str, float, int]:
     """The verdict, the ratio and the number of passes of a side."""
-    runs = [TimedRun(a, HostTimer()), TimedRun(b, HostTimer())]
+    runs = [TimedRun(a, timer), TimedRun(b, timer)]
     take_samples(runs, RatioRule(Sampling(precision=MARGIN / 2, min_time_s=0.5, max_time_s=seconds)))
     ratio = paired_ratio(runs[0].samples, runs[1].samples)
     assert ratio is not None
     return ratio.verdict(MARGIN), ratio.value, len(runs[0].samples)
 
 
-def one_after_the_other(a: Run, b: Run, passes: int) -> tuple[str, float]:
+def one_after_the_other(a: Run, b: Run, timer: Timer, passes: int) -> tuple[str, float]:
     """What a rank test says of the medians."""
-    timer = HostTimer()
     first, second = ([timer(run).seconds for _ in range(passes)] for run in (a, b))
     ratio = median(second) / median(first)
     if mannwhitneyu(first, second).pvalue >= 0.05:
@@ -89,17 +92,17 @@ def one_after_the_other(a: Run, b: Run, passes: int) -> tuple[str, float]:
     return "a_faster" if ratio > 1 else "b_faster", ratio
 
 
-def experiment(title: str, a: Run, b: Run, count: int, seconds: float) -> None:
+def experiment(title: str, a: Run, b: Run, timer: Timer, count: int, seconds: float) -> None:
     """Compare so many times, both ways in turn, and print what they said."""
     ours, theirs = Counter[str](), Counter[str]()
     our_ratios, their_ratios, passes = [], [], []
     for done in range(count):
         print(f"{done} of {count}", end="\r", file=sys.stderr)
-        verdict, ratio, n = interleaved(a, b, seconds)
+        verdict, ratio, n = interleaved(a, b, timer, seconds)
         ours[verdict] += 1
         our_ratios.append(ratio)
         passes.append(n)
-        verdict, ratio = one_after_the_other(a, b, n)
+        verdict, ratio = one_after_the_other(a, b, timer, n)
         theirs[verdict] += 1
         their_ratios.append(ratio)
     print(f"{title}: {count} comparisons, {median(passes):.0f} passes a side")
@@ -112,11 +115,15 @@ def experiment(title: str, a: Run, b: Run, count: int, seconds: float) -> None:
 def copies(options: argparse.Namespace) -> None:
     """Compare copies in this process, both ways."""
     torch.set_num_threads(options.threads)
-    a, b = twice(options.size)
-    for run in (a, b):
-        warm_up(run, HostTimer())
-    experiment("A network against itself", a, b, options.same, options.seconds)
-    experiment(f"Against itself, {DELAY:.0%} slower", a, delayed(b), options.delayed, options.seconds)
+    device = device_of(*choose_devices([options.device]))
+    a, b = twice(options.size, device.torch)
+    with device.current():
+        timer = device.timer()
+        for run in (a, b):
+            warm_up(run, timer)
+        experiment("A network against itself", a, b, timer, options.same, options.seconds)
+        slower = delayed(b, device)
+        experiment(f"Against itself, {DELAY:.0%} slower", a, slower, timer, options.delayed, options.seconds)
 
 
 LAYERS = '''
@@ -258,6 +265,7 @@ def main() -> None:
     in_one.add_argument("--delayed", type=int, default=100)
     in_one.add_argument("--seconds", type=float, default=5.0, help="the most for one comparison")
     in_one.add_argument("--size", type=int, default=32)
+    in_one.add_argument("--device", default="cpu")
     in_one.add_argument("--threads", type=int, default=1, help="of the CPU; one of them is left to other work")
     in_several = modes.add_parser("processes")
     in_several.set_defaults(run=processes)

@@ -4,7 +4,7 @@ Each network is built with random weights and audited, in this process, within a
 goes to a file, at once: what is in it already, of the same version, is not audited again, unless it failed. Verdicts,
 made by reading the sources of the packages, are in ``real_networks.json`` beside this file.
 
-    PYTHONPATH=. HF_HUB_OFFLINE=1 python benchmarks/real_networks.py --output real_networks.jsonl
+    HF_HUB_OFFLINE=1 python benchmarks/real_networks.py --output real_networks.jsonl
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """What each part of the default network waits for beyond its floor, by runtime; and what removing a cause then brings.
 
-    PYTHONPATH=. python benchmarks/waits.py parts --size 600x900
-    PYTHONPATH=. python benchmarks/waits.py removed --size 600x900
+    python benchmarks/waits.py parts --size 600x900
+    python benchmarks/waits.py removed --size 600x900
 
 `parts`: for each part and runtime, how much of its time the floor is, and the largest share beyond it.
 

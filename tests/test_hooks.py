@@ -55,13 +55,13 @@ def test_the_workflow_audits_and_uploads_what_it_wrote() -> None:
 def test_the_workflow_refuses_a_commit_that_is_slower(tmp_path: Path) -> None:
     """Its steps, by their commands, in a clone with the commits of a pull request; it does not run those of others."""
     origin = made_repository(tmp_path / "origin")
-    origin.commit("Pin versions", constraints="")
-    (origin.folder / "constraints.py").rename(origin.folder / "constraints.txt")
-    origin.commit("Name the pins")
     clone = MadeRepository(tmp_path / "clone")
     origin.git("clone", "--quiet", str(origin.folder), str(clone.folder))
     programs, summary = tmp_path / "programs", tmp_path / "step_summary_0"
-    for name, script in {"mnfpn": f'exec "{sys.executable}" -m mnfpn_cli "$@"', "pip": 'test -f "$3"'}.items():
+    for name, script in {
+        "mnfpn": f'exec "{sys.executable}" -m mnfpn_cli "$@"',
+        "pip": 'test "$*" = "install mnfpn -e ."',
+    }.items():
         programs.mkdir(exist_ok=True)
         (programs / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
         (programs / name).chmod(0o755)
@@ -78,7 +78,7 @@ def test_the_workflow_refuses_a_commit_that_is_slower(tmp_path: Path) -> None:
     text = summary.read_text(encoding="utf-8")
     assert text.startswith("### mnfpn compare\n\n**❌ --fail-if-slower 3%: ")
     assert re.search(
-        r"^\| commit \| origin/main \w{7}, Add a network \| HEAD \w{7}, Name the pins \|", text, re.MULTILINE
+        r"^\| commit \| origin/main \w{7}, Add a network \| HEAD \w{7}, Make it wider \|", text, re.MULTILINE
     )
     assert clone.worktrees() == []
 

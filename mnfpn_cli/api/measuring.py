@@ -101,8 +101,8 @@ def bench(
         threads: of the CPU; torch's choice where it is not given.
         allocator: ``keep`` has glibc keep the memory that a pass frees, until the process ends; ``system`` leaves it as
             it is; ``jemalloc`` starts processes with that library.
-        isolate: whether each run has a process of its own; where it is not given, where there is more than one, unless
-            the network is a module, which no other process can build.
+        isolate: whether each run has a process of its own; where it is not given, with several runtimes or dtypes,
+            unless the network is a module, which no other process can build.
         seed: of the random weights of a network from settings or a target.
         weights: a checkpoint to load; for a network from settings.
         weights_key: the key of the checkpoint that has the state dict, as ``ema`` or ``state.model``.

@@ -98,7 +98,7 @@ def benchmark(
         MnfpnError: where there is no such device or allocator, or nothing could be run.
     """
     devices = choose_devices(device_names)
-    if not case.isolate:
+    if not case.isolate or case.postprocess:  # boxes are made in this process
         use_allocator(case.allocator)
     with one_at_a_time():
         return _benchmark(workloads, case, devices, cpu_name, progress)

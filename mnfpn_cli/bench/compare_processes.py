@@ -7,6 +7,7 @@ process has other addresses and hash seeds, so the verdict holds beyond the luck
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
+from statistics import median
 
 import torch
 
@@ -165,6 +166,7 @@ class _Turns:
         ready: of A and of B, what preparing each process has shown.
         checked: of A and of B, the outputs of the first process.
         ends: what ended the passes of each pair.
+        turns: the seconds that each turn of a process took beside the pass.
         warnings: about the machine, the first of each kind.
         failures: why A and B failed; None where they did not.
     """
@@ -178,6 +180,7 @@ class _Turns:
     ready: tuple[list[Ready], list[Ready]] = field(default_factory=lambda: ([], []))
     checked: list[Checked] = field(default_factory=lambda: [Checked(), Checked()])
     ends: list[Ended] = field(default_factory=list)
+    turns: list[float] = field(default_factory=list)
     warnings: dict[str, WarningRecord] = field(default_factory=dict)
     failures: list[str | None] = field(default_factory=lambda: [None, None])
 
@@ -220,6 +223,7 @@ class _Turns:
             watched = watch(self.device)
             rewarm(timed, self.device.type)
             ended = take_samples(timed, rule, watched.look, rest_between(self.device.type, NAMES))
+            self.turns += (turn for process in processes for turn in process.turns)
             for one in watched.warnings():
                 self.warnings.setdefault(one.kind, one)
         if ended == "interrupted":
@@ -314,7 +318,7 @@ def _pair(name: str, turns: _Turns) -> Pair:
     passes_a, passes_b = (tuple(map(len, side)) for side in turns.samples)
     verdict = ratio.verdict(turns.case.margin) if ratio else "inconclusive"
     ended = processes_ended(turns.ends, ratio, turns.case.sampling.precision)
-    return Pair(name, a, b, ratio, verdict, ended, (passes_a, passes_b))
+    return Pair(name, a, b, ratio, verdict, ended, (passes_a, passes_b), median(turns.turns))
 
 
 def _ready_warnings(turns: _Turns) -> Iterator[WarningRecord]:

@@ -104,7 +104,8 @@ class Pair:
     """A run that both sides have: the times of A and B, the time of B over that of A, and the verdict.
 
     ``ratio`` is None with too few passes; ``ended`` is None where the times come from files. ``processes`` are the
-    numbers of passes of each process of A and of B; None where both ran in one process.
+    numbers of passes of each process of A and of B, and ``turn_s`` the median time in seconds that a turn took beside
+    the pass; None where both ran in one process.
     """
 
     name: str
@@ -114,6 +115,7 @@ class Pair:
     verdict: Verdict
     ended: Ended | None = None
     processes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    turn_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,7 @@ def _compared_run(pair: Pair) -> ComparedRun:
         SideTimes(latency_s=latency_record(latency), processes=processes)
         for latency, processes in zip((pair.a, pair.b), pair.processes or (None, None), strict=True)
     )
-    return ComparedRun(name=pair.name, **vars(_verdict(pair)), ended_by=pair.ended, a=a, b=b)
+    return ComparedRun(name=pair.name, **vars(_verdict(pair)), ended_by=pair.ended, a=a, b=b, turn_s=pair.turn_s)
 
 
 def _verdict(pair: Pair) -> VerdictRecord:

@@ -112,7 +112,21 @@ def _run(
         return timed_run(key, ready[key], Checked(), passes[key], taken)
     end = ends.get(key, EndedRun(Checked(), None))
     own_process = OwnProcess(end.passes_memory_bytes, processes[key].turn_s, end.driver_memory_bytes)
-    return timed_run(key, ready[key], end.checked, passes[key], taken, own_process)
+    return timed_run(
+        key, _to_the_end(ready[key], end.passes_memory_bytes), end.checked, passes[key], taken, own_process
+    )
+
+
+def _to_the_end(ready: Ready, passes: int | None) -> Ready:
+    """Return what preparing has shown, with the memory of the passes where that is more."""
+    if ready.peak_memory_bytes is None or ready.added_memory_bytes is None or passes is None:
+        return ready
+    more = max(0, passes - ready.peak_memory_bytes)
+    return replace(
+        ready,
+        peak_memory_bytes=ready.peak_memory_bytes + more,
+        added_memory_bytes=ready.added_memory_bytes + more,
+    )
 
 
 def _profiles(ends: Mapping[RunKey, EndedRun]) -> Iterator[ProfiledRun | NoProfile]:

@@ -5,10 +5,12 @@ A process waits for its turn asleep, in a read. The pass is timed inside it, so 
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -44,6 +46,9 @@ from mnfpn_cli.text import ReportProgress
 
 POLL_S = 1.0
 """The time without an answer after which it is looked whether the process was stopped."""
+
+HASH_SEED = "PYTHONHASHSEED"
+"""The variable that would give all processes the same hash seed."""
 
 ENDS_S = 10.0
 """The time that a process whose answers have ended has to end."""
@@ -95,6 +100,7 @@ class RunProcess:
             MnfpnError: where no process can be started.
         """
         python = str(self.launch.python or sys.executable)
+        inherited = {name: value for name, value in os.environ.items() if name != HASH_SEED}
         variables = {**allocator_environment(self.request.allocator), **dict(self.launch.environment)}
         self._output: IO[bytes] = TemporaryFile()  # noqa: SIM115 - closed with the process
         try:
@@ -103,7 +109,7 @@ class RunProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._output,
-                env={**os.environ, **variables},
+                env={**inherited, **variables},
                 cwd=self.launch.folder,
                 start_new_session=True,  # Ctrl-C is for the one who gives the turns, who ends this process
             )
@@ -175,8 +181,10 @@ class RunProcess:
         return self._ask(EndRun(pass_s, launch_bound), EndedRun, progress)
 
     def close(self) -> None:
-        """End the process, whatever it does, and print what it printed to standard error."""
-        self._process.kill()
+        """End the process, whatever it does, and those that it started; print what it printed to standard error."""
+        if self._process.returncode is None:  # else its id may be that of another by now
+            with suppress(ProcessLookupError, PermissionError):  # as some systems say where it has just ended
+                os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe:

@@ -83,7 +83,8 @@ class MeasuredRun:
         ended: what ended the measurement.
         difference: the largest difference from eager float32, relative to each output's largest value; infinite where
             outputs cannot be compared, None where there was nothing to compare with.
-        peak_memory_bytes: the peak from preparing to the end of warm-up; None where it cannot be known.
+        peak_memory_bytes: the peak from preparing on, to the last pass of a process of its own, else to the end of
+            warm-up; None where it cannot be known.
         added_memory_bytes: that peak less the memory in use before; None where it cannot be known.
         gpu: the state of the GPU while passes were timed; None where it could not be read.
         page_faults: pages that the system prepared in a pass of a CPU, on average; None where they are not counted.

@@ -218,7 +218,7 @@ def _look(where: str, python: Path, environment: Variables, folder: Path) -> See
     if mnfpn is None:
         raise UsageError(Problem(where, "must have mnfpn, but has not", f"'{python}' (Python {version})", install))
     if _major(mnfpn) != _major(__version__):
-        rule = f"must have mnfpn of the same major version, {__version__}"
+        rule = f"must have mnfpn {_major(__version__)}.x"
         raise UsageError(Problem(where, rule, f"'{python}' with {mnfpn}", install))
     if found["lacks"]:
         rule = f"must have all that mnfpn needs, but has no {', no '.join(found['lacks'])}"
@@ -228,7 +228,9 @@ def _look(where: str, python: Path, environment: Variables, folder: Path) -> See
 
 
 def _major(version: str) -> str:
-    return version.partition(".")[0]
+    """Return the part of a version that changes with what is incompatible: below 1.0, also the second number."""
+    major, _, rest = version.partition(".")
+    return f"{major}.{rest.partition('.')[0]}" if major == "0" else major
 
 
 def _place(

@@ -9,6 +9,7 @@ import ctypes
 import os
 import sys
 import time
+from collections.abc import Callable
 from ctypes.util import find_library
 from functools import cache
 from mmap import mmap
@@ -111,10 +112,10 @@ def _resource() -> Any:
 
 @cache
 def page_fault_s(threads: int = 1) -> float:
-    """Return the seconds that a page fault adds: what writing new memory takes longer than writing it again.
+    """Return the seconds that a page fault adds: what new memory takes longer than memory that is written again.
 
-    Threads prepare pages at the same time, though not as fast as their number. It is the least of several tries, as
-    whatever else runs adds to it.
+    That is to get it, to write it, and to give it back. Threads prepare pages at the same time, though not as fast as
+    their number. It is the least of several tries, as whatever else runs adds to it.
 
     Args:
         threads: how many write.
@@ -126,17 +127,27 @@ def page_fault_s(threads: int = 1) -> float:
 
 
 def _tried_fault_s() -> float:
+    with mmap(-1, TRIED_BYTES) as kept:
+        _write(kept)
+        again = _time(lambda: _write(kept))
+    before = page_faults() or 0
+    anew = _time(_write_new)
+    faults = (page_faults() or 0) - before  # fewer than pages where the system prepares several at once
+    return max(0.0, anew - again) / max(1, faults)
+
+
+def _write_new() -> None:
     with mmap(-1, TRIED_BYTES) as memory:
-        before = page_faults() or 0
-        first, again = (_time_writing(memory) for _ in range(2))
-        faults = (page_faults() or 0) - before  # fewer than pages where the system prepares several at once
-        return max(0.0, first - again) / max(1, faults)
+        _write(memory)
 
 
-def _time_writing(memory: mmap) -> float:
+def _write(memory: mmap) -> None:
     import torch
 
-    tensor = torch.frombuffer(memory, dtype=torch.uint8)
+    torch.frombuffer(memory, dtype=torch.uint8).fill_(1)
+
+
+def _time(run: Callable[[], object]) -> float:
     start = time.perf_counter()
-    tensor.fill_(1)
+    run()
     return time.perf_counter() - start

@@ -157,7 +157,8 @@ class RunRecord(RunConditions):
         None, description="Size of the file that the runtime loads, in bytes; null where it loads none."
     )
     peak_memory_bytes: Bytes | None = Field(
-        description="Peak of memory from preparing to the end of warm-up, in bytes; null where it cannot be known."
+        description="Peak of memory from preparing on, in bytes: to the last pass where the run had a process of its "
+        "own, else to the end of warm-up; null where it cannot be known."
     )
     added_memory_bytes: Bytes | None = Field(
         description="That peak less the memory in use before, in bytes; null where it cannot be known."

@@ -14,6 +14,7 @@ from mnfpn_cli.documents.base import (
     Positive,
     Ratio,
     Record,
+    Seconds,
     Share,
     Word,
 )
@@ -105,6 +106,11 @@ class ComparedRun(VerdictRecord):
     ended_by: Ended | None = Field(description="What ended the measurement; null for result files.")
     a: SideTimes = Field(description="Times of A.")
     b: SideTimes = Field(description="Times of B.")
+    turn_s: Seconds | None = Field(
+        None,
+        description="Median time that it took beside a pass to wake its process and to hear from it, in seconds; null "
+        "where both sides ran in one process, or for result files.",
+    )
 
 
 class GatesRecord(Record):

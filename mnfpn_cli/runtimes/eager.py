@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnfpn_cli.devices.choose import device_of
-from mnfpn_cli.measure import layer_times
+from mnfpn_cli.measure import module_times
 from mnfpn_cli.measure.layer_times import LayerTimes
 from mnfpn_cli.plan.roofline import LayerWork
 from mnfpn_cli.runtimes.runtime import NO_INT8, ExecutedGraph, Job, Operator, Prepared, ReportShare, training_step
@@ -47,7 +47,7 @@ def time_layers(
     """Time each layer by hooks around its calls."""
     run, marks = prepare(job, memory_format).run, device_of(job.device).marks()  # moves the job's network
     faults = job.device.type == "cpu"
-    return layer_times.time_modules(run, job.network, works, marks, passes, progress, faults=faults)
+    return module_times.time_modules(run, job.network, works, marks, passes, progress, faults=faults)
 
 
 def move(job: Job, memory_format: torch.memory_format) -> tuple[nn.Module, tuple[Tensor, ...]]:

@@ -25,8 +25,9 @@ from mnfpn_cli.export.openvino_model import (
     openvino_reason,
     quantize_model,
 )
-from mnfpn_cli.measure.layer_times import LayerCall, LayerTimes, OperatorTime, Profiler, time_operators
+from mnfpn_cli.measure.layer_times import LayerCall, LayerTimes
 from mnfpn_cli.measure.libraries import failure_in_words
+from mnfpn_cli.measure.operator_times import OperatorTime, Profiler, time_operators
 from mnfpn_cli.plan.roofline import LayerWork
 from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Operator, Prepared, ReportShare
 from mnfpn_cli.settings.input import DType

@@ -284,6 +284,11 @@ def _contradictions(case: BenchCase) -> Iterator[Problem]:
             "`dtype` int8" * ("int8" in case.dtypes): "since a training step needs gradients",
         }
         yield from (Problem(where, f"cannot be used with `train`, {why}") for where, why in never.items() if where)
+    if case.postprocess and case.allocator in OF_OWN_PROCESS:
+        rule = (
+            f"cannot be used with `allocator` {case.allocator}, which a process starts with: boxes are made in this one"
+        )
+        yield Problem("`postprocess`", rule)
     if case.image and not case.postprocess:
         yield Problem("`image`", "requires `postprocess`: passes of the network take random images")
     if case.quantization.keep_float and "int8" not in case.dtypes:

@@ -89,6 +89,7 @@ def test_two_commits_are_compared(repository: MadeRepository) -> None:
         "Make it wider",
     ]
     assert document.runs[0].b.processes == (4, 4)
+    assert 0 < (document.runs[0].turn_s or 0) < 1
     assert len(document.gates.broken) >= 2
     assert "commit" in str(document)
     assert len(document.to_pandas()) == 2

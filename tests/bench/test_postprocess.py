@@ -79,6 +79,10 @@ def test_postprocessing_is_timed_in_turn_with_the_runtimes() -> None:
             ("--postprocess", "--model", "torch.nn:Identity", "--input", "1x3"),
             "cannot be used with --model",
         ),
+        (
+            ("--postprocess", "--set", "head.kind=fcos", "--allocator", "jemalloc"),
+            "--postprocess: cannot be used with --allocator jemalloc, which a process starts with",
+        ),
     ],
 )
 def test_postprocess_is_refused_where_there_are_no_boxes(mnfpn: Mnfpn, words: tuple[str, ...], message: str) -> None:

@@ -13,7 +13,7 @@ from mnfpn_cli.devices.timers import Timing
 from mnfpn_cli.errors import UnavailableError
 from mnfpn_cli.external.origin import External, FromSettings
 from mnfpn_cli.external.target import parse_target
-from mnfpn_cli.measure import layer_times
+from mnfpn_cli.measure import module_times
 from mnfpn_cli.plan.advice import Advice
 from mnfpn_cli.plan.cost import network_cost
 from mnfpn_cli.plan.network import plan_network
@@ -74,7 +74,7 @@ def test_ctrl_c_while_layers_are_timed_keeps_the_runs(monkeypatch: pytest.Monkey
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(layer_times, "time_modules", interrupted)
+    monkeypatch.setattr(module_times, "time_modules", interrupted)
     result = measure(replace(CASE, by_layer=True))
     assert (result.complete, len(result.measured), result.profiles) == (False, 1, ())
 

@@ -82,7 +82,12 @@ def test_a_side_of_nothing_special_runs_here(monkeypatch: pytest.MonkeyPatch, tm
         ),
         (
             lists(mnfpn="47.1.0"),
-            f"must have mnfpn of the same major version, {__version__}, got '{{python}}' with 47.1.0; "
+            f"must have mnfpn 0.1.x, got '{{python}}' with 47.1.0; "
+            f"install it: {{python}} -m pip install mnfpn=={__version__}",
+        ),
+        (
+            lists(mnfpn="0.99.1"),
+            f"must have mnfpn 0.1.x, got '{{python}}' with 0.99.1; "
             f"install it: {{python}} -m pip install mnfpn=={__version__}",
         ),
         (

@@ -18,16 +18,9 @@ from mnfpn_cli.devices.allocator import page_faults
 from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.devices.timers import EventMarks, HostMarks, HostTimer, Marks
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.layer_times import (
-    LayerCall,
-    Layers,
-    LayerTime,
-    LayerTimes,
-    OperatorTime,
-    Profiler,
-    time_modules,
-    time_operators,
-)
+from mnfpn_cli.measure.layer_times import LayerCall, Layers, LayerTime, LayerTimes
+from mnfpn_cli.measure.module_times import time_modules
+from mnfpn_cli.measure.operator_times import OperatorTime, Profiler, time_operators
 from mnfpn_cli.network.network import Network, build_meta, build_network
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, network_work

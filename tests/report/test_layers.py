@@ -74,6 +74,17 @@ def test_a_part_has_the_time_and_the_work_of_its_layers() -> None:
     assert row(PROFILE, "rest") == ["rest", "1.000 ms", "2.9"]
 
 
+def test_page_faults_are_counted_in_a_line() -> None:
+    """Where they were counted, also where there are none; with the part that has most of them."""
+    for each, text in (
+        (400.0, "Page faults: 2,000 in a pass, 40 % of them in stages.0."),
+        (0.0, "Page faults: 0 in a pass."),
+    ):
+        rows = tuple(replace(one, faults=each) if one.path else one for one in TIMES.rows)
+        assert text in text_of(profile_record(WORKS, 0.03515, replace(TIMES, rows=rows), ROOF, ADVICE))
+    assert not any(line.startswith("Page faults") for line in text_of(PROFILE))
+
+
 def test_the_total_is_that_of_the_layers() -> None:
     """As every row is; the note holds the floor against an undisturbed pass."""
     assert row(PROFILE, "total") == [

@@ -190,7 +190,7 @@ def _memory_report(runs: Sequence[RunRecord], name: Callable[[RunConditions], st
         figures = (run.peak_memory_bytes, run.added_memory_bytes, run.passes_memory_bytes)
         made.add_row(phrases(name(run)), *map(_bytes, figures), *[_bytes(run.driver_memory_bytes)] * driver)
     cpu = "the resident set, Python and torch included" if own[0].device == "cpu" else "what torch's allocator gave out"
-    text = f"Peak: from preparing to warm, {cpu}. Added: that peak less what was in use before. In passes: while timed."
+    text = f"Peak: from preparing on, {cpu}. Added: that peak less what was in use before. In passes: while timed."
     text += " Driver: what the process takes on its GPU after the passes, cached memory and context included." * driver
     return [made, note(text, "dim")]
 

@@ -11,6 +11,8 @@ from mnfpn_cli.report.units import per_cent, scaled, seconds
 from mnfpn_cli.text import counted, percent
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mnfpn_cli.documents.bench import Bound
     from mnfpn_cli.report.terminal.tables import Table
 
@@ -32,6 +34,7 @@ def layers_tables(title: str, profile: ProfileRecord) -> Report:
     report: Report = [_table(title, profile)]
     if profile.undisturbed_s is not None and profile.marked_s is not None:
         report += _time_notes(profile, profile.undisturbed_s, profile.marked_s)
+        report += _fault_notes(profile.parts)
         report += _joined_notes(profile)
         report += _disagreement(profile.undisturbed_s, profile.measured_s)
     if profile.roofline:
@@ -96,6 +99,16 @@ def _time_notes(profile: ProfileRecord, undisturbed: float, marked: float) -> Re
     if rest >= LEAST_SHARE_EXPLAINED * layers:
         notes.append(note("rest: what runs between the layers, such as giving back the memory of maps.", "dim"))
     return notes
+
+
+def _fault_notes(parts: Sequence[PartTime]) -> Report:
+    """Say how many page faults a pass has, and which part has most of them; nothing where they were not counted."""
+    counts = {part.part: part.page_faults for part in parts if part.page_faults is not None}
+    if not counts:
+        return []
+    total, most = sum(counts.values()), max(counts, key=lambda part: counts[part])
+    where = f", {percent(counts[most] / total, '.0f')} of them in {most}" if total else ""
+    return [note(f"Page faults: {total:,.0f} in a pass{where}.", "dim")]
 
 
 def _joined_notes(profile: ProfileRecord) -> Report:

@@ -18,8 +18,9 @@ from torch import Tensor, fx, nn
 from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.devices.cuda import capability
 from mnfpn_cli.errors import MnfpnError, UnavailableError
-from mnfpn_cli.measure.layer_times import LayerCall, LayerTimes, Profiler, time_operators
+from mnfpn_cli.measure.layer_times import LayerCall, LayerTimes
 from mnfpn_cli.measure.libraries import failure_in_words
+from mnfpn_cli.measure.operator_times import Profiler, time_operators
 from mnfpn_cli.plan.roofline import LayerWork
 from mnfpn_cli.quantization.pt2e import has_onednn, key_of, paths_by_scales, quantize_for_x86, torchao_missing
 from mnfpn_cli.quantization.quantization import Quantization

@@ -10,8 +10,9 @@ import torch
 from torch import fx
 
 from mnfpn_cli.errors import MnfpnError, UnavailableError
-from mnfpn_cli.measure.layer_times import LayerCall, OperatorTime
+from mnfpn_cli.measure.layer_times import LayerCall
 from mnfpn_cli.measure.libraries import loggers_silenced, native_stderr_silenced
+from mnfpn_cli.measure.operator_times import OperatorTime
 
 if TYPE_CHECKING:
     from torch.autograd.profiler_util import FunctionEvent

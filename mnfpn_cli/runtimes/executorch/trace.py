@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.layer_times import LayerCall, OperatorTime
+from mnfpn_cli.measure.layer_times import LayerCall
 from mnfpn_cli.measure.libraries import warnings_silenced
+from mnfpn_cli.measure.operator_times import OperatorTime
 
 MULTIPLIES = "multiplies"
 """The kind of operators with MACs: XNNPACK runs a 1×1 convolution as a dense layer."""

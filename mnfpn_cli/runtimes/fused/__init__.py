@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.documents.records import WarningRecord
-from mnfpn_cli.measure import layer_times
+from mnfpn_cli.measure import module_times
 from mnfpn_cli.measure.layer_times import LayerTimes
 from mnfpn_cli.network.heads import Branch, LevelHead
 from mnfpn_cli.network.layers import ConvNormAct, SeparableConv
@@ -69,7 +69,7 @@ def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: Rep
     run, marks = prepare(job).run, device_of(job.device).marks()
     calls = fused_calls(job.network, works, called_modules(job.network, run))
     faults = job.device.type == "cpu"
-    return layer_times.time_modules(run, job.network, works, marks, passes, progress, calls, faults)
+    return module_times.time_modules(run, job.network, works, marks, passes, progress, calls, faults)
 
 
 def available_optimizations(device: torch.device, dtype: DType) -> Optimizations:

@@ -13,8 +13,9 @@ from torch import Tensor
 from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.errors import MnfpnError, UnavailableError
 from mnfpn_cli.export.formats import import_onnxruntime
-from mnfpn_cli.measure.layer_times import LayerCall, LayerTimes, OperatorTime, Profiler, time_operators
+from mnfpn_cli.measure.layer_times import LayerCall, LayerTimes
 from mnfpn_cli.measure.libraries import failure_in_words
+from mnfpn_cli.measure.operator_times import OperatorTime, Profiler, time_operators
 from mnfpn_cli.plan.roofline import LayerWork
 from mnfpn_cli.runtimes.onnxruntime.layers import read_profile
 from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, Prepared, ReportShare

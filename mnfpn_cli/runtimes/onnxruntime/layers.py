@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnfpn_cli.measure.layer_times import LayerCall, OperatorTime
+from mnfpn_cli.measure.layer_times import LayerCall
+from mnfpn_cli.measure.operator_times import OperatorTime
 
 KERNEL = "_kernel_time"
 """The end of the name of an event that is the execution of a node."""
