@@ -39,6 +39,8 @@ from mnfpn_cli.settings.network import NetworkSettings
 
 Run = Callable[[], object]
 
+CLOCKS = ("mnfpn", "torch", "loop")
+
 ALONE = """
 import torch
 from mnfpn_cli.network.network import build_network
@@ -119,13 +121,14 @@ def times(options: argparse.Namespace, device: torch.device) -> None:
         medians, of_torch, of_loop = list[float](), list[float](), list[float]()
         for done in range(options.rounds):
             taken = dict[str, Any]()
-            clocks: list[tuple[str, Callable[[], object]]] = [
-                ("mnfpn", lambda run=run, passes=passes: by_mnfpn(run, timer, passes)),
-                ("torch", lambda run=run, passes=passes: by_torch(run, passes)),
-                ("loop", lambda run=run, passes=passes: by_loop(run, device, passes)),
-            ]
-            for clock, take in clocks[done % 3 :] + clocks[: done % 3]:
-                taken[clock] = take()
+            for clock in (*CLOCKS[done % 3 :], *CLOCKS[: done % 3]):
+                match clock:
+                    case "mnfpn":
+                        taken[clock] = by_mnfpn(run, timer, passes)
+                    case "torch":
+                        taken[clock] = by_torch(run, passes)
+                    case "loop":
+                        taken[clock] = by_loop(run, device, passes)
             medians.append(median(taken["mnfpn"]))
             of_torch.append(taken["torch"] / mean(taken["mnfpn"]))
             of_loop.append(median(taken["loop"]) / medians[-1])

@@ -111,7 +111,8 @@ class CaseOptions:
         bool | None,
         Option(
             "--isolate/--no-isolate",
-            help="Give each run a process of its own (default: with several runtimes or dtypes).",
+            help="Give each run a process of its own; --no-isolate gives none "
+            "(default: with several runtimes or dtypes).",
             rich_help_panel=MEASURING,
             show_default=False,
         ),

@@ -115,25 +115,20 @@ def page_fault_s(threads: int = 1) -> float:
     """Return the seconds that a page fault adds: what new memory takes longer than memory that is written again.
 
     That is to get it, to write it, and to give it back. Threads prepare pages at the same time, though not as fast as
-    their number. It is the least of several tries, as whatever else runs adds to it.
+    their number. Both are the least of several tries, as whatever else runs adds to them.
 
     Args:
         threads: how many write.
     """
     from mnfpn_cli.devices.threads import cpu_threads  # imports torch, which who only chooses an allocator does without
 
-    with cpu_threads(threads):
-        return min(_tried_fault_s() for _ in range(TRIES))
-
-
-def _tried_fault_s() -> float:
-    with mmap(-1, TRIED_BYTES) as kept:
+    with cpu_threads(threads), mmap(-1, TRIED_BYTES) as kept:
         _write(kept)
-        again = _time(lambda: _write(kept))
-    before = page_faults() or 0
-    anew = _time(_write_new)
-    faults = (page_faults() or 0) - before  # fewer than pages where the system prepares several at once
-    return max(0.0, anew - again) / max(1, faults)
+        before = page_faults() or 0
+        anew = min(_time(_write_new) for _ in range(TRIES))
+        faults = ((page_faults() or 0) - before) / TRIES  # fewer than pages where the system prepares several at once
+        again = min(_time(lambda: _write(kept)) for _ in range(TRIES))
+    return max(0.0, anew - again) / max(1.0, faults)
 
 
 def _write_new() -> None:
