@@ -2,13 +2,17 @@
 
 All three time the same prepared pass, in turn, a fraction of a second each. The plain loop reads the clock between
 passes; on a GPU it records events between them, and waits once, at the end. `torch.utils.benchmark` knows the mean of a
-round alone. Ratios are those of a round; what is printed is their median over the rounds, and the least and the most.
+round alone, so it is held against mnfpn's mean, and the loop's median against the median. Ratios are those of a round;
+what is printed is their median over the rounds, and the least and the most.
+
+`asleep` says what the processes of runs take of a core while others have their turns.
 
 On a GPU, `memory` holds the peak that `bench` states against torch's allocator in another process, and against the
 driver; `queued` the host's time for a pass against torch's profiler.
 
     python benchmarks/trust.py times --size 224x224
     python benchmarks/trust.py times --device cuda --size 600x900 --dtype float16 --batch 8
+    python benchmarks/trust.py asleep --runtime eager,fused,onnxruntime,openvino,executorch
     python benchmarks/trust.py queued --device cuda
     python benchmarks/trust.py memory --device cuda
 """
@@ -19,19 +23,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from copy import deepcopy
 from itertools import pairwise
 from statistics import mean, median
 from typing import Any
 
+import psutil
 import torch
-from torch.profiler import DeviceType, ProfilerActivity, profile
+from torch.profiler import DeviceType, ProfilerActivity, profile, record_function
 from torch.utils import benchmark
 
+from mnfpn_cli.bench.processes import RunProcess
 from mnfpn_cli.devices.choose import choose_devices, device_of
 from mnfpn_cli.devices.timers import Timer
+from mnfpn_cli.documents.records import InputRecord
+from mnfpn_cli.documents.worker import RunRequest, SamplingRecord
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.engine import warm_up
+from mnfpn_cli.measure.engine import rest_between, warm_up
 from mnfpn_cli.network.network import build_network
 from mnfpn_cli.runtimes.runtime import Job, Prepared, load_runtime
 from mnfpn_cli.settings.input import parse_size
@@ -40,6 +49,9 @@ from mnfpn_cli.settings.network import NetworkSettings
 Run = Callable[[], object]
 
 CLOCKS = ("mnfpn", "torch", "loop")
+
+PASS = "a pass of mnfpn's"
+"""The name of a pass in a profile."""
 
 ALONE = """
 import torch
@@ -141,20 +153,67 @@ def queued(options: argparse.Namespace, device: torch.device) -> None:
     for name, prepared in prepared_runs(options, device).items():
         warm_up(prepared.run, timer)
         timings = [timer(prepared.run) for _ in range(options.rounds)]
+
+        def run(pass_: Run = prepared.run) -> object:
+            with record_function(PASS):
+                return pass_()
+
         with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
             for _ in range(options.rounds):
-                timer(prepared.run)
+                timer(run)
         events = profiled.events() or []
-        launches = [event.cpu_time for event in events if "Launch" in event.name]
-        kernels = [event.device_time for event in events if event.device_type == DeviceType.CUDA]
-        launched, computed = (sum(some) / options.rounds / 1e3 for some in (launches, kernels))
+        on_gpu = [event for event in events if event.device_type == DeviceType.CUDA and event.name != PASS]
+        host = [event.cpu_time for event in events if event.device_type == DeviceType.CPU and event.name == PASS]
+        computed = sum(event.device_time for event in on_gpu if not event.is_user_annotation) / options.rounds
         print(
             f"{name:14} pass {median(one.seconds for one in timings) * 1e3:.3f} ms, queued in "
-            f"{median(one.enqueue or 0.0 for one in timings) * 1e3:.3f} ms; profiler, of a pass: "
-            f"{len(launches) / options.rounds:.0f} launches of {launched:.3f} ms, "
-            f"{len(kernels) / options.rounds:.0f} kernels of {computed:.3f} ms",
+            f"{median(one.enqueue or 0.0 for one in timings) * 1e3:.3f} ms; by the profiler, which adds to it, "
+            f"{median(host) / 1e3:.3f} ms; kernels {computed / 1e3:.3f} ms",
             flush=True,
         )
+
+
+def asleep(options: argparse.Namespace, device: torch.device) -> None:
+    """Print the processor time that each run's process takes while another has its turn, in per cent of a core."""
+    size, names = parse_size(options.size), [one for one in options.runtime.split(",") if one != "cuda-graph"]
+    requests = [
+        RunRequest(
+            settings=NetworkSettings(),
+            input=InputRecord(batch=options.batch, channels=3, height=size.height, width=size.width, shapes=None),
+            runtime=name,
+            device=str(device),
+            dtype=options.dtype,
+            threads=None,
+            train=False,
+            sampling=SamplingRecord(),
+            by_layer=False,
+        )
+        for name in names
+    ]
+    rest, busy, turns = rest_between(device.type, names), [0.0] * len(names), 0.0
+    with ExitStack() as stack:
+        runs = [stack.enter_context(closing(RunProcess(request))) for request in requests]
+        for run in runs:
+            run.load(lambda *_: None)
+        for run in runs:
+            run.prepare(lambda *_: None)
+        for _ in range(options.rounds):
+            for run in runs:
+                rest()
+                before, start = [taken(one.pid) for one in runs], time.perf_counter()
+                while time.perf_counter() < start + options.seconds / 5:
+                    run(lambda: None)
+                turns += time.perf_counter() - start
+                for index, other in enumerate(runs):
+                    busy[index] += (taken(other.pid) - before[index]) * (other is not run)
+    others = turns * (len(runs) - 1) / len(runs)
+    for name, seconds in zip(names, busy, strict=True):
+        print(f"{name:14} {seconds / others:.2%} of a core in {others:.0f} s of the others' turns")
+
+
+def taken(pid: int) -> float:
+    """The seconds of processor time that a process has taken."""
+    return float(sum(psutil.Process(pid).cpu_times()[:2]))
 
 
 def memory(options: argparse.Namespace, device: torch.device) -> None:
@@ -173,10 +232,13 @@ def memory(options: argparse.Namespace, device: torch.device) -> None:
     print(f"torch in another process: {int(handed):,} bytes handed out at most, {int(taken):,} taken from the driver")
 
 
+MODES = {"times": times, "asleep": asleep, "queued": queued, "memory": memory}
+
+
 def main() -> None:
-    """Hold one of the three against others."""
+    """Hold a figure against those of others."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["times", "queued", "memory"])
+    parser.add_argument("what", choices=list(MODES))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--size", default="224x224")
     parser.add_argument("--batch", type=int, default=1)
@@ -186,10 +248,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.5, help="of each clock in a round")
     options = parser.parse_args()
     (device,) = choose_devices([options.device])
-    if options.what != "times" and device.type != "cuda":
+    if options.what in ("queued", "memory") and device.type != "cuda":
         parser.error(f"{options.what} needs a GPU")
     with torch.inference_mode(), device_of(device).current():
-        {"times": times, "queued": queued, "memory": memory}[options.what](options, device)
+        MODES[options.what](options, device)
 
 
 if __name__ == "__main__":

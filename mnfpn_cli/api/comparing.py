@@ -68,7 +68,7 @@ class Side:
         name: of the side in the document; by default the network, the runtime and the dtype.
         weights_key: the key of the checkpoint that has the state dict, as ``ema`` or ``state.model``.
         weights_partial: the part whose layers keep their initial values where they have other shapes, as ``head``.
-        python: the interpreter of its processes, which has mnfpn of the same major version.
+        python: the interpreter of its processes, which has a compatible mnfpn.
         env: environment variables that are added for its processes.
         ref: the commit whose files it uses, as a branch or a tag: relative paths are those of the commit.
     """

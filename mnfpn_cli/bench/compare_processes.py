@@ -318,7 +318,7 @@ def _pair(name: str, turns: _Turns) -> Pair:
     passes_a, passes_b = (tuple(map(len, side)) for side in turns.samples)
     verdict = ratio.verdict(turns.case.margin) if ratio else "inconclusive"
     ended = processes_ended(turns.ends, ratio, turns.case.sampling.precision)
-    return Pair(name, a, b, ratio, verdict, ended, (passes_a, passes_b), median(turns.turns))
+    return Pair(name, a, b, ratio, verdict, ended, (passes_a, passes_b), median(turns.turns) if turns.turns else None)
 
 
 def _ready_warnings(turns: _Turns) -> Iterator[WarningRecord]:

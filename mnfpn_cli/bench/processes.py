@@ -183,8 +183,7 @@ class RunProcess:
     def close(self) -> None:
         """End the process, whatever it does, and those that it started; print what it printed to standard error."""
         if self._process.returncode is None:  # else its id may be that of another by now
-            with suppress(ProcessLookupError, PermissionError):  # as some systems say where it has just ended
-                os.killpg(self.pid, signal.SIGKILL)
+            self._kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe:
@@ -193,6 +192,12 @@ class RunProcess:
         if not self._failed:
             sys.stderr.write(self._output.read().decode(errors="replace"))
         self._output.close()
+
+    def _kill(self) -> None:
+        """Kill the process and those that it started, which are of its group."""
+        with suppress(ProcessLookupError, PermissionError):  # as some systems say where all have just ended
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.kill()
 
     def _ask(self, command: RunCommand, kind: type[A], progress: ReportProgress) -> A:
         self._send(as_line(command))
@@ -253,6 +258,7 @@ class RunProcess:
         self._failed = True  # what it printed last is the reason
         try:
             code = self._process.wait(ENDS_S)
+            self._kill()
         except subprocess.TimeoutExpired:
             return "the process that measured it gives no more answers"
         self._output.seek(0)

@@ -94,7 +94,7 @@ def placed_sides(
     What was checked out is removed after the block, also after an error or Ctrl-C.
 
     Raises:
-        UsageError: if an interpreter is none or has no mnfpn of this major version, or a commit does not exist.
+        UsageError: if an interpreter is none or has no compatible mnfpn, or a commit does not exist.
         MnfpnError: if git is not installed, or a commit cannot be checked out.
     """
     launches = dict(zip(SIDES, (a, b), strict=True))
@@ -188,7 +188,7 @@ def _look(where: str, python: Path, environment: Variables, folder: Path) -> See
     """Ask an interpreter what it has.
 
     Raises:
-        UsageError: if it is no Python, or has no mnfpn of this major version.
+        UsageError: if it is no Python, or has no compatible mnfpn.
     """
     try:
         done = subprocess.run(

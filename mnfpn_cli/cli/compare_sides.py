@@ -156,7 +156,7 @@ def side_option(name: str, help: str, metavar: str, **more: Any) -> Any:
 
 
 REF_HELP = "Use the files of a commit for {}; relative paths are in it."
-PYTHON_HELP = "Run {} with this interpreter, which has mnfpn of this major version."
+PYTHON_HELP = "Run {} with this interpreter, which has a compatible mnfpn."
 ENV_HELP = "Add an environment variable for {}. Can be repeated."
 
 

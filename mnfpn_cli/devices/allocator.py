@@ -6,13 +6,13 @@ there are depends on the order and the sizes of all blocks, and on what the proc
 """
 
 import ctypes
+import mmap
 import os
 import sys
 import time
 from collections.abc import Callable
 from ctypes.util import find_library
 from functools import cache
-from mmap import mmap
 from pathlib import Path
 from typing import Any
 
@@ -122,21 +122,34 @@ def page_fault_s(threads: int = 1) -> float:
     """
     from mnfpn_cli.devices.threads import cpu_threads  # imports torch, which who only chooses an allocator does without
 
-    with cpu_threads(threads), mmap(-1, TRIED_BYTES) as kept:
-        _write(kept)
-        before = page_faults() or 0
-        anew = min(_time(_write_new) for _ in range(TRIES))
-        faults = ((page_faults() or 0) - before) / TRIES  # fewer than pages where the system prepares several at once
-        again = min(_time(lambda: _write(kept)) for _ in range(TRIES))
-    return max(0.0, anew - again) / max(1.0, faults)
+    with cpu_threads(threads):
+        anew, faults = min(_time_new() for _ in range(TRIES))
+        with _new_memory() as kept:
+            _write(kept)
+            again = min(_time(lambda: _write(kept)) for _ in range(TRIES))
+    return max(0.0, anew - again) / max(1, faults)
+
+
+def _time_new() -> tuple[float, int]:
+    """Return the seconds that new memory takes, and its page faults: fewer than pages where the system joins some."""
+    before = page_faults() or 0
+    seconds = _time(_write_new)
+    return seconds, (page_faults() or 0) - before
 
 
 def _write_new() -> None:
-    with mmap(-1, TRIED_BYTES) as memory:
+    with _new_memory() as memory:
         _write(memory)
 
 
-def _write(memory: mmap) -> None:
+def _new_memory() -> mmap.mmap:
+    """Return memory as the C library gets it from the system: by default Python's is shared, which takes longer."""
+    if sys.platform == "win32":
+        return mmap.mmap(-1, TRIED_BYTES)
+    return mmap.mmap(-1, TRIED_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
+def _write(memory: mmap.mmap) -> None:
     import torch
 
     torch.frombuffer(memory, dtype=torch.uint8).fill_(1)

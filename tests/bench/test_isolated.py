@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -40,7 +41,7 @@ from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.errors import MnfpnError, UnavailableError, UsageError
 from mnfpn_cli.external.origin import External, FromSettings, TensorInputs
 from mnfpn_cli.external.target import InputSpec, parse_target
-from mnfpn_cli.measure.engine import WarmUp, rest_between
+from mnfpn_cli.measure.engine import WarmUp
 from mnfpn_cli.runtimes.runtime import ExecutedGraph, Operator
 from mnfpn_cli.settings.input import DType, Size
 from mnfpn_cli.settings.measuring import Allocator, BenchCase, Sampling, bench_case
@@ -207,47 +208,35 @@ def test_the_launch_of_a_process_has_its_variables_and_its_folder(
         process.close()
 
 
-def test_a_process_ends_with_those_that_it_started(tmp_path: Path) -> None:
-    """As a compiler that still runs."""
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\nsleep 60 & echo $! > child\nwait\n", encoding="utf-8")
+@pytest.mark.parametrize("first", ["wait", "exit 7"], ids=["closed", "ended"])
+def test_a_process_ends_with_those_that_it_started(tmp_path: Path, first: str) -> None:
+    """As a compiler that still runs: where the process is ended, and where it has ended by itself."""
+    python, written = tmp_path / "python", tmp_path / "child"
+    python.write_text(f"#!/bin/sh\nsleep 60 >/dev/null & echo $! > new\nmv new child\n{first}\n", encoding="utf-8")
     python.chmod(0o755)
-    process = RunProcess(work(), Launch(python=python, folder=tmp_path))
-    try:
-        written = tmp_path / "child"
-        while not (written.exists() and written.read_text(encoding="utf-8").endswith("\n")):
-            time.sleep(0.01)
-        child = psutil.Process(int(written.read_text(encoding="utf-8")))
-    finally:
-        process.close()
-    gone, alive = psutil.wait_procs([child], timeout=20)
-    assert (len(gone), alive) == (1, [])
+    with closing(RunProcess(work(), Launch(python=python, folder=tmp_path))) as process:
+        assert within_seconds(20, written.exists)
+        child = int(written.read_text(encoding="utf-8"))
+        if first != "wait":
+            with pytest.raises(MnfpnError):
+                process.load(lambda *_: None)
+    assert within_seconds(20, lambda: not runs(child))
 
 
-def test_the_others_sleep_while_one_has_its_turn() -> None:
-    """Beside what they do in their own turns, their threads take no time of a core."""
-    case = replace(CASE, threads=2)
-    group, busy = _group(PLANNED, case), [0.0, 0.0]
-    keys = [RunKey(runtime, "cpu", group.input) for runtime in case.runtimes]
-    runs = [RunProcess(request_of(group, key)) for key in keys]
+def within_seconds(most: float, happened: Callable[[], bool]) -> bool:
+    """Whether something happens in time."""
+    end = time.monotonic() + most
+    while not happened() and time.monotonic() < end:
+        time.sleep(0.01)
+    return happened()
+
+
+def runs(pid: int) -> bool:
+    """Whether a process does anything still; one that has ended may wait for whoever asks how."""
     try:
-        for run in runs:
-            run.load(lambda *_: None)
-        for run in runs:
-            run.prepare(lambda *_: None)
-        rest = rest_between("cpu", case.runtimes)
-        for _ in range(10):
-            for run, other, index in zip(runs, runs[::-1], (1, 0), strict=True):
-                rest()
-                before = sum(psutil.Process(other.pid).cpu_times()[:2])
-                end = time.perf_counter() + 0.1
-                while time.perf_counter() < end:
-                    run(lambda: None)
-                busy[index] += sum(psutil.Process(other.pid).cpu_times()[:2]) - before
-    finally:
-        for run in runs:
-            run.close()
-    assert max(busy) <= 0.1  # of a second in their turns; the clock has steps of 10 ms
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_what_a_network_prints_goes_to_standard_error(

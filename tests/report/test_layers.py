@@ -77,8 +77,8 @@ def test_a_part_has_the_time_and_the_work_of_its_layers() -> None:
 def test_page_faults_are_counted_in_a_line() -> None:
     """Where they were counted, also where there are none; with the part that has most of them."""
     for each, text in (
-        (400.0, "Page faults: 2,000 in a pass, 40 % of them in stages.0."),
-        (0.0, "Page faults: 0 in a pass."),
+        (400.0, "Page faults: 2,000 in a pass while layers were timed, 40 % of them in stages.0."),
+        (0.0, "Page faults: 0 in a pass while layers were timed."),
     ):
         rows = tuple(replace(one, faults=each) if one.path else one for one in TIMES.rows)
         assert text in text_of(profile_record(WORKS, 0.03515, replace(TIMES, rows=rows), ROOF, ADVICE))

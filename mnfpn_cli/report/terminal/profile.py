@@ -107,8 +107,8 @@ def _fault_notes(parts: Sequence[PartTime]) -> Report:
     if not counts:
         return []
     total, most = sum(counts.values()), max(counts, key=lambda part: counts[part])
-    where = f", {percent(counts[most] / total, '.0f')} of them in {most}" if total else ""
-    return [note(f"Page faults: {total:,.0f} in a pass{where}.", "dim")]
+    where = f", {percent(counts[most] / total, '.0f')} of them in {most}" if round(total) else ""
+    return [note(f"Page faults: {total:,.0f} in a pass while layers were timed{where}.", "dim")]
 
 
 def _joined_notes(profile: ProfileRecord) -> Report:
