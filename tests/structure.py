@@ -22,6 +22,7 @@ NAMES = {
     r"\bnode \S+(?<!\.)": "node",
     r", [^,]* left$": "",
     r"(?<=while they were timed) \(.*\)": "",
+    r"(?<=while layers were timed), .* of them in [^.]*(\.\d+)?": "",
 }
 """Words that are the machine's, and what they are; keys are hashes of the machine's kind."""
 

@@ -5,10 +5,12 @@ import math
 import pytest
 import torch
 
+from mnfpn_cli.bench import bench
 from mnfpn_cli.bench.bench import benchmark
 from mnfpn_cli.bench.bench_document import bench_document
 from mnfpn_cli.bench.postprocess import RANDOM, random_outputs
 from mnfpn_cli.bench.workload import PlannedWorkload
+from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.network.network import build_network
 from mnfpn_cli.plan.network import plan_network
@@ -68,6 +70,25 @@ def test_postprocessing_is_timed_in_turn_with_the_runtimes() -> None:
     assert {row["postprocess.boxes"] for row in rows} == {record.boxes}
     assert {row["postprocess.latency_s.median"] for row in rows} == {record.latency_s.median}
     assert columns.index("postprocess.boxes") > columns.index("latency_s.median")
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_boxes_have_the_memory_that_runs_have(monkeypatch: pytest.MonkeyPatch, isolate: bool) -> None:
+    """They are made in this process, also where runs have processes of their own."""
+    used = list[str]()
+
+    def use(allocator: str) -> None:
+        used.append(allocator)
+        raise MnfpnError("enough seen")
+
+    monkeypatch.setattr(bench, "use_allocator", use)
+    case, workload = (
+        BenchCase(allocator="keep", isolate=isolate, postprocess=True),
+        PlannedWorkload(FromSettings(detector()), SIZE),
+    )
+    with pytest.raises(MnfpnError, match="enough seen"):
+        benchmark([workload], case, ["cpu"], lambda: "a CPU", lambda *_: None)
+    assert used == ["keep"]
 
 
 @pytest.mark.parametrize(
