@@ -67,6 +67,16 @@ def test_a_sentence_names_what_takes_most_beyond_the_floor() -> None:
     )
 
 
+def test_threads_lose_less_where_memory_is_kept() -> None:
+    """Giving memory back interrupts them; where it is kept, or no page is new, that is no advice."""
+    text = "What helps: `allocator` keep; else a larger `batch`, or several processes with `threads` 1."
+    assert text in " ".join(text_of(made(MEASURED)))
+    kept = [line.text for line in waits_tables("", made(MEASURED), "keep") if isinstance(line, Line)][-1]
+    none = " ".join(text_of(made(replace(MEASURED, fault_s=0.0, fault_alone_s=0.0))))
+    for other in (kept, none):
+        assert "What helps: a larger `batch`, or several processes with `threads` 1." in other
+
+
 def test_memory_that_is_kept_already_is_no_advice() -> None:
     """The run has it."""
     waits = made(replace(MEASURED, fault_s=2e-6, fault_alone_s=2e-6))

@@ -87,5 +87,9 @@ def _sentence(waits: Sequence[PartWaits], total: dict[str, float], whole: float,
     part = max(waits, key=lambda one: getattr(one, key) or 0.0)
     text = f"Beyond the floor, most time goes to {NAMES[key]}: {percent(beyond[key] / whole, '.0f')} of a pass"
     where = f", {percent((getattr(part, key) or 0.0) / beyond[key], '.0f')} of that in {part.part}."
-    helps = "" if key == "page_faults_s" and allocator != DEFAULT_ALLOCATOR else HELPS.get(key)
+    helps = HELPS.get(key)
+    if allocator != DEFAULT_ALLOCATOR:
+        helps = None if key == "page_faults_s" else helps
+    elif key == "threads_s" and total.get("page_faults_s"):  # giving memory back interrupts the other threads
+        helps = f"{HELPS['page_faults_s']}; else {helps}"
     return [note(text + where + (f" What helps: {helps}." if helps else ""))]
