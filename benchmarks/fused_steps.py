@@ -28,7 +28,7 @@ from mnfpn_cli.network.network import Network, build_network
 from mnfpn_cli.plan.roofline import network_work, roofline
 from mnfpn_cli.runtimes.fused import fuse
 from mnfpn_cli.runtimes.fused.folded import Optimizations
-from mnfpn_cli.runtimes.fused.kernels import library
+from mnfpn_cli.runtimes.fused.kernels import kernels_for
 from mnfpn_cli.runtimes.runtime import Job, as_tensors, load_runtime
 from mnfpn_cli.settings.files import read_preset
 from mnfpn_cli.settings.input import NetworkInput, Size, parse_size
@@ -72,7 +72,7 @@ def modules(part: str, network: Network) -> dict[str, nn.Module]:
     cut: Callable[[Network], nn.Module] = Backbone if part == "backbone" else lambda whole: whole
     made: dict[str, nn.Module] = {"eager": cut(deepcopy(network))}
     for name, (optimizations, order) in STEPS.items():
-        if not optimizations.kernels or library():
+        if not optimizations.kernels or kernels_for(torch.float32):
             fused = fuse(deepcopy(network), optimizations)
             made[name] = cut(fused).to(memory_format=order, dtype=torch.float32)  # type: ignore[call-overload]
     return made

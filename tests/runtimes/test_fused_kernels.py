@@ -24,23 +24,22 @@ from tests.strategies import settings_and_size
 from tests.tiers import at_most
 
 ONEDNN = can_pack("float32")
-ALL = Optimizations(packed=ONEDNN, added=ONEDNN, early=ONEDNN, kernels=True)
 
 
-@pytest.fixture
-def compiled() -> None:
-    """Skip where there is no compiler."""
-    if kernels.library() is None:
-        pytest.skip("no C++ compiler made the kernels of `fused`")
+def optimizations(dtype: torch.dtype = torch.float32) -> Optimizations:
+    """All of them, or skip where the kernels for a dtype cannot be made."""
+    if (made := kernels.kernels_for(dtype)) is None:
+        pytest.skip(f"no kernels of `fused` for {dtype}: no C++ compiler, or the processor has no instructions for it")
+    return Optimizations(packed=ONEDNN, added=ONEDNN, early=ONEDNN, kernels=made)
 
 
 @pytest.fixture
 def anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Look for a compiler anew, and keep what it makes in a folder of the test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    kernels.library.cache_clear()
+    kernels.kernels_for.cache_clear()
     yield
-    kernels.library.cache_clear()
+    kernels.kernels_for.cache_clear()
 
 
 @pytest.fixture(params=[1, 3])
@@ -52,7 +51,6 @@ def threads(request: pytest.FixtureRequest) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.mark.usefixtures("compiled")
 @at_most(25)
 @torch.inference_mode()
 @given(settings_and_size(), SEEDS, st.integers(1, 2))
@@ -62,10 +60,10 @@ def test_every_network_is_the_same(case: tuple[NetworkSettings, Size], seed: int
     network = network_of(network_settings, seed)
     images = torch.rand(batch, network_settings.in_channels, *size)
     limit = rounding(network, images)
-    assert difference(network, images, ALL) < limit
+    assert difference(network, images, optimizations()) < limit
 
 
-@pytest.mark.usefixtures("compiled", "threads")
+@pytest.mark.usefixtures("threads")
 @torch.inference_mode()
 @pytest.mark.parametrize("name", ["mobilenetv2-classifier", "mobilenetv2-keras", "mobilenetv2-dynamic-fpn"])
 @pytest.mark.parametrize("size", [Size(33, 70), Size(129, 97)])
@@ -73,11 +71,11 @@ def test_threads_share_the_work(name: str, size: Size) -> None:
     """By rows where there are many, else by channels."""
     network, images = network_of(preset(name, size)), torch.rand(2, 3, *size)
     limit = rounding(network, images)
-    assert difference(network, images, ALL) < limit
+    assert difference(network, images, optimizations()) < limit
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("anew", "compiled")
+@pytest.mark.usefixtures("anew")
 @torch.inference_mode()
 @pytest.mark.parametrize("capability", ["DEFAULT", "AVX2"])
 def test_narrower_vectors_compute_the_same(capability: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,23 +83,22 @@ def test_narrower_vectors_compute_the_same(capability: str, monkeypatch: pytest.
     if capability not in ("DEFAULT", torch.backends.cpu.get_cpu_capability()) and not _has_avx512():
         pytest.skip(f"this processor has no {capability}")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    kernels.library.cache_clear()
+    kernels.kernels_for.cache_clear()
     size = Size(65, 97)
     for name in ("mobilenetv2-fpnlite", "mobilenetv2-fpn"):
         network, images = network_of(preset(name, size)), torch.rand(1, 3, *size)
         limit = rounding(network, images)
-        assert difference(network, images, ALL) < limit
+        assert difference(network, images, optimizations()) < limit
 
 
 def _has_avx512() -> bool:
     return torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
-@pytest.mark.usefixtures("compiled")
 @torch.inference_mode()
 def test_maps_have_one_place_and_taps_do_not_share_it() -> None:
     """Every pass writes a block's output where it wrote it before; the pyramid's taps are all there at its end."""
-    network = fused.fuse(network_of(NetworkSettings()), ALL).to(torch.float32, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = fused.fuse(network_of(NetworkSettings()), optimizations()).to(torch.float32, memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = torch.rand(1, 3, 64, 96)
     places: list[list[int]] = []
     for block in network.modules():
@@ -118,7 +115,6 @@ def test_maps_have_one_place_and_taps_do_not_share_it() -> None:
     assert all(buffers.count(tap) == 1 for tap in taps)
 
 
-@pytest.mark.usefixtures("compiled")
 @torch.inference_mode()
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("channels", [1, 7, 16, 24, 100, 128, 256, 272])
@@ -134,7 +130,6 @@ def test_rows_of_any_width_are_summed(channels: int, threads: int) -> None:
     assert torch.allclose(sums, expected, rtol=1e-5)
 
 
-@pytest.mark.usefixtures("compiled")
 @torch.inference_mode()
 def test_a_level_that_is_smoothed_early_has_one_place() -> None:
     """It may be larger than what the C library keeps. So the next pass overwrites it."""
@@ -151,11 +146,10 @@ def test_a_level_that_is_smoothed_early_has_one_place() -> None:
         assert not torch.equal(second[place], before[place])
 
 
-@pytest.mark.usefixtures("compiled")
 @torch.inference_mode()
 def test_a_nan_stays_one() -> None:
     """An activation does not hide it, as eager's does not."""
-    network = fused.fuse(network_of(preset("mobilenetv2-classifier", Size(64, 64))), ALL)
+    network = fused.fuse(network_of(preset("mobilenetv2-classifier", Size(64, 64))), optimizations())
     network.to(torch.float32, memory_format=torch.channels_last)  # type: ignore[call-overload]
     assert network(torch.full((1, 3, 64, 64), float("nan"))).isnan().all()
 

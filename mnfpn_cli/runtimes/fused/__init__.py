@@ -24,7 +24,7 @@ from mnfpn_cli.runtimes import eager
 from mnfpn_cli.runtimes.fused import early
 from mnfpn_cli.runtimes.fused.blocks import executed_with_kernels, named_layers, use_kernels
 from mnfpn_cli.runtimes.fused.folded import FoldedConv, FusedResidual, Optimizations, Parts, can_pack, fold, parts
-from mnfpn_cli.runtimes.fused.kernels import library
+from mnfpn_cli.runtimes.fused.kernels import kernels_for, suit
 from mnfpn_cli.runtimes.fused.layers import called_modules, fused_calls
 from mnfpn_cli.runtimes.runtime import NO_INT8, Job, Prepared, ReportShare
 from mnfpn_cli.settings.input import DType
@@ -55,7 +55,7 @@ def prepare(job: Job) -> Prepared:
     optimizations = available_optimizations(job.device, job.dtype)
     fuse(job.network, optimizations).requires_grad_(False)
     network, inputs = eager.move(job, torch.channels_last)
-    could_have = job.device.type == "cpu" and job.dtype == "float32" and not optimizations.kernels
+    could_have = job.device.type == "cpu" and suit(job.torch_dtype) and not optimizations.kernels
     return Prepared(
         partial(network, *inputs),
         inputs,
@@ -75,7 +75,7 @@ def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: Rep
 def available_optimizations(device: torch.device, dtype: DType) -> Optimizations:
     """Return the optimizations besides folding that a device and a dtype allow."""
     onednn = device.type == "cpu" and can_pack(dtype)
-    kernels = device.type == "cpu" and dtype == "float32" and library() is not None
+    kernels = kernels_for(getattr(torch, dtype)) if device.type == "cpu" else None
     return Optimizations(packed=onednn, added=onednn, early=onednn, kernels=kernels)
 
 
@@ -86,7 +86,7 @@ def fuse(module: M, optimizations: Optimizations) -> M:
     """
     fuse_parts(module, optimizations)
     if optimizations.kernels:
-        use_kernels(module)
+        use_kernels(module, optimizations.kernels)
     return module
 
 

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import cycle
 from math import prod
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
@@ -22,15 +23,12 @@ from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.layers import Activation, same_padding
 from mnfpn_cli.runtimes import eager
 from mnfpn_cli.runtimes.fused.folded import Folded, FoldedConv, FusedResidual, Optimizations
-from mnfpn_cli.runtimes.fused.kernels import (
-    KernelConvolution,
-    KernelMap,
-    KernelRequest,
-    run_kernels,
-    scratch_floats,
-    vector_width,
-)
+from mnfpn_cli.runtimes.fused.kernels import KernelConvolution, KernelMap, KernelRequest, Kernels
 from mnfpn_cli.runtimes.runtime import ExecutedGraph, Operator
+
+Kind = Literal["dense", "depthwise", "project"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""The convolutions of a block: where it has fewer, the last of them. As in the C++ file."""
 
 INFINITY = float("inf")
 RANGES: dict[Activation | None, tuple[float, float]] = {
@@ -47,12 +45,12 @@ class Memory:
         """Start with none."""
         self._buffers: dict[str, Tensor] = {}
 
-    def take(self, name: str, floats: int) -> Tensor:
-        """Return so many floats of a buffer; what was taken of it before may share them."""
+    def take(self, name: str, count: int, dtype: torch.dtype) -> Tensor:
+        """Return so many values of a buffer, which has one dtype; what was taken of it before may share them."""
         buffer = self._buffers.get(name)
-        if buffer is None or buffer.numel() < floats:
-            buffer = self._buffers[name] = torch.empty(floats)
-        return buffer[:floats]
+        if buffer is None or buffer.numel() < count:
+            buffer = self._buffers[name] = torch.empty(count, dtype=dtype)
+        return buffer[:count]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +83,13 @@ class KernelBlock(nn.Sequential):
     def __init__(
         self,
         layers: "OrderedDict[str, nn.Module]",
+        kernels: Kernels,
         memory: Memory,
         buffer: str | None = None,
         residual: bool = False,
     ):
         super().__init__(layers)
-        self.memory, self.buffer, self.residual = memory, buffer, residual
+        self.kernels, self.memory, self.buffer, self.residual = kernels, memory, buffer, residual
         self.calls: dict[torch.Size, PlannedCall] = {}
 
     def forward(self, x: Tensor) -> Tensor:
@@ -102,56 +101,71 @@ class KernelBlock(nn.Sequential):
         call = self.calls.get(x.shape)
         if call is None:
             call = self.calls[x.shape] = self._plan(x.shape)
-        output = torch.empty(call.shape).permute(0, 3, 1, 2) if call.output is None else call.output
-        run_kernels(call.request, x.data_ptr(), output.data_ptr(), call.scratch, call.threads)
+        output = x.new_empty(call.shape).permute(0, 3, 1, 2) if call.output is None else call.output
+        self.kernels.run(call.request, x.data_ptr(), output.data_ptr(), call.scratch, call.threads)
         return output
 
     def operators(self, shape: torch.Size) -> Iterator[Operator]:
         """Yield what the kernels compute for an input of this shape (n, in, h, w)."""
         images, _, *sides = shape
-        for conv in self:
-            if isinstance(conv, FoldedConv):
-                _, sides = _padded(conv, sides)
-                yield Operator(conv.path, "float32", images * prod(sides) * conv.weight.numel())
+        for kind, conv in self.kinds().items():
+            _, sides = _padded(conv, sides)
+            dtype = torch.float32 if kind == "depthwise" else self.kernels.dtype
+            yield Operator(conv.path, str(dtype).removeprefix("torch."), images * prod(sides) * conv.weight.numel())
+
+    def kinds(self) -> dict[Kind, FoldedConv]:
+        """Return the convolutions by what they are to the kernels, in the order in which they run."""
+        convs = [conv for conv in self if isinstance(conv, FoldedConv)]
+        return dict(zip(KINDS[-len(convs) :], convs, strict=True))
 
     def _plan(self, shape: torch.Size) -> PlannedCall:
         images, channels, *sides = shape
-        *before, project = (conv for conv in self if isinstance(conv, FoldedConv))
-        given = KernelMap(*sides, channels)
+        given, convs = KernelMap(*sides, channels), self.kinds()
         block = KernelRequest(input=given, middle=given, images=images, residual=self.residual)
         keep: list[Tensor] = []
-        if len(before) == 2:
-            block.dense, sides = _used(before[0], sides, keep)
-            block.middle = KernelMap(*sides, len(before[0].weight))
-        if before:
-            block.depthwise, sides = _used(before[-1], sides, keep)
-        block.project, sides = _used(project, sides, keep, whole_inputs=bool(before))
-        block.output = KernelMap(*sides, len(project.weight))
-        if not before and project.weight.shape[-1] == project.stride == 1:  # all pixels are as good as one row
+        for kind, conv in convs.items():
+            used, sides = self._used(kind, conv, sides, keep, behind=len(convs) > 1 and kind == "project")
+            setattr(block, kind, used)
+            setattr(block, "middle" if kind == "dense" else "output", KernelMap(*sides, len(conv.weight)))
+        project = convs["project"]
+        if len(convs) == project.weight.shape[-1] == project.stride == 1:  # all pixels are as good as one row
             block.input, block.output = (
                 KernelMap(1, images * one.rows * one.columns, one.channels) for one in (block.input, block.output)
             )
             block.images = 1
         threads = torch.get_num_threads()
-        scratch = self.memory.take("scratch", scratch_floats(ctypes.addressof(block), threads))
-        whole = (images, *sides, len(project.weight))
-        output = self.memory.take(self.buffer, prod(whole)).view(whole).permute(0, 3, 1, 2) if self.buffer else None
-        addresses = ctypes.addressof(block), scratch.data_ptr()
-        return PlannedCall(*addresses, output, whole, threads, (block, scratch, *keep))
+        request = ctypes.addressof(block)
+        scratch = self.memory.take("scratch", self.kernels.scratch_floats(request, threads), torch.float32)
+        whole, output = (images, *sides, len(project.weight)), None
+        if self.buffer:
+            place = self.memory.take(self.buffer, prod(whole), self.kernels.dtype)
+            output = place.view(whole).permute(0, 3, 1, 2)
+        return PlannedCall(request, scratch.data_ptr(), output, whole, threads, (block, scratch, *keep))
 
+    def _used(
+        self, kind: Kind, conv: FoldedConv, sides: Sequence[int], keep: list[Tensor], behind: bool
+    ) -> tuple[KernelConvolution, list[int]]:
+        """Return a convolution for the kernels, and the sides of its output; ``keep`` gets what it points to.
 
-def _used(
-    conv: FoldedConv, sides: Sequence[int], keep: list[Tensor], whole_inputs: bool = False
-) -> tuple[KernelConvolution, list[int]]:
-    """Return a convolution for the kernels, and the sides of its output; what it points to is added to ``keep``."""
-    kernel, stride = conv.weight.shape[-1], conv.stride
-    ((top, _), (left, _)), outputs = _padded(conv, sides)
-    weight, bias = _vectors(conv, whole_inputs)
-    keep += weight, bias
-    low, high = RANGES[conv.activation]
-    return KernelConvolution(
-        weight.data_ptr(), bias.data_ptr(), low, high, len(weight), kernel, stride, top, left
-    ), outputs
+        Args:
+            kind: what it is to the kernels.
+            conv: the convolution.
+            sides: of its input.
+            keep: what must not be freed.
+            behind: whether it reads whole vectors, which another convolution has left in scratch space.
+        """
+        kernel, stride = conv.weight.shape[-1], conv.stride
+        ((top, _), (left, _)), outputs = _padded(conv, sides)
+        if kind == "depthwise":
+            weight = vectors(conv.weight.float(), self.kernels.width)
+        else:
+            weight = vectors(conv.weight, self.kernels.width, self.kernels.pair, behind)
+        bias = conv.weight.new_zeros(len(conv.weight)) if conv.bias is None else conv.bias
+        bias = F.pad(bias.float(), (0, -len(bias) % self.kernels.width))
+        keep += weight, bias
+        low, high = RANGES[conv.activation]
+        addresses = weight.data_ptr(), bias.data_ptr()
+        return KernelConvolution(*addresses, low, high, len(weight), kernel, stride, top, left), outputs
 
 
 def _padded(conv: FoldedConv, sides: Sequence[int]) -> tuple[list[tuple[int, int]], list[int]]:
@@ -162,40 +176,39 @@ def _padded(conv: FoldedConv, sides: Sequence[int]) -> tuple[list[tuple[int, int
     return padding, outputs
 
 
-def _vectors(conv: FoldedConv, whole_inputs: bool) -> tuple[Tensor, Tensor]:
-    """Return the weight (vectors, inputs, width) and the bias (vectors × width), both filled with zeros at the end.
+def vectors(weight: Tensor, width: int, pair: int = 1, whole_inputs: bool = False) -> Tensor:
+    """Return a weight (out, in, rows, columns) as kernels read it: (vectors, inputs / pair, width, pair).
 
-    Inputs are in the order of memory: rows, columns, channels; with ``whole_inputs`` they are filled likewise.
+    Inputs are in the order of memory: rows, columns, channels. Zeros fill outputs to whole vectors, and the inputs of a
+    row to whole pairs, or with ``whole_inputs`` to whole vectors.
     """
-    width = vector_width()
-    weight = conv.weight.permute(0, 2, 3, 1).flatten(1)  # (out, inputs)
-    more, more_inputs = -len(weight) % width, -weight.shape[1] % width if whole_inputs else 0
-    weight = F.pad(weight, (0, more_inputs, 0, more))
-    bias = torch.zeros(len(weight)) if conv.bias is None else F.pad(conv.bias, (0, more))
-    return weight.view(-1, width, weight.shape[1]).transpose(1, 2).contiguous(), bias
+    rows = weight.permute(0, 2, 3, 1).flatten(2)  # (out, rows, columns × in)
+    filled = F.pad(rows, (0, -rows.shape[-1] % (width if whole_inputs else pair), 0, 0, 0, -len(rows) % width))
+    steps = filled.flatten(1).view(-1, width, filled[0].numel() // pair, pair)
+    return steps.transpose(1, 2).contiguous()
 
 
-def use_kernels(network: nn.Module) -> None:
+def use_kernels(network: nn.Module, kernels: Kernels) -> None:
     """Have our own kernels run the inverted residuals of a fused network, and its separable convolutions."""
     memory = Memory()
     for path, module in network.named_modules():
         if isinstance(module, FoldedConv):
             module.path = path
     if isinstance(network, Network):
-        _use_in_backbone(network, memory)
+        _use_in_backbone(network, kernels, memory)
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, SeparableConv) and all(isinstance(conv, FoldedConv) for conv in child):
-                setattr(module, name, KernelBlock(named_layers(child), memory))
+                setattr(module, name, KernelBlock(named_layers(child), kernels, memory))
 
 
-def _use_in_backbone(network: Network, memory: Memory) -> None:
+def _use_in_backbone(network: Network, kernels: Kernels, memory: Memory) -> None:
     """Give each block the buffer of its output: the next block alone reads it, or the pyramid does at the end."""
     if not all(isinstance(block, FusedResidual) for stage in network.stages for block in stage.children()):
         return
     turns = cycle(("one", "other"))
     stem = OrderedDict[str, nn.Module](stem=network.stem)
-    network.add_module("stem", KernelBlock(stem, memory, next(turns)))
+    network.add_module("stem", KernelBlock(stem, kernels, memory, next(turns)))
     for index, stage in enumerate(network.stages):
         blocks = [(name, block) for name, block in stage.named_children() if isinstance(block, FusedResidual)]
         for name, block in blocks:
@@ -203,25 +216,25 @@ def _use_in_backbone(network: Network, memory: Memory) -> None:
             buffer = f"stage {index}" if tapped else next(turns)
             if index == 0 and block is blocks[0][1] and len(layers) == 2 and not block.residual:
                 # Nothing is before its depthwise convolution: the stem is.
-                network.add_module("stem", KernelBlock(stem | layers, memory, buffer))
+                network.add_module("stem", KernelBlock(stem | layers, kernels, memory, buffer))
                 setattr(stage, name, nn.Identity())
             else:
-                setattr(stage, name, KernelBlock(layers, memory, buffer, block.residual))
+                setattr(stage, name, KernelBlock(layers, kernels, memory, buffer, block.residual))
     if isinstance(network.head, Classifier):
-        _use_in_classifier(network.head, memory, next(turns))
+        _use_in_classifier(network.head, kernels, memory, next(turns))
 
 
-def _use_in_classifier(head: Classifier, memory: Memory, buffer: str) -> None:
+def _use_in_classifier(head: Classifier, kernels: Kernels, memory: Memory, buffer: str) -> None:
     """Have the kernels run the last convolution, and the dense layer as a 1×1; the logits are new in each pass."""
     layers = named_layers(head)
     last, dense = layers.get("last"), layers["dense"]
     if isinstance(last, FoldedConv):
-        head.add_module("last", KernelBlock(OrderedDict(last=last), memory, buffer))
+        head.add_module("last", KernelBlock(OrderedDict(last=last), kernels, memory, buffer))
     if isinstance(dense, nn.Linear):
         weight, bias = (tensor.detach().double() for tensor in (dense.weight, dense.bias))
         conv = FoldedConv(Folded(weight[:, :, None, None], bias, 1, 0, 1), Optimizations())
         conv.path = "head.dense"
-        block = KernelBlock(OrderedDict(dense=conv), memory)
+        block = KernelBlock(OrderedDict(dense=conv), kernels, memory)
         head.add_module("dense", nn.Sequential(nn.Unflatten(1, (-1, 1, 1)), block, nn.Flatten()))
 
 

@@ -19,7 +19,6 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
 from mnfpn_cli.runtimes.fused.folded import Folded, FoldedConv, Optimizations
-from mnfpn_cli.runtimes.fused.kernels import add_rows
 from mnfpn_cli.settings.network import Upsample
 
 OFFSETS = 3
@@ -31,12 +30,33 @@ sum; the kernel's takes 1.3 to 3.7 where rows are resized bilinearly. Where the 
 ways took the same time within 2 %."""
 
 
+BAND_BYTES = 2**21
+"""What a band of mixed rows takes, so that two of them stay in a cache: of 1 to 64 MiB the fastest at 600×900."""
+
+
 @dataclass(frozen=True)
 class SumTable:
     """For each position of a fine map, or along one side of it: the rows that it sums, by index, and their weights."""
 
     indices: Tensor
     weights: Tensor
+
+
+@dataclass(frozen=True)
+class Band:
+    """Rows of the coarser map that are mixed, and those of the fine map that are summed then.
+
+    Attributes:
+        coarse: the pixels of the coarser map, in all of its pixels.
+        rows: where the mixed pixels go.
+        fine: the rows of the fine map.
+        table: what these sum.
+    """
+
+    coarse: slice
+    rows: slice
+    fine: slice
+    table: SumTable
 
 
 def is_cheaper(lateral: nn.Conv2d, smooth: nn.Conv2d) -> bool:
@@ -63,45 +83,72 @@ class EarlySmoothing(nn.Module):
         self.mixing = nn.Buffer(smooth.weight.permute(1, 2, 3, 0).flatten(1))  # (channels, 3 × 3 × out)
         self.channels, self.upsample = smooth.weight.shape[0], upsample
         self.kernels = optimizations.kernels
-        self.table: SumTable | None = None
+        self.bands: tuple[Band, ...] = ()
         self.biased = self.rows = self.sums = torch.empty(0)
 
     def forward(self, tap: Tensor, coarse: Tensor) -> Tensor:
-        """Smooth both parts, and add them; the next pass may overwrite the level."""
+        """Smooth both parts, and add them; the next pass overwrites the level."""
         (n, channels, height, width), fine = coarse.shape, tap.shape[-2:]
-        if self.table is None:  # made in the first pass, for all: a runtime has one size
-            self.table = resize_table(coarse, fine, self.upsample)
+        if not self.bands:  # made in the first pass, for all: a runtime has one size
+            table = resize_table(coarse, fine, self.upsample, self.kernels.pair if self.kernels else 1)
+            row_bytes = width * self.mixing.shape[1] * coarse.element_size()
+            self.bands = bands_of(table, (height, width), fine, BAND_BYTES // row_bytes)
             self.biased = coarse.new_empty((n, height * width, channels) if self.bias is not None else 0)
-            self.rows = coarse.new_empty(height * width, self.mixing.shape[1])
-            self.sums = coarse.new_empty((n, fine.numel(), self.channels) if self.kernels else 0)
+            self.rows = coarse.new_empty(max(band.rows.stop for band in self.bands), self.mixing.shape[1])
+            self.sums = coarse.new_empty(n, *fine, self.channels)
         pixels = coarse.permute(0, 2, 3, 1).reshape(n, height * width, channels)
         biased = pixels if self.bias is None else torch.add(pixels, self.bias, out=self.biased)
-        if self.kernels:
-            for image, sums in zip(biased, self.sums, strict=True):
-                add_rows(self.table.indices, self.table.weights, self._mixed(image), sums)
-            added = self.sums  # (n, h × w, out)
-        else:
-            several = [self._summed(image, self.table) for image in biased]  # n of (h × w, out)
-            added = several[0][None] if n == 1 else torch.stack(several)
-        y: Tensor = self.tap(tap, added.view(n, *fine, self.channels).permute(0, 3, 1, 2), overwrite=True)
+        for image, sums in zip(biased, self.sums, strict=True):
+            for band in self.bands:
+                torch.mm(image[band.coarse], self.mixing, out=self.rows[band.rows])
+                self._sum(band.table, sums[band.fine])
+        y: Tensor = self.tap(tap, self.sums.permute(0, 3, 1, 2), overwrite=True)
         return y
 
-    def _mixed(self, pixels: Tensor) -> Tensor:
-        torch.mm(pixels, self.mixing, out=self.rows)  # reused memory: new pages take a third more time
-        return self.rows.view(-1, self.channels)  # (h/2 × w/2 × 3 × 3, out)
+    def _sum(self, table: SumTable, sums: Tensor) -> None:
+        """Write sums (some of h, w, out) of the rows that were mixed last."""
+        rows = self.rows.view(-1, self.channels)  # (pixels × 3 × 3, out)
+        if self.kernels:
+            self.kernels.add_rows(table.indices, table.weights, rows, sums)
+        else:
+            added = F.embedding_bag(table.indices, rows, mode="sum", per_sample_weights=table.weights)
+            sums.copy_(added.view_as(sums))
 
-    def _summed(self, pixels: Tensor, table: SumTable) -> Tensor:
-        return F.embedding_bag(table.indices, self._mixed(pixels), mode="sum", per_sample_weights=table.weights)
+
+def bands_of(table: SumTable, coarse: tuple[int, int], fine: torch.Size, several: int) -> tuple[Band, ...]:
+    """Cut a map into bands: each mixes some rows of the coarser map, and sums the fine rows that were waiting for them.
+
+    Bands take turns in two places, so indices are modulo these. A fine row sums the rows of two bands at most.
+    """
+    (height, width), bands, done = coarse, list[Band](), 0
+    needed = table.indices.view(fine[0], -1) // (OFFSETS * OFFSETS * width)
+    first, last = needed.amin(1), needed.amax(1)  # rows of the coarser map, for each fine row
+    several = max(several, int((last - first).max()), 1)
+    for begin in range(0, height, several):
+        end, place = min(begin + several, height), begin % (2 * several)
+        ready = int((last < end).sum())
+        pixels = slice(done * fine[1], ready * fine[1])
+        part = SumTable(table.indices[pixels] % (2 * several * width * OFFSETS * OFFSETS), table.weights[pixels])
+        rows = slice(place * width, (place + end - begin) * width)
+        bands.append(Band(slice(begin * width, end * width), rows, slice(done, ready), part))
+        done = ready
+    return tuple(bands)
 
 
-def resize_table(coarse: Tensor, fine: torch.Size, upsample: Upsample) -> SumTable:
-    """Return what each fine pixel sums of (coarse pixels × 3 × 3) rows: indices and weights (h × w, up to 36)."""
+def resize_table(coarse: Tensor, fine: torch.Size, upsample: Upsample, multiple: int = 1) -> SumTable:
+    """Return what each fine pixel sums of (coarse pixels × 3 × 3) rows: indices and weights (h × w, terms).
+
+    There are up to 36 terms, filled with zeros times the last row to a multiple of some number.
+    """
     down, across = (resize_side(*sides, upsample, coarse.dtype) for sides in zip(coarse.shape[-2:], fine, strict=True))
     y, dy = down.indices[:, None, :, None] // OFFSETS, down.indices[:, None, :, None] % OFFSETS
     x, dx = across.indices[None, :, None, :] // OFFSETS, across.indices[None, :, None, :] % OFFSETS
     indices = ((y * coarse.shape[-1] + x) * OFFSETS + dy) * OFFSETS + dx
     weights = down.weights[:, None, :, None] * across.weights[None, :, None, :]
-    return SumTable(indices.flatten(2).flatten(0, 1).int(), weights.flatten(2).flatten(0, 1))
+    indices, weights = (terms.flatten(2).flatten(0, 1) for terms in (indices, weights))
+    more = -indices.shape[1] % multiple
+    filled = torch.cat([indices, indices[:, -1:].expand(-1, more)], dim=1)
+    return SumTable(filled.int(), F.pad(weights, (0, more)))
 
 
 def resize_side(coarse: int, fine: int, upsample: Upsample, dtype: torch.dtype) -> SumTable:
@@ -112,6 +159,7 @@ def resize_side(coarse: int, fine: int, upsample: Upsample, dtype: torch.dtype) 
     resized = F.interpolate(pixels, size=(fine, 1), mode=upsample, align_corners=align_corners)[0, :, :, 0].T
     weights, sources = resized.topk(min(coarse, 1 if upsample == "nearest" else 2), dim=1)  # (fine, 1 or 2)
     moved = torch.arange(fine)[:, None] + torch.arange(OFFSETS) - OFFSETS // 2  # (fine, 3)
+    sources = sources.where(weights > 0, sources[:, :1])  # of those that count for nothing torch takes any
     inside, moved = (moved >= 0) & (moved < fine), moved.clamp(0, fine - 1)
     indices = sources[moved] * OFFSETS + torch.arange(OFFSETS)[:, None]  # (fine, 3, 1 or 2)
     return SumTable(indices.flatten(1), (weights[moved] * inside[:, :, None]).flatten(1))

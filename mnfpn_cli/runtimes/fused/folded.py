@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mnfpn_cli.network.layers import ConvNormAct, SamePad
 from mnfpn_cli.plan.layers import Activation
+from mnfpn_cli.runtimes.fused.kernels import Kernels
 from mnfpn_cli.settings.input import DType
 
 # oneDNN's convolutions, as torch's compiler calls them. They are private to torch: `can_pack` checks that they exist.
@@ -36,13 +37,13 @@ class Optimizations:
         packed: weights are put into oneDNN's order once, not in each pass, and activations fused into convolutions.
         added: additions are fused into the convolution before them; needs ``packed``.
         early: levels are smoothed before they are resized, where that is less work.
-        kernels: inverted residuals and separable convolutions run in our own kernels; needs float32 and a C++ compiler.
+        kernels: those of ours that run inverted residuals and separable convolutions; None where torch runs them.
     """
 
     packed: bool = False
     added: bool = False
     early: bool = False
-    kernels: bool = False
+    kernels: Kernels | None = None
 
 
 @dataclass(frozen=True)

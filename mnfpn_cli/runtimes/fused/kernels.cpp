@@ -1,14 +1,21 @@
-// Convolutions, inverted residuals and sums of rows on a CPU. Maps are float32, in memory as (rows, columns, channels).
+// Convolutions, inverted residuals and sums of rows on a CPU. Maps are in memory as (rows, columns, channels), of float32,
+// or of bfloat16 where this is compiled with -DBFLOAT16: what is multiplied in dense convolutions is bfloat16 then, by
+// AVX512-BF16, two inputs at once. Sums, biases, the map behind the first convolution and depthwise weights are float32.
 //
 // A block has a dense convolution or none, a depthwise 3x3 or none, and a 1x1 convolution, which may add the input. The
 // map behind the first is many times as large as input and output. It is never whole: some rows of it are made, used and
-// overwritten in the processor's cache, by vectors of WIDTH channels: (vectors, rows, columns, WIDTH). Weights are
-// (vectors, inputs, WIDTH).
+// overwritten in the processor's cache, by vectors of WIDTH channels: (vectors, rows, columns, WIDTH). Dense weights are
+// (vectors, inputs / PAIR, WIDTH, PAIR), depthwise ones (vectors, 9, WIDTH).
 
 #include <omp.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
+
+#if defined(BFLOAT16)
+#include <immintrin.h>
+#endif
 
 #if defined(__AVX512F__)
 constexpr int WIDTH = 16, SUMS = 24;  // floats of a vector; sums of a tile: they fill the registers, beside weights and an input
@@ -20,12 +27,16 @@ constexpr int WIDTH = 4, SUMS = 24;
 constexpr int WIDTH = 4, SUMS = 12;
 #endif
 constexpr int GROUP = 4, PIXELS = 12;  // vectors and pixels of a tile, at most
+constexpr int STRIP = 16;              // columns of a map that are summed in turn
 constexpr long CACHE = 96 * 1024;      // floats between the convolutions of a block: less than a core's cache holds
 
 #define UNROLLED _Pragma("GCC unroll 16")  // so that sums stay in registers
 
 typedef float Vector __attribute__((vector_size(WIDTH * sizeof(float))));
 typedef float Half __attribute__((vector_size(WIDTH / 2 * sizeof(float))));
+
+template <class V>
+constexpr int lanes = sizeof(V) / sizeof(float);
 
 template <class V>
 static inline V load(const float* from) {
@@ -35,6 +46,79 @@ static inline V load(const float* from) {
 }
 template <class V>
 static inline void store(float* to, V value) { memcpy(to, &value, sizeof value); }
+
+#if defined(BFLOAT16)
+
+typedef uint16_t Value;                 // of a map, and of the weights of dense convolutions
+typedef uint32_t Input;                 // what a step of a sum multiplies by its weights
+constexpr int PAIR = 2;                 // values of an input
+typedef __m512bh Weights;
+typedef __m256bh HalfWeights;
+typedef __m512i Channels;               // values of a map that are loaded at once: PAIR vectors
+
+static inline Vector multiply_add(Vector sum, Weights weights, Input input) {
+    return (Vector)_mm512_dpbf16_ps((__m512)sum, weights, (__m512bh)_mm512_set1_epi32(input));
+}
+static inline Half multiply_add(Half sum, HalfWeights weights, Input input) {
+    return (Half)_mm256_dpbf16_ps((__m256)sum, weights, (__m256bh)_mm256_set1_epi32(input));
+}
+static inline void add_products(Vector sums[PAIR], const Channels rows[PAIR], Input input) {
+    sums[0] = multiply_add(sums[0], (Weights)_mm512_unpacklo_epi16(rows[0], rows[1]), input);
+    sums[1] = multiply_add(sums[1], (Weights)_mm512_unpackhi_epi16(rows[0], rows[1]), input);
+}
+static inline Channels rounded(const Vector sums[PAIR]) {  // undoes the order in which the rows were unpacked
+    const __m512i halves = (__m512i)_mm512_cvtne2ps_pbh((__m512)sums[1], (__m512)sums[0]);
+    return _mm512_permutexvar_epi64(_mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0), halves);
+}
+static inline __m256bh rounded(Vector value) { return _mm512_cvtneps_pbh((__m512)value); }
+static inline __m128bh rounded(Half value) { return _mm256_cvtneps_pbh((__m256)value); }
+
+template <class V>
+static inline V load(const Value* from);  // a bfloat16 is the upper half of a float32
+template <>
+inline Vector load<Vector>(const Value* from) {
+    return (Vector)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)from)), 16);
+}
+template <>
+inline Half load<Half>(const Value* from) {
+    return (Half)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)from)), 16);
+}
+template <class V>
+static inline void store(Value* to, V value) {
+    const auto values = rounded(value);
+    memcpy(to, &values, sizeof values);
+}
+
+#else
+
+typedef float Value, Input;
+constexpr int PAIR = 1;
+typedef Vector Weights;
+typedef Half HalfWeights;
+typedef Vector Channels;
+
+template <class V>
+static inline V multiply_add(V sum, V weights, Input input) { return sum + weights * input; }
+static inline void add_products(Vector sums[PAIR], const Channels rows[PAIR], Input input) {
+    sums[0] = multiply_add(sums[0], rows[0], input);
+}
+static inline Channels rounded(const Vector sums[PAIR]) { return sums[0]; }
+
+#endif
+
+template <class V>
+static V load_some(const Value* from, int count) {  // the others are zeros
+    Value values[lanes<V>] = {};
+    memcpy(values, from, count * sizeof(Value));
+    return load<V>(values);
+}
+template <class T, class V>
+static void store_some(T* to, V value, int count) {
+    T values[lanes<V>];
+    store(values, value);
+    memcpy(to, values, count * sizeof(T));
+}
+
 template <class V>
 static inline V clamp(V value, float low, float high) {  // a NaN stays one
     const V least = low - V{}, most = high - V{};
@@ -49,7 +133,8 @@ struct Map {
 };
 
 struct Convolution {
-    const float *weight, *bias;
+    const void* weight;
+    const float* bias;
     float low, high;                 // of the activation
     int vectors;                     // of its outputs; 0 where there is no such convolution
     int kernel, stride, top, left;   // top and left: rows and columns of zeros before the map
@@ -61,79 +146,84 @@ struct Block {
     int images, residual;
 };
 
-struct Source {  // value k of part b for pixel p is at base[b * part + p * pixel + k]
-    const float* base;
+// Value k of part b for pixel p is at base[b * part + p * pixel + k]. Where a part does not fill its last input, what is
+// behind it in memory is multiplied by zero: it must be there.
+struct Source {
+    const Value* base;
     long part, pixel;
     int parts, values;
 };
 
-struct Target {  // vector v of pixel p is at base[v * vector + p * pixel]; the last vector of all has so many floats
-    float* base;
+template <class T>
+struct Target {  // vector v of pixel p is at base[v * vector + p * pixel]; the last vector of all has so many channels
+    T* base;
     long vector, pixel;
-    const float* added;
-    int floats;
+    const Value* added;
+    int last;
 };
 
-template <class V>
-static inline void store_all(Target to, long place, V value, const Convolution& conv) {
+template <class T, class V>
+static inline void store_all(Target<T> to, long place, V value, const Convolution& conv) {
     if (to.added) value += load<V>(to.added + place);
     store(to.base + place, clamp(value, conv.low, conv.high));
 }
 
-// Store the first floats of a vector: those of the last one of a pixel may be fewer than it holds.
-template <class V>
-static void store_some(Target to, long place, V value, const Convolution& conv, int floats) {
-    V added{};
-    if (to.added) memcpy(&added, to.added + place, floats * sizeof(float));
-    value = clamp(value + added, conv.low, conv.high);
-    memcpy(to.base + place, &value, floats * sizeof(float));
+// Store the last vector of a pixel, which may have fewer channels than it holds.
+template <class T, class V>
+static void store_last(Target<T> to, long place, V value, const Convolution& conv) {
+    if (to.added) value += load_some<V>(to.added + place, to.last);
+    store_some(to.base + place, clamp(value, conv.low, conv.high), to.last);
 }
 
 // Convolve M pixels, for V vectors of the outputs: of the last one only half, where HALF.
-template <int M, int V, bool HALF>
-static void tile(const Convolution& conv, Source from, Target to, int pixel, int first) {
+template <int M, int V, bool HALF, class T>
+static void tile(const Convolution& conv, Source from, Target<T> to, int pixel, int first) {
     constexpr int WHOLE = HALF ? V - 1 : V;
     Vector sum[M][V];
     Half half[M];
-    const long inputs = long(from.parts) * from.values;
-    const float *weight = conv.weight + first * inputs * WIDTH, *bias = conv.bias + first * WIDTH;
+    const int steps = (from.values + PAIR - 1) / PAIR;
+    const long vector = long(from.parts) * steps * WIDTH * PAIR;  // weights of a vector
+    const Value* weight = static_cast<const Value*>(conv.weight) + first * vector;
+    const float* bias = conv.bias + first * WIDTH;
     UNROLLED for (int m = 0; m < M; m++) {
         UNROLLED for (int v = 0; v < WHOLE; v++) sum[m][v] = load<Vector>(bias + v * WIDTH);
         half[m] = load<Half>(bias + (V - 1) * WIDTH);
     }
-    const float* x = from.base + pixel * from.pixel;
+    const Value* x = from.base + pixel * from.pixel;
     for (int part = 0; part < from.parts; part++, x += from.part)
-        for (int k = 0; k < from.values; k++, weight += WIDTH) {
-            Vector w[V];
-            UNROLLED for (int v = 0; v < WHOLE; v++) w[v] = load<Vector>(weight + v * inputs * WIDTH);
-            const Half h = HALF ? load<Half>(weight + (V - 1) * inputs * WIDTH) : Half{};
+        for (int k = 0; k < steps; k++, weight += WIDTH * PAIR) {
+            Weights w[V];
+            HalfWeights h;
+            UNROLLED for (int v = 0; v < WHOLE; v++) memcpy(&w[v], weight + v * vector, sizeof w[v]);
+            if (HALF) memcpy(&h, weight + (V - 1) * vector, sizeof h);
             UNROLLED for (int m = 0; m < M; m++) {
-                const float value = x[m * from.pixel + k];
-                UNROLLED for (int v = 0; v < WHOLE; v++) sum[m][v] += w[v] * value;
-                if (HALF) half[m] += h * value;
+                Input input;
+                memcpy(&input, x + m * from.pixel + k * PAIR, sizeof input);
+                UNROLLED for (int v = 0; v < WHOLE; v++) sum[m][v] = multiply_add(sum[m][v], w[v], input);
+                if (HALF) half[m] = multiply_add(half[m], h, input);
             }
         }
-    const bool narrow = !HALF && first + V == conv.vectors && to.floats < WIDTH;
+    const bool narrow = !HALF && first + V == conv.vectors && to.last < WIDTH;
     UNROLLED for (int m = 0; m < M; m++) {
         const long at = first * to.vector + (pixel + m) * to.pixel, end = at + (V - 1) * to.vector;
         UNROLLED for (int v = 0; v < WHOLE; v++) {
             const long place = at + v * to.vector;
-            if (v == V - 1 && narrow) store_some(to, place, sum[m][v], conv, to.floats);
+            if (v == V - 1 && narrow) store_last(to, place, sum[m][v], conv);
             else store_all(to, place, sum[m][v], conv);
         }
-        if (HALF && to.floats == WIDTH / 2) store_all(to, end, half[m], conv);
-        else if (HALF) store_some(to, end, half[m], conv, to.floats);
+        if (HALF && to.last == WIDTH / 2) store_all(to, end, half[m], conv);
+        else if (HALF) store_last(to, end, half[m], conv);
     }
 }
 
-template <int M, int V, bool HALF>
-static void tile_of(int pixels, const Convolution& conv, Source from, Target to, int pixel, int first) {
+template <int M, int V, bool HALF, class T>
+static void tile_of(int pixels, const Convolution& conv, Source from, Target<T> to, int pixel, int first) {
     if (pixels == M) tile<M, V, HALF>(conv, from, to, pixel, first);
     else if constexpr (M > 1) tile_of<M - 1, V, HALF>(pixels, conv, from, to, pixel, first);
 }
 
-template <int V, bool HALF>
-static void tiles_of(const Convolution& conv, Source from, Target to, int begin, int end, int first) {
+template <int V, bool HALF, class T>
+static void tiles_of(const Convolution& conv, Source from, Target<T> to, int begin, int end, int first) {
     constexpr int most = std::min(PIXELS, SUMS / V);
     const int pixels = end - begin, count = (pixels + most - 1) / most;
     for (int t = 0; t < count; t++) {
@@ -142,9 +232,9 @@ static void tiles_of(const Convolution& conv, Source from, Target to, int begin,
     }
 }
 
-template <int V>
-static void tiles(const Convolution& conv, Source from, Target to, int begin, int end, int first) {
-    if (first + V == conv.vectors && to.floats <= WIDTH / 2) tiles_of<V, true>(conv, from, to, begin, end, first);
+template <int V, class T>
+static void tiles(const Convolution& conv, Source from, Target<T> to, int begin, int end, int first) {
+    if (first + V == conv.vectors && to.last <= WIDTH / 2) tiles_of<V, true>(conv, from, to, begin, end, first);
     else tiles_of<V, false>(conv, from, to, begin, end, first);
 }
 
@@ -161,7 +251,8 @@ static int group_of(int pixels) {
 }
 
 // Convolve pixels begin to end, for the vectors first to last of the outputs.
-static void convolve(const Convolution& conv, Source from, Target to, int begin, int end, int first, int last) {
+template <class T>
+static void convolve(const Convolution& conv, Source from, Target<T> to, int begin, int end, int first, int last) {
     const int group = group_of(end - begin);
     for (int groups = (last - first + group - 1) / group; groups > 0; groups--) {
         const int vectors = (last - first) / groups;
@@ -174,12 +265,13 @@ static void convolve(const Convolution& conv, Source from, Target to, int begin,
 }
 
 template <int M, int S>
-static void depthwise_tile(const Convolution& conv, const float* const rows[3], float* to, int column, int vector) {
+static void depthwise_tile(const Convolution& conv, const float* const rows[3], Value* to, int column, int vector) {
     Vector sum[M];
+    const float* weight = static_cast<const float*>(conv.weight) + vector * 9 * WIDTH;
     UNROLLED for (int m = 0; m < M; m++) sum[m] = load<Vector>(conv.bias + vector * WIDTH);
     UNROLLED for (int ky = 0; ky < 3; ky++) {
         Vector w[3];
-        UNROLLED for (int kx = 0; kx < 3; kx++) w[kx] = load<Vector>(conv.weight + (vector * 9 + ky * 3 + kx) * WIDTH);
+        UNROLLED for (int kx = 0; kx < 3; kx++) w[kx] = load<Vector>(weight + (ky * 3 + kx) * WIDTH);
         UNROLLED for (int c = 0; c < (M - 1) * S + 3; c++) {
             const Vector x = load<Vector>(rows[ky] + (column * S + c) * WIDTH);
             UNROLLED for (int m = 0; m < M; m++)
@@ -191,13 +283,13 @@ static void depthwise_tile(const Convolution& conv, const float* const rows[3], 
 }
 
 template <int M, int S>
-static void depthwise_tile_of(int n, const Convolution& conv, const float* const rows[3], float* to, int at, int v) {
+static void depthwise_tile_of(int n, const Convolution& conv, const float* const rows[3], Value* to, int at, int v) {
     if (n == M) depthwise_tile<M, S>(conv, rows, to, at, v);
     else if constexpr (M > 1) depthwise_tile_of<M - 1, S>(n, conv, rows, to, at, v);
 }
 
 template <int S>
-static void depthwise_row(const Convolution& conv, const float* const rows[3], float* to, int columns, int vector) {
+static void depthwise_row(const Convolution& conv, const float* const rows[3], Value* to, int columns, int vector) {
     constexpr int most = S == 1 ? 8 : 6;
     for (int t = 0, count = (columns + most - 1) / most; t < count; t++) {
         const int start = columns * t / count;
@@ -211,12 +303,22 @@ struct Plan {
     int bands;    // parts of an image's rows
     int group, slots, columns;  // columns: of a row in the ring, with zeros around
     int hidden, vectors;        // of the middle map; those made at a time
-    long plane, part;           // floats of a vector in the ring, and of one behind the depthwise convolution
-    long copied, expanded, projected;  // floats of the input's padded rows, of the ring, and of all before the 1x1
+    long plane, part;           // floats of a vector in the ring, values of one behind the depthwise convolution
+    long copied, expanded, projected;  // floats of scratch: the input's padded rows, the ring, and all before the 1x1
 };
 
-// Round up to whole vectors: one that is in two lines of the cache takes twice the time.
-static long aligned(long floats) { return (floats + WIDTH - 1) / WIDTH * WIDTH; }
+// Return the floats that so many values take, as whole vectors: one in two lines of the cache takes twice the time.
+static long floats_of(long values) {
+    const long floats = (values * long(sizeof(Value)) + long(sizeof(float)) - 1) / long(sizeof(float));
+    return (floats + WIDTH - 1) / WIDTH * WIDTH;
+}
+
+// Return whether rows of a map are copied for a convolution: where it reads several, or pixels do not fill their inputs.
+static bool copies(const Convolution& conv, const Map& map) { return conv.kernel > 1 || map.channels % PAIR; }
+
+static long padded_row(const Convolution& conv, const Map& map) {
+    return long(conv.left + map.columns + conv.kernel) * map.channels;
+}
 
 static Plan plan_of(const Block& b, int threads) {
     const auto [rows, columns, channels] = b.output;
@@ -224,8 +326,7 @@ static Plan plan_of(const Block& b, int threads) {
     Plan plan{};
     plan.shared = threads > 1 && rows < 16 * threads && rows * columns < 4096;
     plan.bands = plan.shared || threads == 1 ? 1 : threads * std::clamp(rows / (32 * threads), 1, 4);
-    if (dense.vectors && dense.kernel > 1)
-        plan.copied = aligned(long(dense.kernel) * (dense.left + b.input.columns + dense.kernel) * b.input.channels);
+    if (dense.vectors && copies(dense, b.input)) plan.copied = floats_of(dense.kernel * padded_row(dense, b.input));
     plan.hidden = depthwise.vectors;
     if (!plan.hidden) return plan;
     plan.vectors = group_of(b.middle.columns);
@@ -237,29 +338,29 @@ static Plan plan_of(const Block& b, int threads) {
     plan.plane = long(plan.slots) * plan.columns * WIDTH;
     plan.part = long(plan.group) * columns * WIDTH;
     plan.expanded = plan.plane * (plan.shared ? std::min(plan.vectors, plan.hidden) : plan.hidden);
-    plan.projected = plan.part * plan.hidden;
+    plan.projected = floats_of(plan.part * plan.hidden);
     return plan;
 }
 
-// Return what a dense convolution reads for a row of its output: a padded copy where it reads several rows.
-static Source window(const Convolution& conv, const Map& map, const float* x, int row, float* copy) {
+// Return what a dense convolution reads for a row of its output: the map itself, or a padded copy of some rows.
+static Source window(const Convolution& conv, const Map& map, const Value* x, int row, Value* copy) {
     const long pixel = long(conv.stride) * map.channels, line = map.row();
-    if (conv.kernel == 1) return {x + row * conv.stride * line, 0, pixel, 1, map.channels};
-    const long padded = long(conv.left + map.columns + conv.kernel) * map.channels, left = conv.left * map.channels;
+    if (!copies(conv, map)) return {x + row * conv.stride * line, 0, pixel, 1, map.channels};
+    const long padded = padded_row(conv, map), left = conv.left * map.channels;
     for (int k = 0; k < conv.kernel; k++) {
-        float* at = copy + k * padded;
+        Value* at = copy + k * padded;
         const int from = row * conv.stride - conv.top + k;
         const bool inside = from >= 0 && from < map.rows;
-        std::fill(at, at + (inside ? left : padded), 0.0f);
+        std::fill(at, at + (inside ? left : padded), Value(0));
         if (!inside) continue;
-        memcpy(at + left, x + from * line, line * sizeof(float));
-        std::fill(at + left + line, at + padded, 0.0f);
+        memcpy(at + left, x + from * line, line * sizeof(Value));
+        std::fill(at + left + line, at + padded, Value(0));
     }
     return {copy, padded, pixel, conv.kernel, conv.kernel * map.channels};
 }
 
 // Make a row of the middle map, for the vectors first to last: rows and columns beyond the map are zeros.
-static void expand_row(const Block& b, const Plan& plan, const float* x, int row, int first, int last, float* copy,
+static void expand_row(const Block& b, const Plan& plan, const Value* x, int row, int first, int last, Value* copy,
                        float* to) {
     const int left = b.depthwise.left, columns = b.middle.columns, channels = b.middle.channels;
     const bool inside = row >= 0 && row < b.middle.rows;
@@ -271,22 +372,21 @@ static void expand_row(const Block& b, const Plan& plan, const float* x, int row
     }
     if (!inside) return;
     if (b.dense.vectors) {
-        const Target target{slot + left * WIDTH - first * plan.plane, plan.plane, WIDTH, nullptr, WIDTH};
+        const Target<float> target{slot + left * WIDTH - first * plan.plane, plan.plane, WIDTH, nullptr, WIDTH};
         convolve(b.dense, window(b.dense, b.input, x, row, copy), target, 0, columns, first, last);
         return;
     }
     for (int v = first; v < last; v++)
         for (int p = 0; p < columns; p++) {
-            const float* from = x + row * b.middle.row() + long(p) * channels + v * WIDTH;
-            Vector value{};
-            memcpy(&value, from, std::min(WIDTH, channels - v * WIDTH) * sizeof(float));
+            const Value* from = x + row * b.middle.row() + long(p) * channels + v * WIDTH;
+            const Vector value = load_some<Vector>(from, std::min(WIDTH, channels - v * WIDTH));
             store(slot + (v - first) * plan.plane + (left + p) * WIDTH, value);
         }
 }
 
 // Make the rows of the middle map from `missing` on that rows of the output need, and convolve them depthwise.
-static void hidden_rows(const Block& b, const Plan& plan, const float* x, int begin, int end, int missing, int first,
-                        int last, float* copy, float* expanded, float* to) {
+static void hidden_rows(const Block& b, const Plan& plan, const Value* x, int begin, int end, int missing, int first,
+                        int last, Value* copy, float* expanded, Value* to) {
     const Convolution& conv = b.depthwise;
     for (int row = missing; row < (end - 1) * conv.stride - conv.top + 3; row++)
         expand_row(b, plan, x, row, first, last, copy, expanded);
@@ -296,23 +396,24 @@ static void hidden_rows(const Block& b, const Plan& plan, const float* x, int be
             for (int k = 0; k < 3; k++)
                 rows[k] = expanded + (v - first) * plan.plane
                     + long((row * conv.stride + k) % plan.slots) * plan.columns * WIDTH;
-            float* at = to + v * plan.part + long(row - begin) * b.output.columns * WIDTH;
+            Value* at = to + v * plan.part + long(row - begin) * b.output.columns * WIDTH;
             if (conv.stride == 1) depthwise_row<1>(conv, rows, at, b.output.columns, v);
             else depthwise_row<2>(conv, rows, at, b.output.columns, v);
         }
 }
 
-static Target output(const Block& b, const float* x, float* y, int row) {
+static Target<Value> output(const Block& b, const Value* x, Value* y, int row) {
     const long at = row * b.output.row();
-    const int floats = b.output.channels - (b.project.vectors - 1) * WIDTH;
-    return {y + at, WIDTH, b.output.channels, b.residual ? x + at : nullptr, floats};
+    const int last = b.output.channels - (b.project.vectors - 1) * WIDTH;
+    return {y + at, WIDTH, b.output.channels, b.residual ? x + at : nullptr, last};
 }
 
-static Source hidden(const Plan& plan, const float* from) { return {from, plan.part, WIDTH, plan.hidden, WIDTH}; }
+static Source hidden(const Plan& plan, const Value* from) { return {from, plan.part, WIDTH, plan.hidden, WIDTH}; }
 
 // Compute rows of the output, by one thread.
-static void band(const Block& b, const Plan& plan, const float* x, float* y, int begin, int end, float* copy) {
+static void band(const Block& b, const Plan& plan, const Value* x, Value* y, int begin, int end, float* scratch) {
     const int vectors = b.project.vectors, columns = b.output.columns;
+    Value* copy = reinterpret_cast<Value*>(scratch);
     if (!plan.hidden) {
         for (int row = begin; row < end; row++) {
             const Source source = window(b.project, b.input, x, row, copy);
@@ -320,7 +421,8 @@ static void band(const Block& b, const Plan& plan, const float* x, float* y, int
         }
         return;
     }
-    float *expanded = copy + plan.copied, *projected = expanded + plan.expanded;
+    float* expanded = scratch + plan.copied;
+    Value* projected = reinterpret_cast<Value*>(expanded + plan.expanded);
     const int stride = b.depthwise.stride, top = b.depthwise.top;
     int missing = begin * stride - top;
     for (int row = begin; row < end; row += plan.group) {
@@ -335,7 +437,8 @@ static void band(const Block& b, const Plan& plan, const float* x, float* y, int
 }
 
 // Compute an image by all threads: each some vectors of the middle map, then some pixels or vectors of the output.
-static void together(const Block& b, const Plan& plan, const float* x, float* y, float* copy, float* projected) {
+static void together(const Block& b, const Plan& plan, const Value* x, Value* y, float* own, Value* projected) {
+    Value* copy = reinterpret_cast<Value*>(own);
     const int me = omp_get_thread_num(), team = omp_get_num_threads(), vectors = b.project.vectors;
     const auto mine = [&](int total) { return std::pair(total * me / team, total * (me + 1) / team); };
     if (!plan.hidden) {
@@ -349,7 +452,7 @@ static void together(const Block& b, const Plan& plan, const float* x, float* y,
     const auto [begin, end] = mine(plan.hidden);
     for (int v = begin; v < end; v += plan.vectors)
         hidden_rows(b, plan, x, 0, b.output.rows, -b.depthwise.top, v, std::min(v + plan.vectors, end), copy,
-                    copy + plan.copied, projected);
+                    own + plan.copied, projected);
 #pragma omp barrier
     const int pixels = b.output.rows * b.output.columns;
     const bool by_pixel = pixels >= 48 * team;
@@ -360,6 +463,7 @@ static void together(const Block& b, const Plan& plan, const float* x, float* y,
 }
 
 extern "C" int mnfpn_width() { return WIDTH; }
+extern "C" int mnfpn_pair() { return PAIR; }
 
 // Return the floats of scratch space that a block needs.
 extern "C" long mnfpn_scratch(const Block* block, int threads) {
@@ -367,7 +471,7 @@ extern "C" long mnfpn_scratch(const Block* block, int threads) {
     return threads * (plan.copied + plan.expanded) + (plan.shared ? 1 : threads) * plan.projected;
 }
 
-extern "C" void mnfpn_run(const Block* block, const float* x, float* y, float* scratch, int threads) {
+extern "C" void mnfpn_run(const Block* block, const Value* x, Value* y, float* scratch, int threads) {
     const Block& b = *block;
     const Plan plan = plan_of(b, threads);
 #pragma omp parallel num_threads(threads)
@@ -376,7 +480,8 @@ extern "C" void mnfpn_run(const Block* block, const float* x, float* y, float* s
         if (plan.shared) {
             float* own = scratch + plan.projected + me * (plan.copied + plan.expanded);
             for (int n = 0; n < b.images; n++)
-                together(b, plan, x + n * b.input.size(), y + n * b.output.size(), own, scratch);
+                together(b, plan, x + n * b.input.size(), y + n * b.output.size(), own,
+                         reinterpret_cast<Value*>(scratch));
         } else {
             float* own = scratch + me * (plan.copied + plan.expanded + plan.projected);
 #pragma omp for schedule(dynamic)
@@ -389,39 +494,62 @@ extern "C" void mnfpn_run(const Block* block, const float* x, float* y, float* s
     }
 }
 
-// Channels of one sum, as many vectors as N says at once; return the first channel that is left.
+// Add some terms to sums of one load of channels: a term for each value of an input.
+template <class Load>
+static inline void add_terms(Vector sums[PAIR], const int* index, const Value* weight, int channels, Load load) {
+    Channels rows[PAIR];
+    UNROLLED for (int k = 0; k < PAIR; k++) rows[k] = load(long(index[k]) * channels);
+    Input input;
+    memcpy(&input, weight, sizeof input);
+    add_products(sums, rows, input);
+}
+
+// Sum channels of a pixel, N loads of them at once; return the first channel that is left.
 template <int N>
-static int sum_vectors(const int* index, const float* weight, const float* rows, float* to, int terms, int channels,
-                       int c) {
-    for (; c + N * WIDTH <= channels; c += N * WIDTH) {
-        Vector sums[N] = {};
-        for (int k = 0; k < terms; k++) {
-            const float* row = rows + long(index[k]) * channels + c;
-            UNROLLED
-            for (int v = 0; v < N; v++) sums[v] += weight[k] * load<Vector>(row + v * WIDTH);
+static int sum_channels(const int* index, const Value* weight, const Value* rows, Value* to, int terms, int channels,
+                        int c) {
+    constexpr int LOAD = WIDTH * PAIR;
+    for (; c + N * LOAD <= channels; c += N * LOAD) {
+        Vector sums[N][PAIR] = {};
+        for (int k = 0; k < terms; k += PAIR)
+            UNROLLED for (int n = 0; n < N; n++)
+                add_terms(sums[n], index + k, weight + k, channels, [=](long at) {
+                    Channels row;
+                    memcpy(&row, rows + at + c + n * LOAD, sizeof row);
+                    return row;
+                });
+        UNROLLED for (int n = 0; n < N; n++) {
+            const Channels sum = rounded(sums[n]);
+            memcpy(to + c + n * LOAD, &sum, sizeof sum);
         }
-        UNROLLED
-        for (int v = 0; v < N; v++) store(to + c + v * WIDTH, sums[v]);
     }
     return c;
 }
 
-// Row p of y becomes the sum of weights[p][k] * rows[indices[p][k]], for all terms k.
-extern "C" void mnfpn_sum(const int* indices, const float* weights, const float* rows, float* y, long pixels, int terms,
-                          int channels, int threads) {
-    constexpr int MOST = WIDTH == 16 ? 16 : 8;  // sums that stay in registers
-#pragma omp parallel for num_threads(threads)
-    for (long p = 0; p < pixels; p++) {
-        const int* index = indices + p * terms;
-        const float* weight = weights + p * terms;
-        float* to = y + p * channels;
-        int c = sum_vectors<MOST>(index, weight, rows, to, terms, channels, 0);
-        c = sum_vectors<4>(index, weight, rows, to, terms, channels, c);
-        c = sum_vectors<1>(index, weight, rows, to, terms, channels, c);
-        for (; c < channels; c++) {
-            float sum = 0;
-            for (int k = 0; k < terms; k++) sum += weight[k] * rows[long(index[k]) * channels + c];
-            to[c] = sum;
-        }
-    }
+// A pixel becomes the sum of weight[k] * rows[index[k]], for all terms k, which fill whole inputs.
+static void sum_pixel(const int* index, const Value* weight, const Value* rows, Value* to, int terms, int channels) {
+    constexpr int MOST = (WIDTH == 16 ? 16 : 8) / PAIR;  // loads of which the sums stay in registers
+    int c = sum_channels<MOST>(index, weight, rows, to, terms, channels, 0);
+    c = sum_channels<1>(index, weight, rows, to, terms, channels, c);
+    if (c == channels) return;
+    const size_t left = (channels - c) * sizeof(Value);
+    Vector sums[PAIR] = {};
+    for (int k = 0; k < terms; k += PAIR)
+        add_terms(sums, index + k, weight + k, channels, [=](long at) {
+            Channels row{};
+            memcpy(&row, rows + at + c, left);
+            return row;
+        });
+    const Channels sum = rounded(sums);
+    memcpy(to + c, &sum, left);
+}
+
+// Sum the pixels of a map by strips of some columns: the rows that a strip and the next of its pixels read stay in cache.
+extern "C" void mnfpn_sum(const int* indices, const Value* weights, const Value* rows, Value* y, int height, int width,
+                          int terms, int channels, int threads) {
+#pragma omp parallel for collapse(2) num_threads(threads)
+    for (int strip = 0; strip < width; strip += STRIP)
+        for (int row = 0; row < height; row++)
+            for (long p = long(row) * width + strip, end = long(row) * width + std::min(strip + STRIP, width); p < end; p++)
+                sum_pixel(indices + p * terms, weights + p * terms, rows, y + p * channels, terms, channels);
 }

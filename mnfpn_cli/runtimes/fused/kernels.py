@@ -14,11 +14,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mnfpn_cli.devices.instructions import this_processor
+
 SOURCE = Path(__file__).with_name("kernels.cpp")
 COMPILERS = ("c++", "g++", "clang++")
 OPTIONS = ("-std=c++17", "-O3", "-fopenmp", "-shared", "-fPIC")
 VECTORS = {"AVX512": ("-mavx512f", "-mavx512vl", "-mavx2", "-mfma"), "AVX2": ("-mavx2", "-mfma")}
 """A compiler's options by what torch says that the processor has; the others need none."""
+
+DTYPES = {torch.float32: (), torch.bfloat16: ("-DBFLOAT16", "-mavx512bf16")}
+"""The dtypes of maps that there are kernels for, and what a compiler needs besides."""
 
 LONGEST_COMPILATION_S = 120.0
 
@@ -52,20 +57,71 @@ class KernelRequest(ctypes.Structure):
     )
 
 
+class Kernels:
+    """Compiled kernels, for maps of one dtype.
+
+    Attributes:
+        dtype: of the maps, and of dense weights.
+        width: the channels of a vector, as weights are stored.
+        pair: the inputs that are multiplied at once, which lie side by side in dense weights.
+    """
+
+    def __init__(self, library: ctypes.CDLL, dtype: torch.dtype):
+        """Declare what the functions of the library take.
+
+        Raises:
+            AttributeError: it has not all of them.
+        """
+        library.mnfpn_scratch.restype = ctypes.c_long
+        library.mnfpn_scratch.argtypes = [ctypes.c_void_p, ctypes.c_int]
+        library.mnfpn_run.argtypes = [*[ctypes.c_void_p] * 4, ctypes.c_int]
+        library.mnfpn_sum.argtypes = [*[ctypes.c_void_p] * 4, *[ctypes.c_int] * 5]
+        self._library, self.dtype = library, dtype
+        self.width: int = library.mnfpn_width()
+        self.pair: int = library.mnfpn_pair()
+
+    def run(self, request: int, x: int, y: int, scratch: int, threads: int) -> None:
+        """Compute a request on threads: all but their number are addresses."""
+        self._library.mnfpn_run(request, x, y, scratch, threads)
+
+    def scratch_floats(self, request: int, threads: int) -> int:
+        """Return the floats of scratch space that a request needs."""
+        floats: int = self._library.mnfpn_scratch(request, threads)
+        return floats
+
+    def add_rows(self, indices: Tensor, weights: Tensor, rows: Tensor, sums: Tensor) -> None:
+        """Write sums (h, w, channels) of rows (r, channels), by indices and weights (h × w, terms), whole pairs."""
+        addresses = (one.data_ptr() for one in (indices, weights, rows, sums))
+        height, width, channels = sums.shape
+        self._library.mnfpn_sum(*addresses, height, width, indices.shape[1], channels, torch.get_num_threads())
+
+
+def suit(dtype: torch.dtype) -> bool:
+    """Return whether the kernels are for a dtype on this processor.
+
+    Those for bfloat16 need AVX512-BF16. Where there is AMX too, oneDNN's tiles multiply several times as fast.
+    """
+    if dtype != torch.bfloat16:
+        return dtype in DTYPES
+    sets = this_processor().usable or ()
+    has_vectors = torch.backends.cpu.get_cpu_capability() == "AVX512"  # as torch may be told to use less
+    return has_vectors and "avx512_bf16" in sets and "amx_bf16" not in sets
+
+
 @cache
-def library() -> ctypes.CDLL | None:
-    """Return the compiled kernels; None where there is no C++ compiler, or it cannot compile or load them."""
+def kernels_for(dtype: torch.dtype) -> Kernels | None:
+    """Return the kernels for a dtype; None where no C++ compiler can make them, or they do not suit the processor."""
     compiler = _compiler()
-    if not compiler or os.name != "posix":
+    if not compiler or os.name != "posix" or not suit(dtype):
         return None
-    command = [*compiler, *OPTIONS, *VECTORS.get(torch.backends.cpu.get_cpu_capability(), ())]
+    command = [*compiler, *OPTIONS, *VECTORS.get(torch.backends.cpu.get_cpu_capability(), ()), *DTYPES[dtype]]
     try:
         made_by = Path(compiler[0]).stat()
         about = (SOURCE.read_text(), platform.machine(), made_by.st_size, made_by.st_mtime_ns, *command)
         file = _folder() / f"kernels-{hashlib.sha256(repr(about).encode()).hexdigest()[:16]}.so"
         if not file.exists():
             _compile(command, file)
-        return _typed(ctypes.CDLL(str(file)))
+        return Kernels(ctypes.CDLL(str(file)), dtype)
     except (OSError, RuntimeError, subprocess.SubprocessError, AttributeError):  # also no home, or one symbol too few
         return None
 
@@ -92,40 +148,3 @@ def _compile(command: list[str], file: Path) -> None:
         command = [*command, str(SOURCE), "-o", str(made)]
         subprocess.run(command, check=True, capture_output=True, timeout=LONGEST_COMPILATION_S)
         made.replace(file)
-
-
-def _typed(loaded: ctypes.CDLL) -> ctypes.CDLL:
-    loaded.mnfpn_scratch.restype = ctypes.c_long
-    loaded.mnfpn_scratch.argtypes = [ctypes.c_void_p, ctypes.c_int]
-    loaded.mnfpn_run.argtypes = [*[ctypes.c_void_p] * 4, ctypes.c_int]
-    loaded.mnfpn_sum.argtypes = [*[ctypes.c_void_p] * 4, ctypes.c_long, *[ctypes.c_int] * 3]
-    return loaded
-
-
-def run_kernels(request: int, x: int, y: int, scratch: int, threads: int) -> None:
-    """Compute a request on threads: all but their number are addresses."""
-    _library().mnfpn_run(request, x, y, scratch, threads)
-
-
-def scratch_floats(request: int, threads: int) -> int:
-    """Return the floats of scratch space that a request needs."""
-    floats: int = _library().mnfpn_scratch(request, threads)
-    return floats
-
-
-def add_rows(indices: Tensor, weights: Tensor, rows: Tensor, sums: Tensor) -> None:
-    """Write sums (pixels, channels) of rows (r, channels), by indices and weights (pixels, terms)."""
-    addresses = (one.data_ptr() for one in (indices, weights, rows, sums))
-    _library().mnfpn_sum(*addresses, *indices.shape, rows.shape[1], torch.get_num_threads())
-
-
-def vector_width() -> int:
-    """Return the floats of a vector, as weights are stored."""
-    width: int = _library().mnfpn_width()
-    return width
-
-
-def _library() -> ctypes.CDLL:
-    loaded = library()
-    assert loaded is not None  # `available_optimizations` has asked
-    return loaded
