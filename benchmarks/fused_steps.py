@@ -3,6 +3,7 @@
     python benchmarks/fused_steps.py --size 600x900 --threads 2
     python benchmarks/fused_steps.py --part backbone --threads 1 --processor-time
     python benchmarks/fused_steps.py --part classifier --size 224 --threads 1 --processor-time
+    python benchmarks/fused_steps.py --part detector --size 320 --dtype bfloat16
 
 With one thread, and by the time that the processor took (`--processor-time`), other work on the machine hardly counts.
 `backbone` is that of the default network up to its taps, and has a second table: the share of its floor that each stage
@@ -14,6 +15,7 @@ import resource
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from statistics import median
 from typing import Any
@@ -31,7 +33,7 @@ from mnfpn_cli.runtimes.fused.folded import Optimizations
 from mnfpn_cli.runtimes.fused.kernels import kernels_for
 from mnfpn_cli.runtimes.runtime import Job, as_tensors, load_runtime
 from mnfpn_cli.settings.files import read_preset
-from mnfpn_cli.settings.input import NetworkInput, Size, parse_size
+from mnfpn_cli.settings.input import DType, NetworkInput, Size, parse_size
 from mnfpn_cli.settings.network import NetworkSettings
 
 Pass = Callable[[], Sequence[Tensor]]
@@ -45,9 +47,14 @@ STEPS = {
     "+ weights packed, activations inside": (Optimizations(packed=True), torch.channels_last),
     "+ sums inside": (Optimizations(packed=True, added=True), torch.channels_last),
     BEFORE: (Optimizations(packed=True, added=True, early=True), torch.channels_last),
-    AFTER: (Optimizations(packed=True, added=True, early=True, kernels=True), torch.channels_last),
+    AFTER: (Optimizations(packed=True, added=True, early=True), torch.channels_last),
 }
-PRESETS = {"network": "mobilenetv2-fpn", "backbone": "mobilenetv2-fpn", "classifier": "mobilenetv2-classifier"}
+PRESETS = {
+    "network": "mobilenetv2-fpn",
+    "backbone": "mobilenetv2-fpn",
+    "classifier": "mobilenetv2-classifier",
+    "detector": "mobilenetv2-fpnlite",
+}
 
 
 class Backbone(nn.Module):
@@ -67,27 +74,28 @@ class Backbone(nn.Module):
         return tuple(taps)
 
 
-def modules(part: str, network: Network) -> dict[str, nn.Module]:
-    """Eager, and the part with each step and those before it."""
+def modules(part: str, network: Network, dtype: torch.dtype) -> dict[str, nn.Module]:
+    """Eager in float32, and the part in a dtype with each step and those before it."""
     cut: Callable[[Network], nn.Module] = Backbone if part == "backbone" else lambda whole: whole
     made: dict[str, nn.Module] = {"eager": cut(deepcopy(network))}
     for name, (optimizations, order) in STEPS.items():
-        if not optimizations.kernels or kernels_for(torch.float32):
-            fused = fuse(deepcopy(network), optimizations)
-            made[name] = cut(fused).to(memory_format=order, dtype=torch.float32)  # type: ignore[call-overload]
+        kernels = kernels_for(dtype) if name == AFTER else None
+        if name != AFTER or kernels:
+            fused = fuse(deepcopy(network), replace(optimizations, kernels=kernels))
+            made[name] = cut(fused).to(memory_format=order, dtype=dtype)  # type: ignore[call-overload]
     return made
 
 
-def passes(made: dict[str, nn.Module], images: Tensor) -> dict[str, Pass]:
-    """A pass of each module on its order of the images, and of the other runtimes that are installed."""
+def passes(made: dict[str, nn.Module], images: Tensor, dtype: DType) -> dict[str, Pass]:
+    """A pass of each module on its order of the images, and of the other runtimes that have the dtype."""
     runs: dict[str, Pass] = {}
     for name, module in made.items():
-        order = STEPS[name][1] if name in STEPS else torch.contiguous_format
-        runs[name] = partial(_tensors, partial(module, images.to(memory_format=order)))
+        order, own = (STEPS[name][1], getattr(torch, dtype)) if name in STEPS else (torch.contiguous_format, None)
+        runs[name] = partial(_tensors, partial(module, images.to(memory_format=order, dtype=own)))
     for name in ("onnxruntime", "openvino"):
         runtime = load_runtime(name)
-        if not runtime.unavailable_reason(CPU, "float32", False):
-            prepared = runtime.prepare(Job(deepcopy(made["eager"]), True, (images,), CPU, "float32"))
+        if not runtime.unavailable_reason(CPU, dtype, False):
+            prepared = runtime.prepare(Job(deepcopy(made["eager"]), True, (images,), CPU, dtype))
             runs[name] = partial(_tensors, prepared.run, prepared.outputs)
     return runs
 
@@ -132,7 +140,9 @@ def print_steps(runs: dict[str, Pass], rounds: int, clock: Clock) -> None:
         before = now
 
 
-def print_floors(made: dict[str, nn.Module], network: Network, images: Tensor, rounds: int, clock: Clock) -> None:
+def print_floors(
+    made: dict[str, nn.Module], network: Network, images: Tensor, rounds: int, clock: Clock, dtype: DType
+) -> None:
     """Print the floor of each stage and the share of it that was reached; the kernels run stage 0 with the stem."""
 
     def timer(run: Callable[[], object]) -> Timing:
@@ -142,8 +152,9 @@ def print_floors(made: dict[str, nn.Module], network: Network, images: Tensor, r
 
     size = Size(*images.shape[-2:])
     floors: dict[str, float] = {}
-    works = network_work(network.plan, NetworkInput(1, 3, size), item_bytes=4)
-    for one in roofline(works, measure_peaks(CPU, "float32", timer)).floors:
+    images = images.to(getattr(torch, dtype))
+    works = network_work(network.plan, NetworkInput(1, 3, size), item_bytes=images.element_size())
+    for one in roofline(works, measure_peaks(CPU, dtype, timer)).floors:
         name = "stages.0" if one.part == "stem" else one.part
         floors[name] = floors.get(name, 0.0) + one.seconds * 1e3
     fastest = {name: stage_times(made[name], images, rounds, clock) for name in (BEFORE, AFTER) if name in made}
@@ -179,6 +190,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--processor-time", action="store_true")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     clock = time.process_time if options.processor_time else time.perf_counter
@@ -186,10 +198,10 @@ def main() -> None:
     images = torch.rand(1, 3, *size)
     settings = NetworkSettings.model_validate(read_preset(PRESETS[options.part]).value).at(size)
     network = build_network(settings)
-    made = modules(options.part, network)
-    print_steps(passes(made, images), options.rounds, clock)
+    made = modules(options.part, network, getattr(torch, options.dtype))
+    print_steps(passes(made, images, options.dtype), options.rounds, clock)
     if options.part == "backbone":
-        print_floors(made, network, images, options.rounds, clock)
+        print_floors(made, network, images, options.rounds, clock, options.dtype)
 
 
 if __name__ == "__main__":

@@ -72,15 +72,14 @@ class LevelHead(nn.Module):
             if norms:
                 x = norms[index](x)
         # (n, h × w × anchors, values) each
-        return [by_cell(self.get_submodule(name)(x), n) for name, n in zip(self.outputs, values, strict=True)]
+        return [self.by_cell(self.get_submodule(name)(x), n) for name, n in zip(self.outputs, values, strict=True)]
 
+    def by_cell(self, x: Tensor, values: int) -> Tensor:
+        """Put the values of each cell and anchor next to each other: (n, anchors × values, h, w) to (n, all, values).
 
-def by_cell(x: Tensor, values: int) -> Tensor:
-    """Put the values of each cell and anchor next to each other: (n, anchors × values, h, w) to (n, all, values).
-
-    It copies a map of one cell as well, so that an exported program need not ask whether there is one.
-    """
-    return x.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format).view(x.shape[0], -1, values)
+        It copies a map of one cell as well, so that an exported program need not ask whether there is one.
+        """
+        return x.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format).view(x.shape[0], -1, values)
 
 
 class Branch(nn.Module):

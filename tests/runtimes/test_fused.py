@@ -128,7 +128,7 @@ def test_every_preset_runs_as_prepared(name: str) -> None:
 def test_a_torch_without_the_private_operators_runs_without_them(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are looked up; one that is not there leaves folding and the order in memory."""
     monkeypatch.setattr(folded, "ONEDNN", (*folded.ONEDNN, f"{missing}_of_another_torch"))
-    assert replace(fused.available_optimizations(CPU, "float32"), kernels=False) == Optimizations()
+    assert replace(fused.available_optimizations(CPU, "float32"), kernels=None) == Optimizations()
     size = Size(65, 97)
     network_settings = preset("resnet-fpn", size)
     network, images = network_of(network_settings).float(), torch.rand(1, 3, *size)
@@ -144,11 +144,11 @@ def test_half_precision_rounds_what_was_folded_once(dtype: DType) -> None:
     network = network_of(network_settings).float()
     stem, half = fold(parts(network.stem)), getattr(torch, dtype)
     fused.prepare(Job(network, True, (torch.rand(1, 3, 64, 64),), CPU, dtype))
-    assert isinstance(network.stem, FoldedConv)
+    found = next(module for module in network.stem.modules() if isinstance(module, FoldedConv))
     assert stem.bias is not None
-    assert network.stem.bias is not None
-    assert torch.equal(network.stem.weight, stem.weight.to(half))
-    assert torch.equal(network.stem.bias, stem.bias.to(half))
+    assert found.bias is not None
+    assert torch.equal(found.weight, stem.weight.to(half))
+    assert torch.equal(found.bias, stem.bias.to(half))
 
 
 @torch.inference_mode()
@@ -202,7 +202,8 @@ def test_half_precision_is_only_folded_where_the_processor_does_not_compute_in_i
     dtype: DType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or where this torch does not say so; float32 always has what oneDNN has, and a GPU none of it."""
-    own = replace(fused.available_optimizations(CPU, "float32"), kernels=False)
+    monkeypatch.setattr(fused, "kernels_for", lambda _dtype: None)
+    own = replace(fused.available_optimizations(CPU, "float32"), kernels=None)
     for answer, expected in ((True, own), (False, Optimizations())):
         monkeypatch.setattr(torch.ops.mkldnn, "_answer", lambda answer=answer: answer, raising=False)
         monkeypatch.setitem(folded.SUPPORTED, dtype, "_answer")
@@ -239,6 +240,29 @@ def test_the_table_moves_what_torch_resizes(coarse: tuple[int, int], fine: tuple
     resized = F.interpolate(rows, fine, mode=upsample, align_corners=None if upsample == "nearest" else False)
     moved = F.conv2d(resized, torch.eye(9, dtype=torch.float64).view(1, 9, 3, 3), padding=1)
     torch.testing.assert_close(found.view(fine), moved[0, 0])
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("upsample", ["nearest", "bilinear"])
+@pytest.mark.parametrize("fine", [(1, 1), (2, 3), (3, 2), (5, 8), (10, 6), (31, 4), (64, 1), (113, 3)])
+def test_a_level_is_the_same_in_few_bands_and_in_many(
+    fine: tuple[int, int], upsample: Upsample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two bands at a time hold all rows that a fine row sums, whatever rows torch's resizing reads."""
+    convs = torch.nn.Conv2d(2, 3, 1, dtype=torch.float64), torch.nn.Conv2d(3, 4, 3, padding=1, dtype=torch.float64)
+    lateral, smooth = convs[0], fold(parts(convs[1]))
+    coarse = [(side + 1) // 2 for side in fine]
+    maps = (torch.rand(2, channels, *sides, dtype=torch.float64) for channels, sides in ((2, fine), (3, coarse)))
+    tap, down = (one.to(memory_format=torch.channels_last) for one in maps)
+    made: list[tuple[Tensor, Sequence[early.Band]]] = []
+    for size in (2**40, 1):
+        monkeypatch.setattr(early, "BAND_BYTES", size)
+        level = early.EarlySmoothing(lateral, smooth, upsample, Optimizations())
+        made.append((level(tap, down), level.bands))
+    (whole, one), (cut, several) = made
+    assert len(one) == 1
+    assert len(several) > 1 or coarse[0] <= 3
+    torch.testing.assert_close(cut, whole)
 
 
 @needs_onednn

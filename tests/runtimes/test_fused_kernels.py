@@ -1,36 +1,48 @@
 """Our own kernels compute the same as eager, into memory of their own, and are left out where they cannot be made."""
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
+from mnfpn_cli.devices.instructions import Instructions
 from mnfpn_cli.devices.threads import cpu_threads
 from mnfpn_cli.measure.verify import largest_difference
 from mnfpn_cli.runtimes import fused
 from mnfpn_cli.runtimes.fused import kernels
-from mnfpn_cli.runtimes.fused.blocks import KernelBlock
-from mnfpn_cli.runtimes.fused.folded import Optimizations, can_pack
+from mnfpn_cli.runtimes.fused.blocks import KernelBlock, Memory
+from mnfpn_cli.runtimes.fused.folded import Folded, FoldedConv, Optimizations, can_pack
 from mnfpn_cli.runtimes.runtime import Job, as_tensors
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.network.comparing import SEEDS
-from tests.runtimes.test_fused import CPU, ROUNDING, difference, network_of, preset, rounding
+from tests.runtimes.test_fused import CPU, ROUNDING, difference, network_of, noise_in, preset, rounding
 from tests.strategies import settings_and_size
 from tests.tiers import at_most
 
 ONEDNN = can_pack("float32")
 
 
-def optimizations(dtype: torch.dtype = torch.float32) -> Optimizations:
-    """All of them, or skip where the kernels for a dtype cannot be made."""
+DTYPES = (torch.float32, torch.bfloat16)
+
+
+def kernels_of(dtype: torch.dtype) -> kernels.Kernels:
+    """The kernels for a dtype, or skip where they cannot be made."""
     if (made := kernels.kernels_for(dtype)) is None:
-        pytest.skip(f"no kernels of `fused` for {dtype}: no C++ compiler, or the processor has no instructions for it")
-    return Optimizations(packed=ONEDNN, added=ONEDNN, early=ONEDNN, kernels=made)
+        pytest.skip(f"no kernels of `fused` for {dtype}: no C++ compiler, or the processor does not suit them")
+    return made
+
+
+def optimizations(dtype: torch.dtype = torch.float32) -> Optimizations:
+    """All of them, with the kernels for a dtype."""
+    return Optimizations(packed=ONEDNN, added=ONEDNN, early=ONEDNN, kernels=kernels_of(dtype))
 
 
 @pytest.fixture
@@ -64,6 +76,84 @@ def test_every_network_is_the_same(case: tuple[NetworkSettings, Size], seed: int
 
 
 @pytest.mark.usefixtures("threads")
+@at_most(25)
+@torch.inference_mode()
+@given(settings_and_size(), SEEDS, st.integers(1, 2))
+def test_every_network_has_the_noise_of_bfloat16(case: tuple[NetworkSettings, Size], seed: int, batch: int) -> None:
+    """As much as eager's, within a factor that two orders of rounding may differ by in a small network."""
+    allowed, (network_settings, size) = optimizations(torch.bfloat16), case
+    network = network_of(network_settings, seed)
+    images = torch.rand(batch, network_settings.in_channels, *size, dtype=torch.float64)
+    exact = as_tensors(network(images))
+    eagers = noise_in(deepcopy(network), images, torch.bfloat16, exact)
+    assert noise_in(fused.fuse(network, allowed), images, torch.bfloat16, exact) < 4 * eagers + 1e-4
+
+
+@dataclass(frozen=True)
+class Block:
+    """Convolutions for the kernels, and what they read, all of whole numbers.
+
+    Attributes:
+        convs: up to three, in the order in which they run.
+        x: the input (n, in, h, w).
+        added: what the last one adds, or none.
+    """
+
+    convs: list[Folded]
+    x: Tensor
+    added: Tensor | None
+
+
+@st.composite
+def blocks(draw: st.DrawFn) -> Block:
+    """Blocks of every kind, whose outputs are too small for bfloat16 to round."""
+    random = torch.Generator().manual_seed(draw(SEEDS))
+    channels, hidden, out = (draw(st.integers(1, most)) for most in (40, 70, 70))
+    kernel, stride = draw(st.sampled_from([1, 3])), draw(st.integers(1, 2))
+    kind = draw(st.sampled_from(["project", "separable", "expanded"]))
+
+    def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, last: bool = False) -> Folded:
+        weight = torch.randint(-1, 2, (outputs, inputs // groups, kernel, kernel), generator=random)
+        few = torch.rand(weight.shape, generator=random) < 12 / weight[0].numel()  # sums stay below 256
+        bias = torch.randint(-3, 4, (outputs,), generator=random).double()
+        return Folded((weight * few).double(), bias, stride, kernel // 2, groups, None if last else "relu6")
+
+    def depthwise(channels: int) -> Folded:
+        return conv(channels, channels, 3, stride, channels)
+
+    match kind:
+        case "project":
+            convs = [conv(channels, out, kernel, stride, last=True)]
+        case "separable":
+            convs = [depthwise(channels), conv(channels, out, 1, last=True)]
+        case _:
+            convs = [conv(channels, hidden, kernel), depthwise(hidden), conv(hidden, out, 1, last=True)]
+    sides = draw(st.tuples(st.integers(1, 20), st.integers(1, 20)))
+    x = torch.randint(-2, 3, (draw(st.integers(1, 2)), channels, *sides), generator=random).double()
+    made = [-(-side // stride) for side in sides]
+    added = torch.randint(-3, 4, (len(x), out, *made), generator=random).double() if draw(st.booleans()) else None
+    return Block(convs, x, added)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("threads", [1, 3])
+@torch.inference_mode()
+@given(blocks(), st.booleans())
+def test_whole_numbers_are_exact(dtype: torch.dtype, threads: int, block: Block, overwrite: bool) -> None:
+    """Of channels that fill no vector and no pair, on any number of threads, whatever is added."""
+    made, order = kernels_of(dtype), torch.channels_last
+    convs = OrderedDict((str(index), FoldedConv(conv, Optimizations())) for index, conv in enumerate(block.convs))
+    expected = block.x
+    for index, conv in enumerate(convs.values()):
+        expected = conv(expected, block.added.clone() if block.added is not None and index == len(convs) - 1 else None)
+    own = KernelBlock(OrderedDict(convs), made, Memory()).to(dtype)
+    x, added = (None if one is None else one.to(dtype, memory_format=order) for one in (block.x, block.added))
+    with cpu_threads(threads):
+        found = own(x, added, overwrite and added is not None)
+    assert expected.abs().max() <= 256
+    assert torch.equal(found.double(), expected)
+
+
 @torch.inference_mode()
 @pytest.mark.parametrize("name", ["mobilenetv2-classifier", "mobilenetv2-keras", "mobilenetv2-dynamic-fpn"])
 @pytest.mark.parametrize("size", [Size(33, 70), Size(129, 97)])
@@ -98,7 +188,9 @@ def _has_avx512() -> bool:
 @torch.inference_mode()
 def test_maps_have_one_place_and_taps_do_not_share_it() -> None:
     """Every pass writes a block's output where it wrote it before; the pyramid's taps are all there at its end."""
-    network = fused.fuse(network_of(NetworkSettings()), optimizations()).to(torch.float32, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = fused.fuse(network_of(NetworkSettings()), optimizations()).to(
+        torch.float32, memory_format=torch.channels_last
+    )  # type: ignore[call-overload]
     images = torch.rand(1, 3, 64, 96)
     places: list[list[int]] = []
     for block in network.modules():
@@ -116,18 +208,18 @@ def test_maps_have_one_place_and_taps_do_not_share_it() -> None:
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("channels", [1, 7, 16, 24, 100, 128, 256, 272])
-def test_rows_of_any_width_are_summed(channels: int, threads: int) -> None:
-    """As torch sums them: whole vectors, several at once, and what is left."""
-    random = torch.Generator().manual_seed(channels)
-    rows, sums = torch.rand(50, channels, generator=random), torch.full((33, channels), float("nan"))
-    indices = torch.randint(50, (33, 12), generator=random, dtype=torch.int32)
-    weights = torch.rand(33, 12, generator=random)
+def test_rows_of_any_width_are_summed(channels: int, threads: int, dtype: torch.dtype) -> None:
+    """Whole vectors, several at once, and what is left: exactly, as whole numbers are in both dtypes."""
+    made, random = kernels_of(dtype), torch.Generator().manual_seed(channels)
+    rows = torch.randint(-3, 4, (50, channels), generator=random)
+    indices, weights = (torch.randint(high, (11 * 21, 12), generator=random) for high in (50, 3))
+    sums = torch.full((11, 21, channels), float("nan"), dtype=dtype)
     with cpu_threads(threads):
-        kernels.add_rows(indices, weights, rows, sums)
-    expected = torch.nn.functional.embedding_bag(indices, rows, mode="sum", per_sample_weights=weights)
-    assert torch.allclose(sums, expected, rtol=1e-5)
+        made.add_rows(indices.int(), weights.to(dtype), rows.to(dtype), sums)
+    assert torch.equal(sums.flatten(0, 1).long(), torch.einsum("pkc,pk->pc", rows[indices], weights))
 
 
 @torch.inference_mode()
@@ -147,11 +239,12 @@ def test_a_level_that_is_smoothed_early_has_one_place() -> None:
 
 
 @torch.inference_mode()
-def test_a_nan_stays_one() -> None:
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_nan_stays_one(dtype: torch.dtype) -> None:
     """An activation does not hide it, as eager's does not."""
-    network = fused.fuse(network_of(preset("mobilenetv2-classifier", Size(64, 64))), optimizations())
-    network.to(torch.float32, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    assert network(torch.full((1, 3, 64, 64), float("nan"))).isnan().all()
+    network = fused.fuse(network_of(preset("mobilenetv2-classifier", Size(64, 64))), optimizations(dtype))
+    network.to(dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    assert network(torch.full((1, 3, 64, 64), float("nan"), dtype=dtype)).isnan().all()
 
 
 @pytest.mark.usefixtures("anew")
@@ -169,7 +262,28 @@ def test_without_a_compiler_torch_runs_all(compiler: str, monkeypatch: pytest.Mo
     assert [one.kind for one in prepared.warnings] == ["no_kernels"]
 
 
-def test_kernels_are_for_float32_on_a_cpu() -> None:
+@pytest.mark.parametrize(
+    ("sets", "capability", "suits"),
+    [
+        (("avx512f", "avx512_bf16"), "AVX512", True),
+        (("avx512f", "avx512_bf16"), "AVX2", False),
+        (("avx512f", "avx512_bf16", "amx_bf16"), "AVX512", False),
+        (("avx512f",), "AVX512", False),
+        (None, "AVX512", False),
+    ],
+)
+def test_kernels_in_bfloat16_need_its_instructions(
+    sets: tuple[str, ...] | None, capability: str, suits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which torch may use; with AMX, oneDNN multiplies faster. Those in float32 suit every processor."""
+    monkeypatch.setattr(kernels, "this_processor", lambda: Instructions(sets, sets))
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert kernels.suit(torch.bfloat16) == suits
+    assert kernels.suit(torch.float32)
+    assert not kernels.suit(torch.float16)
+
+
+def test_kernels_are_for_the_cpu() -> None:
     """Elsewhere they are not even compiled."""
-    assert not fused.available_optimizations(CPU, "bfloat16").kernels
     assert not fused.available_optimizations(torch.device("cuda"), "float32").kernels
+    assert not fused.available_optimizations(torch.device("cuda"), "bfloat16").kernels

@@ -18,7 +18,7 @@ from mnfpn_cli.runtimes import compiled, fused
 from mnfpn_cli.runtimes.compiled.kernels import Kernel, KernelRecorder
 from mnfpn_cli.runtimes.executorch.trace import ProgramOperator, event_kind
 from mnfpn_cli.runtimes.executorch.trace import _sources as sources_of_events
-from mnfpn_cli.runtimes.fused.kernels import library
+from mnfpn_cli.runtimes.fused.kernels import kernels_for
 from mnfpn_cli.runtimes.fused.layers import called_modules, fused_calls
 from mnfpn_cli.runtimes.runtime import load_runtime
 from mnfpn_cli.settings.input import Size
@@ -104,7 +104,7 @@ def test_every_layer_of_a_fused_network_has_a_call(case: tuple[NetworkSettings, 
     assert {work.id for work in works if work.macs} <= set(placed)
 
 
-@pytest.mark.skipif(library() is None, reason="needs a C++ compiler")
+@pytest.mark.skipif(kernels_for(torch.float32) is None, reason="needs a C++ compiler")
 def test_what_kernels_compute_in_one_call_is_one_row() -> None:
     """Wherever they find the layers: the stem computes those of a first block that has nothing before its own."""
     settings = NetworkSettings.model_validate(

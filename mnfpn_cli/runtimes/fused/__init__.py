@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -23,7 +22,16 @@ from mnfpn_cli.plan.roofline import LayerWork
 from mnfpn_cli.runtimes import eager
 from mnfpn_cli.runtimes.fused import early
 from mnfpn_cli.runtimes.fused.blocks import executed_with_kernels, named_layers, use_kernels
-from mnfpn_cli.runtimes.fused.folded import FoldedConv, FusedResidual, Optimizations, Parts, can_pack, fold, parts
+from mnfpn_cli.runtimes.fused.folded import (
+    FoldedConv,
+    FusedBottleneck,
+    FusedResidual,
+    Optimizations,
+    Parts,
+    can_pack,
+    fold,
+    parts,
+)
 from mnfpn_cli.runtimes.fused.kernels import kernels_for, suit
 from mnfpn_cli.runtimes.fused.layers import called_modules, fused_calls
 from mnfpn_cli.runtimes.runtime import NO_INT8, Job, Prepared, ReportShare
@@ -107,27 +115,24 @@ def _replaced(module: nn.Module, optimizations: Optimizations) -> nn.Module:
             return FusedBottleneck(module, optimizations)
         case Pyramid():
             return FusedPyramid(module, optimizations)
+        case LevelHead():
+            return FusedLevelHead(module, optimizations)
         case Branch():
             return fuse_parts(unshared(module, optimizations), optimizations)
         case _:
             return fuse_parts(module, optimizations)
 
 
-class FusedBottleneck(nn.Module):
-    """A bottleneck whose last convolution adds the input or its shortcut, and applies the activation."""
+class FusedLevelHead(LevelHead):
+    """The convolutions of a branch, of which the maps have values of a cell side by side, as channels-last."""
 
-    def __init__(self, block: Bottleneck, optimizations: Optimizations):
-        super().__init__()
-        reduce, spatial, restore = map(parts, (block.reduce, block.spatial, block.restore))
-        self.reduce, self.spatial = (FoldedConv(fold(layer), optimizations) for layer in (reduce, spatial))
-        self.restore = FoldedConv(fold(replace(restore, act=block.act)), optimizations)
-        self.shortcut = FoldedConv(fold(parts(block.shortcut)), optimizations) if block.shortcut else None
+    def __init__(self, head: LevelHead, optimizations: Optimizations):
+        nn.Module.__init__(self)
+        vars(self).update(vars(fuse_parts(head, optimizations)))  # the same parts, under their names
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, in, h, w) to (n, out, h/s, w/s)."""
-        y = self.spatial(self.reduce(x))  # (n, out / 4, h/s, w/s)
-        z: Tensor = self.restore(y, self.shortcut(x), overwrite=True) if self.shortcut else self.restore(y, x)
-        return z
+    def by_cell(self, x: Tensor, values: int) -> Tensor:
+        """View (n, anchors × values, h, w) as (n, all, values): nothing is copied."""
+        return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, values)
 
 
 class FusedPyramid(Pyramid):

@@ -18,11 +18,10 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
 from mnfpn_cli.network.heads import Classifier
-from mnfpn_cli.network.layers import SeparableConv
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.layers import Activation, same_padding
 from mnfpn_cli.runtimes import eager
-from mnfpn_cli.runtimes.fused.folded import Folded, FoldedConv, FusedResidual, Optimizations
+from mnfpn_cli.runtimes.fused.folded import Folded, FoldedConv, FusedBottleneck, FusedResidual, Optimizations
 from mnfpn_cli.runtimes.fused.kernels import KernelConvolution, KernelMap, KernelRequest, Kernels
 from mnfpn_cli.runtimes.runtime import ExecutedGraph, Operator
 
@@ -75,7 +74,7 @@ class PlannedCall:
 
 
 class KernelBlock(nn.Sequential):
-    """Up to three convolutions that run as one: dense or none, depthwise 3×3 or none, and a 1×1, which may add x.
+    """Up to three convolutions that run as one: dense or none, depthwise 3×3 or none, and a 1×1, which may add a map.
 
     Where there is no depthwise one, there is one convolution alone, of any kernel.
     """
@@ -92,17 +91,24 @@ class KernelBlock(nn.Sequential):
         self.kernels, self.memory, self.buffer, self.residual = kernels, memory, buffer, residual
         self.calls: dict[torch.Size, PlannedCall] = {}
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, in, h, w) to (n, out, h/s, w/s), in channels-last order.
+    def forward(self, x: Tensor, added: Tensor | None = None, overwrite: bool = False) -> Tensor:
+        """Map (n, in, h, w) to (n, out, h/s, w/s), in channels-last order, and add a map of that shape or none.
 
-        With a buffer, the output is overwritten by the next block that has the same one.
+        With ``overwrite`` the output takes the place of what is added. With a buffer, the next block that has the same
+        one overwrites it.
         """
         x = x.contiguous(memory_format=torch.channels_last)
         call = self.calls.get(x.shape)
         if call is None:
             call = self.calls[x.shape] = self._plan(x.shape)
-        output = x.new_empty(call.shape).permute(0, 3, 1, 2) if call.output is None else call.output
-        self.kernels.run(call.request, x.data_ptr(), output.data_ptr(), call.scratch, call.threads)
+        added = x if self.residual else added
+        if added is not None:
+            added = added.contiguous(memory_format=torch.channels_last)
+        output = added if overwrite else call.output
+        if output is None:
+            output = x.new_empty(call.shape).permute(0, 3, 1, 2)
+        where = None if added is None else added.data_ptr()
+        self.kernels.run(call.request, x.data_ptr(), where, output.data_ptr(), call.scratch, call.threads)
         return output
 
     def operators(self, shape: torch.Size) -> Iterator[Operator]:
@@ -121,14 +127,15 @@ class KernelBlock(nn.Sequential):
     def _plan(self, shape: torch.Size) -> PlannedCall:
         images, channels, *sides = shape
         given, convs = KernelMap(*sides, channels), self.kinds()
-        block = KernelRequest(input=given, middle=given, images=images, residual=self.residual)
+        block = KernelRequest(input=given, middle=given, images=images)
         keep: list[Tensor] = []
         for kind, conv in convs.items():
             used, sides = self._used(kind, conv, sides, keep, behind=len(convs) > 1 and kind == "project")
             setattr(block, kind, used)
             setattr(block, "middle" if kind == "dense" else "output", KernelMap(*sides, len(conv.weight)))
         project = convs["project"]
-        if len(convs) == project.weight.shape[-1] == project.stride == 1:  # all pixels are as good as one row
+        whole = channels % self.kernels.pair == 0
+        if whole and len(convs) == project.weight.shape[-1] == project.stride == 1:  # all pixels are as good as one row
             block.input, block.output = (
                 KernelMap(1, images * one.rows * one.columns, one.channels) for one in (block.input, block.output)
             )
@@ -136,11 +143,11 @@ class KernelBlock(nn.Sequential):
         threads = torch.get_num_threads()
         request = ctypes.addressof(block)
         scratch = self.memory.take("scratch", self.kernels.scratch_floats(request, threads), torch.float32)
-        whole, output = (images, *sides, len(project.weight)), None
+        made, output = (images, *sides, len(project.weight)), None
         if self.buffer:
-            place = self.memory.take(self.buffer, prod(whole), self.kernels.dtype)
-            output = place.view(whole).permute(0, 3, 1, 2)
-        return PlannedCall(request, scratch.data_ptr(), output, whole, threads, (block, scratch, *keep))
+            place = self.memory.take(self.buffer, prod(made), self.kernels.dtype)
+            output = place.view(made).permute(0, 3, 1, 2)
+        return PlannedCall(request, scratch.data_ptr(), output, made, threads, (block, scratch, *keep))
 
     def _used(
         self, kind: Kind, conv: FoldedConv, sides: Sequence[int], keep: list[Tensor], behind: bool
@@ -189,17 +196,36 @@ def vectors(weight: Tensor, width: int, pair: int = 1, whole_inputs: bool = Fals
 
 
 def use_kernels(network: nn.Module, kernels: Kernels) -> None:
-    """Have our own kernels run the inverted residuals of a fused network, and its separable convolutions."""
+    """Have our own kernels run a fused network's inverted residuals, separable and 1×1 convolutions."""
     memory = Memory()
     for path, module in network.named_modules():
         if isinstance(module, FoldedConv):
             module.path = path
     if isinstance(network, Network):
         _use_in_backbone(network, kernels, memory)
-    for module in list(network.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, SeparableConv) and all(isinstance(conv, FoldedConv) for conv in child):
-                setattr(module, name, KernelBlock(named_layers(child), kernels, memory))
+    _use_elsewhere(network, kernels, memory)
+
+
+def _use_elsewhere(module: nn.Module, kernels: Kernels, memory: Memory) -> None:
+    """Have the kernels run separable and 1×1 convolutions; oneDNN is faster at a bottleneck's, which are wide."""
+    for name, child in list(module.named_children()):
+        convs = named_layers(child) if isinstance(child, nn.Sequential) else OrderedDict({name: child})
+        if isinstance(child, KernelBlock | FusedBottleneck):
+            continue
+        if _is_one_call(list(convs.values())):
+            setattr(module, name, KernelBlock(convs, kernels, memory))
+        else:
+            _use_elsewhere(child, kernels, memory)
+
+
+def _is_one_call(modules: Sequence[nn.Module]) -> bool:
+    """Return whether they are a 1×1 convolution, or a separable one: a depthwise 3×3 before it."""
+    convs = [module for module in modules if isinstance(module, FoldedConv)]
+    if not convs or len(convs) < len(modules):
+        return False
+    *before, last = convs
+    pointwise = last.weight.shape[-1] == last.groups == 1
+    return pointwise and [conv.weight.shape[1:] for conv in before] in ([], [(1, 3, 3)])
 
 
 def _use_in_backbone(network: Network, kernels: Kernels, memory: Memory) -> None:

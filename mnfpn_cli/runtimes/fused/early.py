@@ -123,7 +123,7 @@ def bands_of(table: SumTable, coarse: tuple[int, int], fine: torch.Size, several
     (height, width), bands, done = coarse, list[Band](), 0
     needed = table.indices.view(fine[0], -1) // (OFFSETS * OFFSETS * width)
     first, last = needed.amin(1), needed.amax(1)  # rows of the coarser map, for each fine row
-    several = max(several, int((last - first).max()), 1)
+    several = max(min(several, height), int((last - first).max()), 1)
     for begin in range(0, height, several):
         end, place = min(begin + several, height), begin % (2 * several)
         ready = int((last < end).sum())

@@ -6,13 +6,14 @@ Inference", section 3.2.
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
 from mnfpn_cli.network.layers import ConvNormAct, SamePad
+from mnfpn_cli.network.network import Bottleneck
 from mnfpn_cli.plan.layers import Activation
 from mnfpn_cli.runtimes.fused.kernels import Kernels
 from mnfpn_cli.settings.input import DType
@@ -180,6 +181,23 @@ class FusedResidual(nn.Sequential):
         for conv in before:
             y = conv(y)  # (n, hidden, h, w), after the depthwise convolution (n, hidden, h/s, w/s)
         z: Tensor = last(y, x if self.residual else None)
+        return z
+
+
+class FusedBottleneck(nn.Module):
+    """A bottleneck whose last convolution adds the input or its shortcut, and applies the activation."""
+
+    def __init__(self, block: Bottleneck, optimizations: Optimizations):
+        super().__init__()
+        reduce, spatial, restore = map(parts, (block.reduce, block.spatial, block.restore))
+        self.reduce, self.spatial = (FoldedConv(fold(layer), optimizations) for layer in (reduce, spatial))
+        self.restore = FoldedConv(fold(replace(restore, act=block.act)), optimizations)
+        self.shortcut = FoldedConv(fold(parts(block.shortcut)), optimizations) if block.shortcut else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, in, h, w) to (n, out, h/s, w/s)."""
+        y = self.spatial(self.reduce(x))  # (n, out / 4, h/s, w/s)
+        z: Tensor = self.restore(y, self.shortcut(x), overwrite=True) if self.shortcut else self.restore(y, x)
         return z
 
 

@@ -2,8 +2,8 @@
 // or of bfloat16 where this is compiled with -DBFLOAT16: what is multiplied in dense convolutions is bfloat16 then, by
 // AVX512-BF16, two inputs at once. Sums, biases, the map behind the first convolution and depthwise weights are float32.
 //
-// A block has a dense convolution or none, a depthwise 3x3 or none, and a 1x1 convolution, which may add the input. The
-// map behind the first is many times as large as input and output. It is never whole: some rows of it are made, used and
+// A block has a dense convolution or none, a depthwise 3x3 or none, and a 1x1 convolution, which may add a map. The map
+// behind the first is many times as large as input and output. It is never whole: some rows of it are made, used and
 // overwritten in the processor's cache, by vectors of WIDTH channels: (vectors, rows, columns, WIDTH). Dense weights are
 // (vectors, inputs / PAIR, WIDTH, PAIR), depthwise ones (vectors, 9, WIDTH).
 
@@ -120,6 +120,16 @@ static void store_some(T* to, V value, int count) {
 }
 
 template <class V>
+static inline V load_up_to(const Value* from, int count) {
+    return count >= lanes<V> ? load<V>(from) : load_some<V>(from, count);
+}
+template <class T, class V>
+static inline void store_up_to(T* to, V value, int count) {
+    if (count >= lanes<V>) store(to, value);
+    else store_some(to, value, count);
+}
+
+template <class V>
 static inline V clamp(V value, float low, float high) {  // a NaN stays one
     const V least = low - V{}, most = high - V{};
     value = value < least ? least : value;
@@ -143,7 +153,12 @@ struct Convolution {
 struct Block {
     Map input, middle, output;  // middle: what the depthwise convolution reads
     Convolution dense, depthwise, project;
-    int images, residual;
+    int images;
+};
+
+struct Maps {  // of an image: what it reads, what is added to its output or null, and where that goes
+    const Value *input, *added;
+    Value* output;
 };
 
 // Value k of part b for pixel p is at base[b * part + p * pixel + k]. Where a part does not fill its last input, what is
@@ -162,34 +177,29 @@ struct Target {  // vector v of pixel p is at base[v * vector + p * pixel]; the 
     int last;
 };
 
-template <class T, class V>
-static inline void store_all(Target<T> to, long place, V value, const Convolution& conv) {
-    if (to.added) value += load<V>(to.added + place);
-    store(to.base + place, clamp(value, conv.low, conv.high));
-}
-
-// Store the last vector of a pixel, which may have fewer channels than it holds.
-template <class T, class V>
-static void store_last(Target<T> to, long place, V value, const Convolution& conv) {
-    if (to.added) value += load_some<V>(to.added + place, to.last);
-    store_some(to.base + place, clamp(value, conv.low, conv.high), to.last);
-}
-
 // Convolve M pixels, for V vectors of the outputs: of the last one only half, where HALF.
 template <int M, int V, bool HALF, class T>
 static void tile(const Convolution& conv, Source from, Target<T> to, int pixel, int first) {
     constexpr int WHOLE = HALF ? V - 1 : V;
     Vector sum[M][V];
     Half half[M];
-    const int steps = (from.values + PAIR - 1) / PAIR;
-    const long vector = long(from.parts) * steps * WIDTH * PAIR;  // weights of a vector
-    const Value* weight = static_cast<const Value*>(conv.weight) + first * vector;
+    const int last = first + V == conv.vectors ? to.last : WIDTH;  // channels of the last vector
+    const long begin = first * to.vector + pixel * to.pixel, end = begin + (V - 1) * to.vector;
+    const auto channels = [=](int v) { return v == V - 1 ? last : WIDTH; };
     const float* bias = conv.bias + first * WIDTH;
     UNROLLED for (int m = 0; m < M; m++) {
         UNROLLED for (int v = 0; v < WHOLE; v++) sum[m][v] = load<Vector>(bias + v * WIDTH);
         half[m] = load<Half>(bias + (V - 1) * WIDTH);
     }
-    const Value* x = from.base + pixel * from.pixel;
+    if (to.added) UNROLLED for (int m = 0; m < M; m++) {
+            const Value* at = to.added + m * to.pixel;
+            UNROLLED for (int v = 0; v < WHOLE; v++)
+                sum[m][v] += load_up_to<Vector>(at + begin + v * to.vector, channels(v));
+            if (HALF) half[m] += load_up_to<Half>(at + end, last);
+        }
+    const int steps = (from.values + PAIR - 1) / PAIR;
+    const long vector = long(from.parts) * steps * WIDTH * PAIR;  // weights of a vector
+    const Value *weight = static_cast<const Value*>(conv.weight) + first * vector, *x = from.base + pixel * from.pixel;
     for (int part = 0; part < from.parts; part++, x += from.part)
         for (int k = 0; k < steps; k++, weight += WIDTH * PAIR) {
             Weights w[V];
@@ -203,16 +213,12 @@ static void tile(const Convolution& conv, Source from, Target<T> to, int pixel, 
                 if (HALF) half[m] = multiply_add(half[m], h, input);
             }
         }
-    const bool narrow = !HALF && first + V == conv.vectors && to.last < WIDTH;
+    const float low = conv.low, high = conv.high;
     UNROLLED for (int m = 0; m < M; m++) {
-        const long at = first * to.vector + (pixel + m) * to.pixel, end = at + (V - 1) * to.vector;
-        UNROLLED for (int v = 0; v < WHOLE; v++) {
-            const long place = at + v * to.vector;
-            if (v == V - 1 && narrow) store_last(to, place, sum[m][v], conv);
-            else store_all(to, place, sum[m][v], conv);
-        }
-        if (HALF && to.last == WIDTH / 2) store_all(to, end, half[m], conv);
-        else if (HALF) store_last(to, end, half[m], conv);
+        T* at = to.base + m * to.pixel;
+        UNROLLED for (int v = 0; v < WHOLE; v++)
+            store_up_to(at + begin + v * to.vector, clamp(sum[m][v], low, high), channels(v));
+        if (HALF) store_up_to(at + end, clamp(half[m], low, high), last);
     }
 }
 
@@ -299,8 +305,8 @@ static void depthwise_row(const Convolution& conv, const float* const rows[3], V
 
 // How a block is computed: `group` rows of the output at a time, from a ring of `slots` rows of the middle map.
 struct Plan {
-    bool shared;  // threads share all rows, and take some of the vectors each; else each takes rows of its own
-    int bands;    // parts of an image's rows
+    bool shared;  // threads share all rows, and take some of the vectors each; else each takes bands of its own
+    int bands;    // parts of an image's rows, or where it has one, of its pixels
     int group, slots, columns;  // columns: of a row in the ring, with zeros around
     int hidden, vectors;        // of the middle map; those made at a time
     long plane, part;           // floats of a vector in the ring, values of one behind the depthwise convolution
@@ -320,6 +326,9 @@ static long padded_row(const Convolution& conv, const Map& map) {
     return long(conv.left + map.columns + conv.kernel) * map.channels;
 }
 
+// Return whether threads take pixels of a row, as Python makes one of a map for a 1x1 convolution alone.
+static bool by_pixel(const Block& b) { return b.output.rows == 1 && !b.depthwise.vectors; }
+
 static Plan plan_of(const Block& b, int threads) {
     const auto [rows, columns, channels] = b.output;
     const Convolution &dense = b.depthwise.vectors ? b.dense : b.project, &depthwise = b.depthwise;
@@ -328,6 +337,11 @@ static Plan plan_of(const Block& b, int threads) {
     plan.bands = plan.shared || threads == 1 ? 1 : threads * std::clamp(rows / (32 * threads), 1, 4);
     if (dense.vectors && copies(dense, b.input)) plan.copied = floats_of(dense.kernel * padded_row(dense, b.input));
     plan.hidden = depthwise.vectors;
+    if (by_pixel(b)) {
+        plan.shared = threads > 1 && columns < 32 * threads;
+        const long pixels = std::clamp(CACHE / b.input.channels, 24L, columns / threads + 1L);
+        plan.bands = plan.shared ? 1 : int((columns + pixels - 1) / pixels);
+    }
     if (!plan.hidden) return plan;
     plan.vectors = group_of(b.middle.columns);
     plan.columns = std::max(depthwise.left + b.middle.columns, (columns - 1) * depthwise.stride + 3);
@@ -379,7 +393,7 @@ static void expand_row(const Block& b, const Plan& plan, const Value* x, int row
     for (int v = first; v < last; v++)
         for (int p = 0; p < columns; p++) {
             const Value* from = x + row * b.middle.row() + long(p) * channels + v * WIDTH;
-            const Vector value = load_some<Vector>(from, std::min(WIDTH, channels - v * WIDTH));
+            const Vector value = load_up_to<Vector>(from, channels - v * WIDTH);
             store(slot + (v - first) * plan.plane + (left + p) * WIDTH, value);
         }
 }
@@ -402,22 +416,27 @@ static void hidden_rows(const Block& b, const Plan& plan, const Value* x, int be
         }
 }
 
-static Target<Value> output(const Block& b, const Value* x, Value* y, int row) {
+static Target<Value> output(const Block& b, const Maps& maps, int row) {
     const long at = row * b.output.row();
     const int last = b.output.channels - (b.project.vectors - 1) * WIDTH;
-    return {y + at, WIDTH, b.output.channels, b.residual ? x + at : nullptr, last};
+    return {maps.output + at, WIDTH, b.output.channels, maps.added ? maps.added + at : nullptr, last};
 }
 
 static Source hidden(const Plan& plan, const Value* from) { return {from, plan.part, WIDTH, plan.hidden, WIDTH}; }
 
-// Compute rows of the output, by one thread.
-static void band(const Block& b, const Plan& plan, const Value* x, Value* y, int begin, int end, float* scratch) {
+// Compute a band of the output, by one thread: rows or pixels begin to end.
+static void band(const Block& b, const Plan& plan, const Maps& maps, int begin, int end, float* scratch) {
     const int vectors = b.project.vectors, columns = b.output.columns;
     Value* copy = reinterpret_cast<Value*>(scratch);
+    if (by_pixel(b)) {
+        const Source source = window(b.project, b.input, maps.input, 0, copy);
+        convolve(b.project, source, output(b, maps, 0), begin, end, 0, vectors);
+        return;
+    }
     if (!plan.hidden) {
         for (int row = begin; row < end; row++) {
-            const Source source = window(b.project, b.input, x, row, copy);
-            convolve(b.project, source, output(b, x, y, row), 0, columns, 0, vectors);
+            const Source source = window(b.project, b.input, maps.input, row, copy);
+            convolve(b.project, source, output(b, maps, row), 0, columns, 0, vectors);
         }
         return;
     }
@@ -429,36 +448,36 @@ static void band(const Block& b, const Plan& plan, const Value* x, Value* y, int
         const int stop = std::min(row + plan.group, end), from = std::max(missing, row * stride - top);
         for (int v = 0; v < plan.hidden; v += plan.vectors) {
             const int last = std::min(v + plan.vectors, plan.hidden);
-            hidden_rows(b, plan, x, row, stop, from, v, last, copy, expanded + v * plan.plane, projected);
+            hidden_rows(b, plan, maps.input, row, stop, from, v, last, copy, expanded + v * plan.plane, projected);
         }
         missing = (stop - 1) * stride - top + 3;
-        convolve(b.project, hidden(plan, projected), output(b, x, y, row), 0, (stop - row) * columns, 0, vectors);
+        convolve(b.project, hidden(plan, projected), output(b, maps, row), 0, (stop - row) * columns, 0, vectors);
     }
 }
 
 // Compute an image by all threads: each some vectors of the middle map, then some pixels or vectors of the output.
-static void together(const Block& b, const Plan& plan, const Value* x, Value* y, float* own, Value* projected) {
+static void together(const Block& b, const Plan& plan, const Maps& maps, float* own, Value* projected) {
     Value* copy = reinterpret_cast<Value*>(own);
     const int me = omp_get_thread_num(), team = omp_get_num_threads(), vectors = b.project.vectors;
     const auto mine = [&](int total) { return std::pair(total * me / team, total * (me + 1) / team); };
     if (!plan.hidden) {
         const auto [first, last] = mine(vectors);
         for (int row = 0; row < b.output.rows; row++) {
-            const Source source = window(b.project, b.input, x, row, copy);
-            convolve(b.project, source, output(b, x, y, row), 0, b.output.columns, first, last);
+            const Source source = window(b.project, b.input, maps.input, row, copy);
+            convolve(b.project, source, output(b, maps, row), 0, b.output.columns, first, last);
         }
         return;
     }
     const auto [begin, end] = mine(plan.hidden);
     for (int v = begin; v < end; v += plan.vectors)
-        hidden_rows(b, plan, x, 0, b.output.rows, -b.depthwise.top, v, std::min(v + plan.vectors, end), copy,
+        hidden_rows(b, plan, maps.input, 0, b.output.rows, -b.depthwise.top, v, std::min(v + plan.vectors, end), copy,
                     own + plan.copied, projected);
 #pragma omp barrier
     const int pixels = b.output.rows * b.output.columns;
     const bool by_pixel = pixels >= 48 * team;
     const auto [from, to] = by_pixel ? mine(pixels) : std::pair(0, pixels);
     const auto [first, last] = by_pixel ? std::pair(0, vectors) : mine(vectors);
-    convolve(b.project, hidden(plan, projected), output(b, x, y, 0), from, to, first, last);
+    convolve(b.project, hidden(plan, projected), output(b, maps, 0), from, to, first, last);
 #pragma omp barrier
 }
 
@@ -471,24 +490,28 @@ extern "C" long mnfpn_scratch(const Block* block, int threads) {
     return threads * (plan.copied + plan.expanded) + (plan.shared ? 1 : threads) * plan.projected;
 }
 
-extern "C" void mnfpn_run(const Block* block, const Value* x, Value* y, float* scratch, int threads) {
+// Compute a block; `added` is null, or a map like the output, which may be the output.
+extern "C" void mnfpn_run(const Block* block, const Value* x, const Value* added, Value* y, float* scratch,
+                          int threads) {
     const Block& b = *block;
     const Plan plan = plan_of(b, threads);
+    const auto image = [&](long n) {
+        return Maps{x + n * b.input.size(), added ? added + n * b.output.size() : nullptr, y + n * b.output.size()};
+    };
 #pragma omp parallel num_threads(threads)
     {
         const int me = omp_get_thread_num();
         if (plan.shared) {
             float* own = scratch + plan.projected + me * (plan.copied + plan.expanded);
             for (int n = 0; n < b.images; n++)
-                together(b, plan, x + n * b.input.size(), y + n * b.output.size(), own,
-                         reinterpret_cast<Value*>(scratch));
+                together(b, plan, image(n), own, reinterpret_cast<Value*>(scratch));
         } else {
             float* own = scratch + me * (plan.copied + plan.expanded + plan.projected);
 #pragma omp for schedule(dynamic)
             for (int n = 0; n < b.images * plan.bands; n++) {
-                const int image = n / plan.bands, part = n % plan.bands, rows = b.output.rows;
-                band(b, plan, x + image * b.input.size(), y + image * b.output.size(), rows * part / plan.bands,
-                     rows * (part + 1) / plan.bands, own);
+                const long part = n % plan.bands, length = by_pixel(b) ? b.output.columns : b.output.rows;
+                band(b, plan, image(n / plan.bands), int(length * part / plan.bands),
+                     int(length * (part + 1) / plan.bands), own);
             }
         }
     }

@@ -53,7 +53,6 @@ class KernelRequest(ctypes.Structure):
         *((name, KernelMap) for name in ("input", "middle", "output")),
         *((name, KernelConvolution) for name in ("dense", "depthwise", "project")),
         ("images", ctypes.c_int),
-        ("residual", ctypes.c_int),
     )
 
 
@@ -74,15 +73,15 @@ class Kernels:
         """
         library.mnfpn_scratch.restype = ctypes.c_long
         library.mnfpn_scratch.argtypes = [ctypes.c_void_p, ctypes.c_int]
-        library.mnfpn_run.argtypes = [*[ctypes.c_void_p] * 4, ctypes.c_int]
+        library.mnfpn_run.argtypes = [*[ctypes.c_void_p] * 5, ctypes.c_int]
         library.mnfpn_sum.argtypes = [*[ctypes.c_void_p] * 4, *[ctypes.c_int] * 5]
         self._library, self.dtype = library, dtype
         self.width: int = library.mnfpn_width()
         self.pair: int = library.mnfpn_pair()
 
-    def run(self, request: int, x: int, y: int, scratch: int, threads: int) -> None:
-        """Compute a request on threads: all but their number are addresses."""
-        self._library.mnfpn_run(request, x, y, scratch, threads)
+    def run(self, request: int, x: int, added: int | None, y: int, scratch: int, threads: int) -> None:
+        """Compute a request on threads: all but their number are addresses. What is added may be overwritten."""
+        self._library.mnfpn_run(request, x, added, y, scratch, threads)
 
     def scratch_floats(self, request: int, threads: int) -> int:
         """Return the floats of scratch space that a request needs."""

@@ -13,7 +13,6 @@ from mnfpn_cli.measure.layer_times import Calls, Layers
 from mnfpn_cli.plan.pyramid import SHARED
 from mnfpn_cli.plan.roofline import LayerId, LayerWork
 from mnfpn_cli.runtimes.fused.blocks import KernelBlock
-from mnfpn_cli.runtimes.fused.folded import FoldedConv
 
 TOP_DOWN: LayerId = ("pyramid", "top-down")
 
@@ -61,8 +60,8 @@ def _block_calls(
     macs = {work.id: work.macs for work in works}
     made = dict[str, list[tuple[LayerId, ...]]]()
     for path, block in modules.items():
-        if isinstance(block, KernelBlock):
-            several = zip(*(calls[conv.path] for conv in block if isinstance(conv, FoldedConv)), strict=True)
+        if isinstance(block, KernelBlock) and all(conv.path in calls for conv in block.kinds().values()):
+            several = zip(*(calls[conv.path] for conv in block.kinds().values()), strict=True)
             made[path] = [tuple(sorted(chain(*layers), key=lambda layer: -macs.get(layer, -1))) for layers in several]
     return made
 
