@@ -27,7 +27,7 @@ from mnfpn_cli.runtimes.runtime import ExecutedGraph, Operator
 
 Kind = Literal["dense", "depthwise", "project"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-"""The convolutions of a block: where it has fewer, the last of them. As in the C++ file."""
+"""The convolutions of a block: where it has fewer, the last of them. As in `blocks.cpp`."""
 
 INFINITY = float("inf")
 RANGES: dict[Activation | None, tuple[float, float]] = {

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mnfpn_cli.devices.instructions import this_processor
 
-SOURCE = Path(__file__).with_name("kernels.cpp")
+FOLDER = Path(__file__).with_name("cpp")
 COMPILERS = ("c++", "g++", "clang++")
 OPTIONS = ("-std=c++17", "-O3", "-fopenmp", "-shared", "-fPIC")
 VECTORS = {"AVX512": ("-mavx512f", "-mavx512vl", "-mavx2", "-mfma"), "AVX2": ("-mavx2", "-mfma")}
@@ -35,7 +35,7 @@ class KernelMap(ctypes.Structure):
 
 
 class KernelConvolution(ctypes.Structure):
-    """A convolution, as in the C++ file; one without vectors is none."""
+    """A convolution, as in `convolve.h`; one without vectors is none."""
 
     _fields_ = (
         ("weight", ctypes.c_void_p),
@@ -47,7 +47,7 @@ class KernelConvolution(ctypes.Structure):
 
 
 class KernelRequest(ctypes.Structure):
-    """What the kernels compute in one call, as in the C++ file."""
+    """What the kernels compute in one call, as in `blocks.cpp`."""
 
     _fields_ = (
         *((name, KernelMap) for name in ("input", "middle", "output")),
@@ -74,7 +74,7 @@ class Kernels:
         library.mnfpn_scratch.restype = ctypes.c_long
         library.mnfpn_scratch.argtypes = [ctypes.c_void_p, ctypes.c_int]
         library.mnfpn_run.argtypes = [*[ctypes.c_void_p] * 5, ctypes.c_int]
-        library.mnfpn_sum.argtypes = [*[ctypes.c_void_p] * 4, *[ctypes.c_int] * 5]
+        library.mnfpn_sum.argtypes = [*[ctypes.c_void_p] * 4, ctypes.c_long, *[ctypes.c_int] * 3]
         self._library, self.dtype = library, dtype
         self.width: int = library.mnfpn_width()
         self.pair: int = library.mnfpn_pair()
@@ -89,10 +89,9 @@ class Kernels:
         return floats
 
     def add_rows(self, indices: Tensor, weights: Tensor, rows: Tensor, sums: Tensor) -> None:
-        """Write sums (h, w, channels) of rows (r, channels), by indices and weights (h × w, terms), whole pairs."""
+        """Write sums (pixels, channels) of rows (r, channels), by indices and weights (pixels, terms), whole pairs."""
         addresses = (one.data_ptr() for one in (indices, weights, rows, sums))
-        height, width, channels = sums.shape
-        self._library.mnfpn_sum(*addresses, height, width, indices.shape[1], channels, torch.get_num_threads())
+        self._library.mnfpn_sum(*addresses, *indices.shape, rows.shape[1], torch.get_num_threads())
 
 
 def suit(dtype: torch.dtype) -> bool:
@@ -116,7 +115,8 @@ def kernels_for(dtype: torch.dtype) -> Kernels | None:
     command = [*compiler, *OPTIONS, *VECTORS.get(torch.backends.cpu.get_cpu_capability(), ()), *DTYPES[dtype]]
     try:
         made_by = Path(compiler[0]).stat()
-        about = (SOURCE.read_text(), platform.machine(), made_by.st_size, made_by.st_mtime_ns, *command)
+        sources = [file.read_text() for file in sorted(FOLDER.glob("*.[ch]*"))]
+        about = (*sources, platform.machine(), made_by.st_size, made_by.st_mtime_ns, *command)
         file = _folder() / f"kernels-{hashlib.sha256(repr(about).encode()).hexdigest()[:16]}.so"
         if not file.exists():
             _compile(command, file)
@@ -144,6 +144,6 @@ def _compile(command: list[str], file: Path) -> None:
     """Compile to a file that is whole or not there: other processes may do the same."""
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:
         made = Path(folder) / file.name
-        command = [*command, str(SOURCE), "-o", str(made)]
+        command = [*command, *map(str, sorted(FOLDER.glob("*.cpp"))), "-o", str(made)]
         subprocess.run(command, check=True, capture_output=True, timeout=LONGEST_COMPILATION_S)
         made.replace(file)

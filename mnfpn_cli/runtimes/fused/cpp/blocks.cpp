@@ -1,0 +1,242 @@
+// Blocks of convolutions, each in one call. Maps are in memory as (rows, columns, channels).
+//
+// A block has a dense convolution or none, a depthwise 3x3 or none, and a 1x1 convolution, which may add a map. The map
+// behind the first is many times as large as input and output. It is never whole: some rows of it are made, used and
+// overwritten in the processor's cache, by vectors of WIDTH channels in float32: (vectors, rows, columns, WIDTH).
+
+#include <omp.h>
+
+#include "convolve.h"
+
+constexpr long CACHE = 96 * 1024;  // floats between the convolutions of a block: less than a core's cache holds
+
+struct Map {
+    int rows, columns, channels;
+    long row() const { return long(columns) * channels; }
+    long size() const { return rows * row(); }
+};
+
+struct Block {
+    Map input, middle, output;  // middle: what the depthwise convolution reads
+    Convolution dense, depthwise, project;
+    int images;
+};
+
+struct Maps {  // of an image: what it reads, what is added to its output or null, and where that goes
+    const Value *input, *added;
+    Value* output;
+};
+
+// How a block is computed: `group` rows of the output at a time, from a ring of `slots` rows of the middle map.
+struct Plan {
+    bool shared;  // threads share all rows, and take some of the vectors each; else each takes bands of its own
+    int bands;    // parts of an image's rows, or where it has one, of its pixels
+    int group, slots, columns;  // columns: of a row in the ring, with zeros around
+    int hidden, vectors;        // of the middle map; those made at a time
+    long plane, part;           // floats of a vector in the ring, values of one behind the depthwise convolution
+    long copied, expanded, projected;  // floats of scratch: the input's padded rows, the ring, and all before the 1x1
+};
+
+// Return the floats that so many values take, as whole vectors: one in two lines of the cache takes twice the time.
+static long floats_of(long values) {
+    const long floats = (values * long(sizeof(Value)) + long(sizeof(float)) - 1) / long(sizeof(float));
+    return (floats + WIDTH - 1) / WIDTH * WIDTH;
+}
+
+// Return whether rows of a map are copied for a convolution: where it reads several, or pixels do not fill their inputs.
+static bool copies(const Convolution& conv, const Map& map) { return conv.kernel > 1 || map.channels % PAIR; }
+
+static long padded_row(const Convolution& conv, const Map& map) {
+    return long(conv.left + map.columns + conv.kernel) * map.channels;
+}
+
+// Return whether threads take pixels of a row, as Python makes one of a map for a 1x1 convolution alone.
+static bool by_pixel(const Block& b) { return b.output.rows == 1 && !b.depthwise.vectors; }
+
+static Plan plan_of(const Block& b, int threads) {
+    const auto [rows, columns, channels] = b.output;
+    const Convolution &dense = b.depthwise.vectors ? b.dense : b.project, &depthwise = b.depthwise;
+    Plan plan{};
+    plan.shared = threads > 1 && rows < 16 * threads && rows * columns < 4096;
+    plan.bands = plan.shared || threads == 1 ? 1 : threads * std::clamp(rows / (32 * threads), 1, 4);
+    if (dense.vectors && copies(dense, b.input)) plan.copied = floats_of(dense.kernel * padded_row(dense, b.input));
+    plan.hidden = depthwise.vectors;
+    if (by_pixel(b)) {
+        plan.shared = threads > 1 && columns < 32 * threads;
+        const long pixels = std::clamp(CACHE / b.input.channels, 24L, columns / threads + 1L);
+        plan.bands = plan.shared ? 1 : int((columns + pixels - 1) / pixels);
+    }
+    if (!plan.hidden) return plan;
+    plan.vectors = group_of(b.middle.columns);
+    plan.columns = std::max(depthwise.left + b.middle.columns, (columns - 1) * depthwise.stride + 3);
+    const long row = long(plan.hidden) * WIDTH * (plan.columns * depthwise.stride + columns);
+    const long band = (rows + plan.bands - 1) / plan.bands;
+    plan.group = plan.shared ? rows : int(std::clamp(CACHE / row - 2 / depthwise.stride, 1L, band));
+    plan.slots = (plan.group - 1) * depthwise.stride + 3;
+    plan.plane = long(plan.slots) * plan.columns * WIDTH;
+    plan.part = long(plan.group) * columns * WIDTH;
+    plan.expanded = plan.plane * (plan.shared ? std::min(plan.vectors, plan.hidden) : plan.hidden);
+    plan.projected = floats_of(plan.part * plan.hidden);
+    return plan;
+}
+
+// Return what a dense convolution reads for a row of its output: the map itself, or a padded copy of some rows.
+static Source window(const Convolution& conv, const Map& map, const Value* x, int row, Value* copy) {
+    const long pixel = long(conv.stride) * map.channels, line = map.row();
+    if (!copies(conv, map)) return {x + row * conv.stride * line, 0, pixel, 1, map.channels};
+    const long padded = padded_row(conv, map), left = conv.left * map.channels;
+    for (int k = 0; k < conv.kernel; k++) {
+        Value* at = copy + k * padded;
+        const int from = row * conv.stride - conv.top + k;
+        const bool inside = from >= 0 && from < map.rows;
+        std::fill(at, at + (inside ? left : padded), Value(0));
+        if (!inside) continue;
+        memcpy(at + left, x + from * line, line * sizeof(Value));
+        std::fill(at + left + line, at + padded, Value(0));
+    }
+    return {copy, padded, pixel, conv.kernel, conv.kernel * map.channels};
+}
+
+// Make a row of the middle map, for the vectors first to last: rows and columns beyond the map are zeros.
+static void expand_row(const Block& b, const Plan& plan, const Value* x, int row, int first, int last, Value* copy,
+                       float* to) {
+    const int left = b.depthwise.left, columns = b.middle.columns, channels = b.middle.channels;
+    const bool inside = row >= 0 && row < b.middle.rows;
+    float* slot = to + long((row + b.depthwise.top) % plan.slots) * plan.columns * WIDTH;
+    for (int v = first; v < last; v++) {
+        float* at = slot + (v - first) * plan.plane;
+        std::fill(at, at + (inside ? left : plan.columns) * WIDTH, 0.0f);
+        if (inside) std::fill(at + (left + columns) * WIDTH, at + plan.columns * WIDTH, 0.0f);
+    }
+    if (!inside) return;
+    if (b.dense.vectors) {
+        const Target<float> target{slot + left * WIDTH - first * plan.plane, plan.plane, WIDTH, nullptr, WIDTH};
+        convolve(b.dense, window(b.dense, b.input, x, row, copy), target, 0, columns, first, last);
+        return;
+    }
+    for (int v = first; v < last; v++)
+        for (int p = 0; p < columns; p++) {
+            const Value* from = x + row * b.middle.row() + long(p) * channels + v * WIDTH;
+            const Vector value = load_up_to<Vector>(from, channels - v * WIDTH);
+            store(slot + (v - first) * plan.plane + (left + p) * WIDTH, value);
+        }
+}
+
+// Make the rows of the middle map from `missing` on that rows of the output need, and convolve them depthwise.
+static void hidden_rows(const Block& b, const Plan& plan, const Value* x, int begin, int end, int missing, int first,
+                        int last, Value* copy, float* expanded, Value* to) {
+    const Convolution& conv = b.depthwise;
+    for (int row = missing; row < (end - 1) * conv.stride - conv.top + 3; row++)
+        expand_row(b, plan, x, row, first, last, copy, expanded);
+    for (int v = first; v < last; v++)
+        for (int row = begin; row < end; row++) {
+            const float* rows[3];
+            for (int k = 0; k < 3; k++)
+                rows[k] = expanded + (v - first) * plan.plane
+                    + long((row * conv.stride + k) % plan.slots) * plan.columns * WIDTH;
+            Value* at = to + v * plan.part + long(row - begin) * b.output.columns * WIDTH;
+            if (conv.stride == 1) depthwise_row<1>(conv, rows, at, b.output.columns, v);
+            else depthwise_row<2>(conv, rows, at, b.output.columns, v);
+        }
+}
+
+static Target<Value> output(const Block& b, const Maps& maps, int row) {
+    const long at = row * b.output.row();
+    const int last = b.output.channels - (b.project.vectors - 1) * WIDTH;
+    return {maps.output + at, WIDTH, b.output.channels, maps.added ? maps.added + at : nullptr, last};
+}
+
+static Source hidden(const Plan& plan, const Value* from) { return {from, plan.part, WIDTH, plan.hidden, WIDTH}; }
+
+// Compute a band of the output, by one thread: rows or pixels begin to end.
+static void band(const Block& b, const Plan& plan, const Maps& maps, int begin, int end, float* scratch) {
+    const int vectors = b.project.vectors, columns = b.output.columns;
+    Value* copy = reinterpret_cast<Value*>(scratch);
+    if (by_pixel(b)) {
+        const Source source = window(b.project, b.input, maps.input, 0, copy);
+        convolve(b.project, source, output(b, maps, 0), begin, end, 0, vectors);
+        return;
+    }
+    if (!plan.hidden) {
+        for (int row = begin; row < end; row++) {
+            const Source source = window(b.project, b.input, maps.input, row, copy);
+            convolve(b.project, source, output(b, maps, row), 0, columns, 0, vectors);
+        }
+        return;
+    }
+    float* expanded = scratch + plan.copied;
+    Value* projected = reinterpret_cast<Value*>(expanded + plan.expanded);
+    const int stride = b.depthwise.stride, top = b.depthwise.top;
+    int missing = begin * stride - top;
+    for (int row = begin; row < end; row += plan.group) {
+        const int stop = std::min(row + plan.group, end), from = std::max(missing, row * stride - top);
+        for (int v = 0; v < plan.hidden; v += plan.vectors) {
+            const int last = std::min(v + plan.vectors, plan.hidden);
+            hidden_rows(b, plan, maps.input, row, stop, from, v, last, copy, expanded + v * plan.plane, projected);
+        }
+        missing = (stop - 1) * stride - top + 3;
+        convolve(b.project, hidden(plan, projected), output(b, maps, row), 0, (stop - row) * columns, 0, vectors);
+    }
+}
+
+// Compute an image by all threads: each some vectors of the middle map, then some pixels or vectors of the output.
+static void together(const Block& b, const Plan& plan, const Maps& maps, float* own, Value* projected) {
+    Value* copy = reinterpret_cast<Value*>(own);
+    const int me = omp_get_thread_num(), team = omp_get_num_threads(), vectors = b.project.vectors;
+    const auto mine = [&](int total) { return std::pair(total * me / team, total * (me + 1) / team); };
+    if (!plan.hidden) {
+        const auto [first, last] = mine(vectors);
+        for (int row = 0; row < b.output.rows; row++) {
+            const Source source = window(b.project, b.input, maps.input, row, copy);
+            convolve(b.project, source, output(b, maps, row), 0, b.output.columns, first, last);
+        }
+        return;
+    }
+    const auto [begin, end] = mine(plan.hidden);
+    for (int v = begin; v < end; v += plan.vectors)
+        hidden_rows(b, plan, maps.input, 0, b.output.rows, -b.depthwise.top, v, std::min(v + plan.vectors, end), copy,
+                    own + plan.copied, projected);
+#pragma omp barrier
+    const int pixels = b.output.rows * b.output.columns;
+    const bool by_pixel = pixels >= 48 * team;
+    const auto [from, to] = by_pixel ? mine(pixels) : std::pair(0, pixels);
+    const auto [first, last] = by_pixel ? std::pair(0, vectors) : mine(vectors);
+    convolve(b.project, hidden(plan, projected), output(b, maps, 0), from, to, first, last);
+#pragma omp barrier
+}
+
+extern "C" int mnfpn_width() { return WIDTH; }
+extern "C" int mnfpn_pair() { return PAIR; }
+
+// Return the floats of scratch space that a block needs.
+extern "C" long mnfpn_scratch(const Block* block, int threads) {
+    const Plan plan = plan_of(*block, threads);
+    return threads * (plan.copied + plan.expanded) + (plan.shared ? 1 : threads) * plan.projected;
+}
+
+// Compute a block; `added` is null, or a map like the output, which may be the output.
+extern "C" void mnfpn_run(const Block* block, const Value* x, const Value* added, Value* y, float* scratch,
+                          int threads) {
+    const Block& b = *block;
+    const Plan plan = plan_of(b, threads);
+    const auto image = [&](long n) {
+        return Maps{x + n * b.input.size(), added ? added + n * b.output.size() : nullptr, y + n * b.output.size()};
+    };
+#pragma omp parallel num_threads(threads)
+    {
+        const int me = omp_get_thread_num();
+        if (plan.shared) {
+            float* own = scratch + plan.projected + me * (plan.copied + plan.expanded);
+            for (int n = 0; n < b.images; n++)
+                together(b, plan, image(n), own, reinterpret_cast<Value*>(scratch));
+        } else {
+            float* own = scratch + me * (plan.copied + plan.expanded + plan.projected);
+#pragma omp for schedule(dynamic)
+            for (int n = 0; n < b.images * plan.bands; n++) {
+                const long part = n % plan.bands, length = by_pixel(b) ? b.output.columns : b.output.rows;
+                band(b, plan, image(n / plan.bands), int(length * part / plan.bands),
+                     int(length * (part + 1) / plan.bands), own);
+            }
+        }
+    }
+}

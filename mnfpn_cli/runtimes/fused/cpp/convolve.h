@@ -1,0 +1,161 @@
+// Convolutions of some pixels of a map, by tiles whose sums fill the registers.
+//
+// Dense weights are (vectors, inputs / PAIR, WIDTH, PAIR), depthwise ones (vectors, 9, WIDTH) and float32.
+
+#pragma once
+
+#include <algorithm>
+
+#include "vectors.h"
+
+constexpr int GROUP = 4, PIXELS = 12;  // vectors and pixels of a tile, at most
+
+struct Convolution {
+    const void* weight;
+    const float* bias;
+    float low, high;                 // of the activation
+    int vectors;                     // of its outputs; 0 where there is no such convolution
+    int kernel, stride, top, left;   // top and left: rows and columns of zeros before the map
+};
+
+// Value k of part b for pixel p is at base[b * part + p * pixel + k]. Where a part does not fill its last input, what is
+// behind it in memory is multiplied by zero: it must be there.
+struct Source {
+    const Value* base;
+    long part, pixel;
+    int parts, values;
+};
+
+template <class T>
+struct Target {  // vector v of pixel p is at base[v * vector + p * pixel]; the last vector of all has so many channels
+    T* base;
+    long vector, pixel;
+    const Value* added;
+    int last;
+};
+
+// Convolve M pixels, for V vectors of the outputs: of the last one only half, where HALF.
+template <int M, int V, bool HALF, class T>
+static void tile(const Convolution& conv, Source from, Target<T> to, int pixel, int first) {
+    constexpr int WHOLE = HALF ? V - 1 : V;
+    Vector sum[M][V];
+    Half half[M];
+    const int last = first + V == conv.vectors ? to.last : WIDTH;  // channels of the last vector
+    const long begin = first * to.vector + pixel * to.pixel, end = begin + (V - 1) * to.vector;
+    const auto channels = [=](int v) { return v == V - 1 ? last : WIDTH; };
+    const float* bias = conv.bias + first * WIDTH;
+    UNROLLED for (int m = 0; m < M; m++) {
+        UNROLLED for (int v = 0; v < WHOLE; v++) sum[m][v] = load<Vector>(bias + v * WIDTH);
+        half[m] = load<Half>(bias + (V - 1) * WIDTH);
+    }
+    if (to.added) UNROLLED for (int m = 0; m < M; m++) {
+            const Value* at = to.added + m * to.pixel;
+            UNROLLED for (int v = 0; v < WHOLE; v++)
+                sum[m][v] += load_up_to<Vector>(at + begin + v * to.vector, channels(v));
+            if (HALF) half[m] += load_up_to<Half>(at + end, last);
+        }
+    const int steps = (from.values + PAIR - 1) / PAIR;
+    const long vector = long(from.parts) * steps * WIDTH * PAIR;  // weights of a vector
+    const Value *weight = static_cast<const Value*>(conv.weight) + first * vector, *x = from.base + pixel * from.pixel;
+    for (int part = 0; part < from.parts; part++, x += from.part)
+        for (int k = 0; k < steps; k++, weight += WIDTH * PAIR) {
+            Weights w[V];
+            HalfWeights h;
+            UNROLLED for (int v = 0; v < WHOLE; v++) memcpy(&w[v], weight + v * vector, sizeof w[v]);
+            if (HALF) memcpy(&h, weight + (V - 1) * vector, sizeof h);
+            UNROLLED for (int m = 0; m < M; m++) {
+                Input input;
+                memcpy(&input, x + m * from.pixel + k * PAIR, sizeof input);
+                UNROLLED for (int v = 0; v < WHOLE; v++) sum[m][v] = multiply_add(sum[m][v], w[v], input);
+                if (HALF) half[m] = multiply_add(half[m], h, input);
+            }
+        }
+    const float low = conv.low, high = conv.high;
+    UNROLLED for (int m = 0; m < M; m++) {
+        T* at = to.base + m * to.pixel;
+        UNROLLED for (int v = 0; v < WHOLE; v++)
+            store_up_to(at + begin + v * to.vector, clamp(sum[m][v], low, high), channels(v));
+        if (HALF) store_up_to(at + end, clamp(half[m], low, high), last);
+    }
+}
+
+template <int M, int V, bool HALF, class T>
+static void tile_of(int pixels, const Convolution& conv, Source from, Target<T> to, int pixel, int first) {
+    if (pixels == M) tile<M, V, HALF>(conv, from, to, pixel, first);
+    else if constexpr (M > 1) tile_of<M - 1, V, HALF>(pixels, conv, from, to, pixel, first);
+}
+
+template <int V, bool HALF, class T>
+static void tiles_of(const Convolution& conv, Source from, Target<T> to, int begin, int end, int first) {
+    constexpr int most = std::min(PIXELS, SUMS / V);
+    const int pixels = end - begin, count = (pixels + most - 1) / most;
+    for (int t = 0; t < count; t++) {
+        const int start = pixels * t / count;
+        tile_of<most, V, HALF>(pixels * (t + 1) / count - start, conv, from, to, begin + start, first);
+    }
+}
+
+template <int V, class T>
+static void tiles(const Convolution& conv, Source from, Target<T> to, int begin, int end, int first) {
+    if (first + V == conv.vectors && to.last <= WIDTH / 2) tiles_of<V, true>(conv, from, to, begin, end, first);
+    else tiles_of<V, false>(conv, from, to, begin, end, first);
+}
+
+// Return the vectors of a tile with which its sums fill the registers best, for so many pixels.
+static int group_of(int pixels) {
+    const auto sums = [&](int group) {
+        const int most = std::min(PIXELS, SUMS / group);
+        return group * pixels / ((pixels + most - 1) / most);
+    };
+    int best = GROUP;
+    for (int group = GROUP; group > 1; group--)
+        if (sums(group) > sums(best)) best = group;
+    return best;
+}
+
+// Convolve pixels begin to end, for the vectors first to last of the outputs.
+template <class T>
+static void convolve(const Convolution& conv, Source from, Target<T> to, int begin, int end, int first, int last) {
+    const int group = group_of(end - begin);
+    for (int groups = (last - first + group - 1) / group; groups > 0; groups--) {
+        const int vectors = (last - first) / groups;
+        if (vectors == 1) tiles<1>(conv, from, to, begin, end, first);
+        else if (vectors == 2) tiles<2>(conv, from, to, begin, end, first);
+        else if (vectors == 3) tiles<3>(conv, from, to, begin, end, first);
+        else tiles<4>(conv, from, to, begin, end, first);
+        first += vectors;
+    }
+}
+
+template <int M, int S>
+static void depthwise_tile(const Convolution& conv, const float* const rows[3], Value* to, int column, int vector) {
+    Vector sum[M];
+    const float* weight = static_cast<const float*>(conv.weight) + vector * 9 * WIDTH;
+    UNROLLED for (int m = 0; m < M; m++) sum[m] = load<Vector>(conv.bias + vector * WIDTH);
+    UNROLLED for (int ky = 0; ky < 3; ky++) {
+        Vector w[3];
+        UNROLLED for (int kx = 0; kx < 3; kx++) w[kx] = load<Vector>(weight + (ky * 3 + kx) * WIDTH);
+        UNROLLED for (int c = 0; c < (M - 1) * S + 3; c++) {
+            const Vector x = load<Vector>(rows[ky] + (column * S + c) * WIDTH);
+            UNROLLED for (int m = 0; m < M; m++)
+                if (c - m * S >= 0 && c - m * S < 3) sum[m] += w[c - m * S] * x;
+        }
+    }
+    UNROLLED for (int m = 0; m < M; m++)
+        store(to + (column + m) * WIDTH, clamp(sum[m], conv.low, conv.high));
+}
+
+template <int M, int S>
+static void depthwise_tile_of(int n, const Convolution& conv, const float* const rows[3], Value* to, int at, int v) {
+    if (n == M) depthwise_tile<M, S>(conv, rows, to, at, v);
+    else if constexpr (M > 1) depthwise_tile_of<M - 1, S>(n, conv, rows, to, at, v);
+}
+
+template <int S>
+static void depthwise_row(const Convolution& conv, const float* const rows[3], Value* to, int columns, int vector) {
+    constexpr int most = S == 1 ? 8 : 6;
+    for (int t = 0, count = (columns + most - 1) / most; t < count; t++) {
+        const int start = columns * t / count;
+        depthwise_tile_of<most, S>(columns * (t + 1) / count - start, conv, rows, to, start, vector);
+    }
+}

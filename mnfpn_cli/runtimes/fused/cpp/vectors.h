@@ -1,0 +1,128 @@
+// Vectors of channels, and the values that maps have: float32, or bfloat16 where this is compiled with -DBFLOAT16.
+//
+// In bfloat16, dense convolutions and sums of rows multiply two values at once, by AVX512-BF16; sums are float32.
+
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(BFLOAT16)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+constexpr int WIDTH = 16, SUMS = 24;  // floats of a vector; sums of a tile: they fill the registers, beside weights and an input
+#elif defined(__AVX__)
+constexpr int WIDTH = 8, SUMS = 12;
+#elif defined(__aarch64__)
+constexpr int WIDTH = 4, SUMS = 24;
+#else
+constexpr int WIDTH = 4, SUMS = 12;
+#endif
+
+#define UNROLLED _Pragma("GCC unroll 16")  // so that sums stay in registers
+
+typedef float Vector __attribute__((vector_size(WIDTH * sizeof(float))));
+typedef float Half __attribute__((vector_size(WIDTH / 2 * sizeof(float))));
+
+template <class V>
+constexpr int lanes = sizeof(V) / sizeof(float);
+
+template <class V>
+static inline V load(const float* from) {
+    V value;
+    memcpy(&value, from, sizeof value);
+    return value;
+}
+template <class V>
+static inline void store(float* to, V value) { memcpy(to, &value, sizeof value); }
+
+#if defined(BFLOAT16)
+
+typedef uint16_t Value;                 // of a map, and of the weights of dense convolutions
+typedef uint32_t Input;                 // what a step of a sum multiplies by its weights
+constexpr int PAIR = 2;                 // values of an input
+typedef __m512bh Weights;
+typedef __m256bh HalfWeights;
+typedef __m512i Channels;               // values of a map that are loaded at once: PAIR vectors
+
+static inline Vector multiply_add(Vector sum, Weights weights, Input input) {
+    return (Vector)_mm512_dpbf16_ps((__m512)sum, weights, (__m512bh)_mm512_set1_epi32(input));
+}
+static inline Half multiply_add(Half sum, HalfWeights weights, Input input) {
+    return (Half)_mm256_dpbf16_ps((__m256)sum, weights, (__m256bh)_mm256_set1_epi32(input));
+}
+static inline void add_products(Vector sums[PAIR], const Channels rows[PAIR], Input input) {
+    sums[0] = multiply_add(sums[0], (Weights)_mm512_unpacklo_epi16(rows[0], rows[1]), input);
+    sums[1] = multiply_add(sums[1], (Weights)_mm512_unpackhi_epi16(rows[0], rows[1]), input);
+}
+static inline Channels rounded(const Vector sums[PAIR]) {  // undoes the order in which the rows were unpacked
+    const __m512i halves = (__m512i)_mm512_cvtne2ps_pbh((__m512)sums[1], (__m512)sums[0]);
+    return _mm512_permutexvar_epi64(_mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0), halves);
+}
+static inline __m256bh rounded(Vector value) { return _mm512_cvtneps_pbh((__m512)value); }
+static inline __m128bh rounded(Half value) { return _mm256_cvtneps_pbh((__m256)value); }
+
+template <class V>
+static inline V load(const Value* from);  // a bfloat16 is the upper half of a float32
+template <>
+inline Vector load<Vector>(const Value* from) {
+    return (Vector)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)from)), 16);
+}
+template <>
+inline Half load<Half>(const Value* from) {
+    return (Half)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)from)), 16);
+}
+template <class V>
+static inline void store(Value* to, V value) {
+    const auto values = rounded(value);
+    memcpy(to, &values, sizeof values);
+}
+
+#else
+
+typedef float Value, Input;
+constexpr int PAIR = 1;
+typedef Vector Weights;
+typedef Half HalfWeights;
+typedef Vector Channels;
+
+template <class V>
+static inline V multiply_add(V sum, V weights, Input input) { return sum + weights * input; }
+static inline void add_products(Vector sums[PAIR], const Channels rows[PAIR], Input input) {
+    sums[0] = multiply_add(sums[0], rows[0], input);
+}
+static inline Channels rounded(const Vector sums[PAIR]) { return sums[0]; }
+
+#endif
+
+template <class V>
+static V load_some(const Value* from, int count) {  // the others are zeros
+    Value values[lanes<V>] = {};
+    memcpy(values, from, count * sizeof(Value));
+    return load<V>(values);
+}
+template <class T, class V>
+static void store_some(T* to, V value, int count) {
+    T values[lanes<V>];
+    store(values, value);
+    memcpy(to, values, count * sizeof(T));
+}
+
+template <class V>
+static inline V load_up_to(const Value* from, int count) {
+    return count >= lanes<V> ? load<V>(from) : load_some<V>(from, count);
+}
+template <class T, class V>
+static inline void store_up_to(T* to, V value, int count) {
+    if (count >= lanes<V>) store(to, value);
+    else store_some(to, value, count);
+}
+
+template <class V>
+static inline V clamp(V value, float low, float high) {  // a NaN stays one
+    const V least = low - V{}, most = high - V{};
+    value = value < least ? least : value;
+    return value > most ? most : value;
+}
