@@ -190,7 +190,8 @@ def asleep(options: argparse.Namespace, device: torch.device) -> None:
         )
         for name in names
     ]
-    rest, busy, turns = rest_between(device.type, names), [0.0] * len(names), 0.0
+    rest = rest_between(device.type, names) or (lambda: None)
+    busy, turns = [0.0] * len(names), 0.0
     with ExitStack() as stack:
         runs = [stack.enter_context(closing(RunProcess(request))) for request in requests]
         for run in runs:

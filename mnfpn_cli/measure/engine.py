@@ -122,9 +122,9 @@ def rewarm(runs: Sequence[TimedRun], device_type: str) -> None:
             run.failure = error.message
 
 
-def rest_between(device_type: str, runtimes: Collection[str]) -> Callable[[], object]:
+def rest_between(device_type: str, runtimes: Collection[str]) -> Callable[[], object] | None:
     """Return a function that waits for a CPU's threads to stop spinning, where several runtimes have their own."""
-    return partial(time.sleep, REST_S) if device_type == "cpu" and len(set(runtimes)) > 1 else lambda: None
+    return partial(time.sleep, REST_S) if device_type == "cpu" and len(set(runtimes)) > 1 else None
 
 
 Rule = Callable[[Sequence[TimedRun]], Ended | None]
@@ -135,7 +135,7 @@ def take_samples(
     runs: Sequence[TimedRun],
     rule: Rule,
     after_round: Callable[[], object] = lambda: None,
-    rest: Callable[[], object] = lambda: None,
+    rest: Callable[[], object] | None = None,
 ) -> Ended:
     """Time one pass of each run in turn, in rounds A B C, C B A, A B C, …, until the rule ends the measurement.
 
@@ -145,17 +145,19 @@ def take_samples(
         runs: what is timed.
         rule: the stopping rule.
         after_round: is called after each round, before the rule.
-        rest: is called before a pass that follows a pass of another run.
+        rest: is called before a pass that follows a pass of another run. Threads sleep after it, and the system may
+            wake two of them on one core: so a pass comes next that is not timed.
     """
     rounds, last = 0, None
     running = [run for run in runs if run.failure is None]
     try:
         while running:
             for run in running if rounds % 2 == 0 else reversed(running):
-                if run is not last:
-                    rest()
-                last = run
+                changed, last = run is not last, run
                 try:
+                    if rest and changed:
+                        rest()
+                        run.timer(run.run_pass)
                     run.take_sample()
                 except MnfpnError as error:
                     run.failure = error.message

@@ -86,7 +86,7 @@ def test_every_network_has_the_noise_of_bfloat16(case: tuple[NetworkSettings, Si
     images = torch.rand(batch, network_settings.in_channels, *size, dtype=torch.float64)
     exact = as_tensors(network(images))
     eagers = noise_in(deepcopy(network), images, torch.bfloat16, exact)
-    assert noise_in(fused.fuse(network, allowed), images, torch.bfloat16, exact) < 4 * eagers + 1e-3
+    assert noise_in(fused.fuse(network, allowed), images, torch.bfloat16, exact) < 4 * eagers + 1e-2
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,8 @@ class Block:
 def blocks(draw: st.DrawFn) -> Block:
     """Blocks of every kind, whose outputs are too small for bfloat16 to round."""
     random = torch.Generator().manual_seed(draw(SEEDS))
-    channels, hidden, out = (draw(st.integers(1, most)) for most in (40, 70, 70))
+    channels = draw(st.one_of(st.integers(1, 40), st.sampled_from([255, 1024])))
+    hidden, out = draw(st.integers(1, 70)), draw(st.integers(1, 70))
     kernel, stride = draw(st.sampled_from([1, 3])), draw(st.integers(1, 2))
     kind = draw(st.sampled_from(["project", "separable", "expanded"]))
 
@@ -128,7 +129,7 @@ def blocks(draw: st.DrawFn) -> Block:
             convs = [depthwise(channels), conv(channels, out, 1, last=True)]
         case _:
             convs = [conv(channels, hidden, kernel), depthwise(hidden), conv(hidden, out, 1, last=True)]
-    sides = draw(st.tuples(st.integers(1, 20), st.integers(1, 20)))
+    sides = draw(st.one_of(st.tuples(st.integers(1, 20), st.integers(1, 20)), st.just((1, 200)), st.just((70, 9))))
     x = torch.randint(-2, 3, (draw(st.integers(1, 2)), channels, *sides), generator=random).double()
     made = [-(-side // stride) for side in sides]
     added = torch.randint(-3, 4, (len(x), out, *made), generator=random).double() if draw(st.booleans()) else None

@@ -45,10 +45,10 @@ ANY_NETWORK = False
 
 NO_KERNELS = WarningRecord(
     kind="no_kernels",
-    cause="no C++ compiler could make its own kernels: the backbone runs in oneDNN's, which takes longer",
+    cause="no C++ compiler could make its own kernels: torch's run instead, which takes longer",
     helps="g++, clang++, or the environment variable CXX with another",
 )
-"""Warns that the backbone is slower than it could be."""
+"""Warns that it is slower than it could be."""
 
 
 def unavailable_reason(_device: torch.device, dtype: DType, train: bool) -> str | None:
@@ -124,14 +124,14 @@ def _replaced(module: nn.Module, optimizations: Optimizations) -> nn.Module:
 
 
 class FusedLevelHead(LevelHead):
-    """The convolutions of a branch, of which the maps have values of a cell side by side, as channels-last."""
+    """The convolutions of a branch, for maps in channels-last order, where the values of a pixel lie side by side."""
 
     def __init__(self, head: LevelHead, optimizations: Optimizations):
         nn.Module.__init__(self)
         vars(self).update(vars(fuse_parts(head, optimizations)))  # the same parts, under their names
 
     def by_cell(self, x: Tensor, values: int) -> Tensor:
-        """View (n, anchors × values, h, w) as (n, all, values): nothing is copied."""
+        """View (n, anchors × values, h, w) as (n, all, values): in that order nothing is copied."""
         return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, values)
 
 

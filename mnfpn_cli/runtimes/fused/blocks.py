@@ -1,7 +1,8 @@
-"""Blocks that our own kernels compute in one call each, into memory that is planned once.
+"""Blocks that our own kernels compute in one call each.
 
-Nothing between the convolutions of a block is ever in memory as a whole. What is left are the maps between the blocks:
-they take turns in two buffers, but for those that the pyramid reads at the end of a pass, which have one each.
+Nothing between the convolutions of a block is ever in memory as a whole. What is left are the maps between the blocks.
+Those of the backbone are in memory that is planned once: they take turns in two buffers, but for those that the pyramid
+reads at the end of a pass, which have one each.
 """
 
 import ctypes
@@ -25,8 +26,8 @@ from mnfpn_cli.runtimes.fused.folded import Folded, FoldedConv, FusedBottleneck,
 from mnfpn_cli.runtimes.fused.kernels import KernelConvolution, KernelMap, KernelRequest, Kernels
 from mnfpn_cli.runtimes.runtime import ExecutedGraph, Operator
 
-Kind = Literal["dense", "depthwise", "project"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+ConvRole = Literal["dense", "depthwise", "project"]
+ROLES: tuple[ConvRole, ...] = get_args(ConvRole)
 """The convolutions of a block: where it has fewer, the last of them. As in `blocks.cpp`."""
 
 INFINITY = float("inf")
@@ -97,6 +98,7 @@ class KernelBlock(nn.Sequential):
         With ``overwrite`` the output takes the place of what is added. With a buffer, the next block that has the same
         one overwrites it.
         """
+        assert x.dtype == self.kernels.dtype  # what follows are addresses
         x = x.contiguous(memory_format=torch.channels_last)
         call = self.calls.get(x.shape)
         if call is None:
@@ -114,25 +116,25 @@ class KernelBlock(nn.Sequential):
     def operators(self, shape: torch.Size) -> Iterator[Operator]:
         """Yield what the kernels compute for an input of this shape (n, in, h, w)."""
         images, _, *sides = shape
-        for kind, conv in self.kinds().items():
+        for role, conv in self.roles().items():
             _, sides = _padded(conv, sides)
-            dtype = torch.float32 if kind == "depthwise" else self.kernels.dtype
+            dtype = torch.float32 if role == "depthwise" else self.kernels.dtype
             yield Operator(conv.path, str(dtype).removeprefix("torch."), images * prod(sides) * conv.weight.numel())
 
-    def kinds(self) -> dict[Kind, FoldedConv]:
+    def roles(self) -> dict[ConvRole, FoldedConv]:
         """Return the convolutions by what they are to the kernels, in the order in which they run."""
         convs = [conv for conv in self if isinstance(conv, FoldedConv)]
-        return dict(zip(KINDS[-len(convs) :], convs, strict=True))
+        return dict(zip(ROLES[-len(convs) :], convs, strict=True))
 
     def _plan(self, shape: torch.Size) -> PlannedCall:
         images, channels, *sides = shape
-        given, convs = KernelMap(*sides, channels), self.kinds()
+        given, convs = KernelMap(*sides, channels), self.roles()
         block = KernelRequest(input=given, middle=given, images=images)
         keep: list[Tensor] = []
-        for kind, conv in convs.items():
-            used, sides = self._used(kind, conv, sides, keep, behind=len(convs) > 1 and kind == "project")
-            setattr(block, kind, used)
-            setattr(block, "middle" if kind == "dense" else "output", KernelMap(*sides, len(conv.weight)))
+        for role, conv in convs.items():
+            used, sides = self._used(role, conv, sides, keep, behind=len(convs) > 1 and role == "project")
+            setattr(block, role, used)
+            setattr(block, "middle" if role == "dense" else "output", KernelMap(*sides, len(conv.weight)))
         project = convs["project"]
         whole = channels % self.kernels.pair == 0
         if whole and len(convs) == project.weight.shape[-1] == project.stride == 1:  # all pixels are as good as one row
@@ -150,12 +152,12 @@ class KernelBlock(nn.Sequential):
         return PlannedCall(request, scratch.data_ptr(), output, made, threads, (block, scratch, *keep))
 
     def _used(
-        self, kind: Kind, conv: FoldedConv, sides: Sequence[int], keep: list[Tensor], behind: bool
+        self, role: ConvRole, conv: FoldedConv, sides: Sequence[int], keep: list[Tensor], behind: bool
     ) -> tuple[KernelConvolution, list[int]]:
         """Return a convolution for the kernels, and the sides of its output; ``keep`` gets what it points to.
 
         Args:
-            kind: what it is to the kernels.
+            role: what it is to the kernels.
             conv: the convolution.
             sides: of its input.
             keep: what must not be freed.
@@ -163,7 +165,7 @@ class KernelBlock(nn.Sequential):
         """
         kernel, stride = conv.weight.shape[-1], conv.stride
         ((top, _), (left, _)), outputs = _padded(conv, sides)
-        if kind == "depthwise":
+        if role == "depthwise":
             weight = vectors(conv.weight.float(), self.kernels.width)
         else:
             weight = vectors(conv.weight, self.kernels.width, self.kernels.pair, behind)
@@ -203,19 +205,19 @@ def use_kernels(network: nn.Module, kernels: Kernels) -> None:
             module.path = path
     if isinstance(network, Network):
         _use_in_backbone(network, kernels, memory)
-    _use_elsewhere(network, kernels, memory)
+    _use_outside_backbone(network, kernels, memory)
 
 
-def _use_elsewhere(module: nn.Module, kernels: Kernels, memory: Memory) -> None:
+def _use_outside_backbone(module: nn.Module, kernels: Kernels, memory: Memory) -> None:
     """Have the kernels run separable and 1×1 convolutions; oneDNN is faster at a bottleneck's, which are wide."""
     for name, child in list(module.named_children()):
         convs = named_layers(child) if isinstance(child, nn.Sequential) else OrderedDict({name: child})
-        if isinstance(child, KernelBlock | FusedBottleneck):
+        if isinstance(child, KernelBlock | FusedBottleneck | FusedResidual):
             continue
         if _is_one_call(list(convs.values())):
             setattr(module, name, KernelBlock(convs, kernels, memory))
         else:
-            _use_elsewhere(child, kernels, memory)
+            _use_outside_backbone(child, kernels, memory)
 
 
 def _is_one_call(modules: Sequence[nn.Module]) -> bool:
@@ -225,7 +227,8 @@ def _is_one_call(modules: Sequence[nn.Module]) -> bool:
         return False
     *before, last = convs
     pointwise = last.weight.shape[-1] == last.groups == 1
-    return pointwise and [conv.weight.shape[1:] for conv in before] in ([], [(1, 3, 3)])
+    separable = [conv.groups == len(conv.weight) and conv.weight.shape[-1] == 3 for conv in before] == [True]
+    return pointwise and (separable or not before)
 
 
 def _use_in_backbone(network: Network, kernels: Kernels, memory: Memory) -> None:

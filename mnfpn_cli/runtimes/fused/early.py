@@ -47,7 +47,7 @@ class Band:
     """Rows of the coarser map that are mixed, and those of the fine map that are summed then.
 
     Attributes:
-        coarse: the pixels of the coarser map, in all of its pixels.
+        coarse: which of the coarser map's pixels, as a slice of them all.
         rows: where the mixed pixels go.
         fine: the rows of the fine map.
         table: what these sum.
@@ -87,7 +87,7 @@ class EarlySmoothing(nn.Module):
         self.biased = self.rows = self.sums = torch.empty(0)
 
     def forward(self, tap: Tensor, coarse: Tensor) -> Tensor:
-        """Smooth both parts, and add them; the next pass overwrites the level."""
+        """Smooth both parts, and add them; the next pass may overwrite the level."""
         (n, channels, height, width), fine = coarse.shape, tap.shape[-2:]
         if not self.bands:  # made in the first pass, for all: a runtime has one size
             table = resize_table(coarse, fine, self.upsample, self.kernels.pair if self.kernels else 1)

@@ -32,13 +32,14 @@ ATTRIBUTES: dict[Activation | None, tuple[str, list[float]]] = {
 
 @dataclass(frozen=True)
 class Optimizations:
-    """Optimizations besides folding; each needs a CPU, and a dtype that oneDNN computes in there.
+    """Optimizations besides folding; each needs a CPU, and those of oneDNN a dtype that it computes in there.
 
     Attributes:
         packed: weights are put into oneDNN's order once, not in each pass, and activations fused into convolutions.
         added: additions are fused into the convolution before them; needs ``packed``.
         early: levels are smoothed before they are resized, where that is less work.
-        kernels: those of ours that run inverted residuals and separable convolutions; None where torch runs them.
+        kernels: those of ours that run inverted residuals, separable and 1×1 convolutions, and the sums of early levels;
+            None where torch runs them.
     """
 
     packed: bool = False

@@ -1,8 +1,9 @@
 // Blocks of convolutions, each in one call. Maps are in memory as (rows, columns, channels).
 //
-// A block has a dense convolution or none, a depthwise 3x3 or none, and a 1x1 convolution, which may add a map. The map
-// behind the first is many times as large as input and output. It is never whole: some rows of it are made, used and
-// overwritten in the processor's cache, by vectors of WIDTH channels in float32: (vectors, rows, columns, WIDTH).
+// A block has a dense convolution or none, a depthwise 3x3 or none, and a 1x1 convolution; or one dense convolution alone,
+// of any size. The last one may add a map. The map behind the first is many times as large as input and output. It is
+// never whole: some rows of it are made, used and overwritten in the processor's cache, by vectors of WIDTH channels in
+// float32: (vectors, rows, columns, WIDTH).
 
 #include <omp.h>
 
@@ -50,8 +51,8 @@ static long padded_row(const Convolution& conv, const Map& map) {
     return long(conv.left + map.columns + conv.kernel) * map.channels;
 }
 
-// Return whether threads take pixels of a row, as Python makes one of a map for a 1x1 convolution alone.
-static bool by_pixel(const Block& b) { return b.output.rows == 1 && !b.depthwise.vectors; }
+// Return whether there is one convolution and one row, of which threads take pixels. Python makes one of a whole map.
+static bool is_row(const Block& b) { return b.output.rows == 1 && !b.depthwise.vectors; }
 
 static Plan plan_of(const Block& b, int threads) {
     const auto [rows, columns, channels] = b.output;
@@ -61,10 +62,10 @@ static Plan plan_of(const Block& b, int threads) {
     plan.bands = plan.shared || threads == 1 ? 1 : threads * std::clamp(rows / (32 * threads), 1, 4);
     if (dense.vectors && copies(dense, b.input)) plan.copied = floats_of(dense.kernel * padded_row(dense, b.input));
     plan.hidden = depthwise.vectors;
-    if (by_pixel(b)) {
-        plan.shared = threads > 1 && columns < 32 * threads;
-        const long pixels = std::clamp(CACHE / b.input.channels, 24L, columns / threads + 1L);
-        plan.bands = plan.shared ? 1 : int((columns + pixels - 1) / pixels);
+    if (is_row(b)) {
+        plan.shared = threads > 1 && columns < 32 * threads && b.project.vectors >= threads;
+        const long most = std::max(CACHE / b.input.channels, 24L), bands = (columns + most - 1) / most;
+        plan.bands = plan.shared ? 1 : int((bands + threads - 1) / threads * threads);
     }
     if (!plan.hidden) return plan;
     plan.vectors = group_of(b.middle.columns);
@@ -152,9 +153,9 @@ static Source hidden(const Plan& plan, const Value* from) { return {from, plan.p
 static void band(const Block& b, const Plan& plan, const Maps& maps, int begin, int end, float* scratch) {
     const int vectors = b.project.vectors, columns = b.output.columns;
     Value* copy = reinterpret_cast<Value*>(scratch);
-    if (by_pixel(b)) {
+    if (is_row(b)) {
         const Source source = window(b.project, b.input, maps.input, 0, copy);
-        convolve(b.project, source, output(b, maps, 0), begin, end, 0, vectors);
+        if (begin < end) convolve(b.project, source, output(b, maps, 0), begin, end, 0, vectors);
         return;
     }
     if (!plan.hidden) {
@@ -233,7 +234,7 @@ extern "C" void mnfpn_run(const Block* block, const Value* x, const Value* added
             float* own = scratch + me * (plan.copied + plan.expanded + plan.projected);
 #pragma omp for schedule(dynamic)
             for (int n = 0; n < b.images * plan.bands; n++) {
-                const long part = n % plan.bands, length = by_pixel(b) ? b.output.columns : b.output.rows;
+                const long part = n % plan.bands, length = is_row(b) ? b.output.columns : b.output.rows;
                 band(b, plan, image(n / plan.bands), int(length * part / plan.bands),
                      int(length * (part + 1) / plan.bands), own);
             }

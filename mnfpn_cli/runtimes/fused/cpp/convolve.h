@@ -19,7 +19,7 @@ struct Convolution {
 };
 
 // Value k of part b for pixel p is at base[b * part + p * pixel + k]. Where a part does not fill its last input, what is
-// behind it in memory is multiplied by zero: it must be there.
+// behind it in memory is multiplied by zero: it must be there. (So beside a pixel that is not finite, another may be NaN.)
 struct Source {
     const Value* base;
     long part, pixel;

@@ -44,6 +44,7 @@ extern "C" void mnfpn_sum(const int* indices, const Value* weights, const Value*
         const Value* weight = weights + p * terms;
         Value* to = y + p * channels;
         int c = sum_channels<MOST>(index, weight, rows, to, terms, channels, 0);
+        c = sum_channels<4 / PAIR>(index, weight, rows, to, terms, channels, c);
         c = sum_channels<1>(index, weight, rows, to, terms, channels, c);
         if (c == channels) continue;
         const size_t left = (channels - c) * sizeof(Value);
