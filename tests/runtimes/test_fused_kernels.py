@@ -86,7 +86,8 @@ def test_every_network_has_the_noise_of_bfloat16(case: tuple[NetworkSettings, Si
     images = torch.rand(batch, network_settings.in_channels, *size, dtype=torch.float64)
     exact = as_tensors(network(images))
     eagers = noise_in(deepcopy(network), images, torch.bfloat16, exact)
-    assert noise_in(fused.fuse(network, allowed), images, torch.bfloat16, exact) < 4 * eagers + 1e-2
+    noise = noise_in(fused.fuse(network, allowed), images, torch.bfloat16, exact)
+    assert not noise > 4 * eagers + 1e-2  # where all outputs are zero, it is not a number
 
 
 @dataclass(frozen=True)
