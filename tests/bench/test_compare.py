@@ -50,7 +50,7 @@ def test_both_sides_are_timed_equally_often() -> None:
 
 
 def test_the_order_is_there_and_back_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seen from inside the passes."""
+    """Seen from inside the passes; one that is not timed follows each change."""
     order: list[str] = []
     for name, runtime in (("A", eager), ("B", channels_last)):
 
@@ -59,7 +59,7 @@ def test_the_order_is_there_and_back_again(monkeypatch: pytest.MonkeyPatch) -> N
 
         monkeypatch.setattr(runtime, "prepare", prepare)
     compared(b=OTHER, case=replace(CASE, sampling=Sampling(warmup=0, passes=4, min_time_s=0.0)))
-    assert "".join(order) == "AB" + "ABBAABBA"  # each side's first pass, and two blocks
+    assert "".join(order) == "AB" + "AABBBAA" + "ABBBAA"  # each side's first pass, and two blocks
 
 
 @pytest.mark.parametrize(("passes", "samples"), [(1, 2), (2, 2), (7, 8), (20, 20)])
@@ -120,10 +120,13 @@ def test_training_steps_are_compared() -> None:
 
 def test_ctrl_c_in_the_middle_gives_what_was_measured_by_then() -> None:
     """The verdict is on whole blocks, and marked incomplete; B's pass that was interrupted is lost."""
-    with broken(channels_last, 2 + 16, KeyboardInterrupt()):
+    with broken(channels_last, 2 + 16 + 8, KeyboardInterrupt()):
         result = compared(b=OTHER, case=replace(CASE, sampling=Sampling(1, 40, min_time_s=0.0)))
     (pair,) = result.pairs
-    assert (len(pair.a.samples), len(pair.b.samples)) == (15, 15)  # B goes first in round 16
+    assert (len(pair.a.samples), len(pair.b.samples)) == (
+        15,
+        15,
+    )  # B goes first in round 16, and has woken its threads in 8
     assert (pair.ended, result.complete, result.failure) == ("interrupted", False, None)
     assert pair.ratio is not None
     assert pair.ratio.interval is not None
@@ -137,7 +140,7 @@ def test_ctrl_c_before_anything_was_timed_is_passed_on() -> None:
 
 def test_a_side_that_fails_half_way_loses_nothing() -> None:
     """What was measured by then is there, marked, with whose failure it was."""
-    with broken(channels_last, 2 + 16, RuntimeError("the driver has gone")):
+    with broken(channels_last, 2 + 16 + 8, RuntimeError("the driver has gone")):
         result = compared(b=OTHER, case=replace(CASE, sampling=Sampling(1, 40, min_time_s=0.0)))
     assert (len(result.pairs[0].a.samples), len(result.pairs[0].b.samples)) == (16, 15)
     assert (result.pairs[0].ended, result.complete) == ("failed", False)

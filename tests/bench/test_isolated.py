@@ -136,7 +136,7 @@ def test_each_run_is_measured_in_its_own_process() -> None:
 
 def test_a_process_that_is_killed_is_a_row_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """It keeps the samples until then, and the other run goes on."""
-    monkeypatch.setattr(RunProcess, "__call__", signalled(signal.SIGKILL, at=4))
+    monkeypatch.setattr(RunProcess, "__call__", signalled(signal.SIGKILL, at=7))
     killed, other = measure().measured
     assert (len(killed.latency.samples), len(other.latency.samples)) == (3, 6)
     assert killed.failure == "the process that measured it was killed by SIGKILL, as Linux does when memory runs out"
@@ -146,7 +146,7 @@ def test_a_process_that_is_killed_is_a_row_that_says_so(monkeypatch: pytest.Monk
 @pytest.mark.slow
 def test_a_process_that_is_stopped_is_a_row_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would wait for ever."""
-    monkeypatch.setattr(RunProcess, "__call__", signalled(signal.SIGSTOP, at=4))
+    monkeypatch.setattr(RunProcess, "__call__", signalled(signal.SIGSTOP, at=7))
     stopped, other = measure().measured
     assert len(stopped.latency.samples) == 3
     assert stopped.failure == "the process that measured it was stopped (SIGSTOP), and does not answer"
