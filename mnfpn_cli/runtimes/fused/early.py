@@ -92,7 +92,8 @@ class EarlySmoothing(nn.Module):
         if not self.bands:  # made in the first pass, for all: a runtime has one size
             table = resize_table(coarse, fine, self.upsample, self.kernels.pair if self.kernels else 1)
             row_bytes = width * self.mixing.shape[1] * coarse.element_size()
-            self.bands = bands_of(table, (height, width), fine, BAND_BYTES // row_bytes)
+            several = BAND_BYTES // row_bytes if self.kernels else height  # torch's sum is slower by bands
+            self.bands = bands_of(table, (height, width), fine, several)
             self.biased = coarse.new_empty((n, height * width, channels) if self.bias is not None else 0)
             self.rows = coarse.new_empty(max(band.rows.stop for band in self.bands), self.mixing.shape[1])
             self.sums = coarse.new_empty(n, *fine, self.channels)
