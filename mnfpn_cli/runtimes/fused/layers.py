@@ -49,8 +49,8 @@ def fused_calls(network: nn.Module, works: Sequence[LayerWork], called: Containe
     if "pyramid" in modules:
         calls.update(_pyramid_calls(network.get_submodule("pyramid"), calls))
     calls.update(_level_calls(modules, works))
-    made = {path: layers for path, layers in calls.items() if path in called}
-    return {**made, **_block_calls(modules, calls, works)}
+    calls.update(_block_calls(modules, calls, works))
+    return {path: layers for path, layers in calls.items() if path in called}
 
 
 def _block_calls(
