@@ -62,5 +62,5 @@ def structure(text: str) -> list[str]:
 
 
 def _kind(quantity: re.Match[str]) -> str:
-    """A quantity as what it measures, whatever its unit."""
-    return f"#{quantity.lastgroup or ''}"
+    """A quantity as what it measures, whatever its unit; a count has one from a thousand on."""
+    return "#" if quantity.lastgroup in (None, "count") else f"#{quantity.lastgroup}"
