@@ -56,3 +56,9 @@ def test_another_machine_with_other_times_has_the_same_structure() -> None:
 def test_another_output_has_another(old: str, new: str) -> None:
     """A column, a title, a row, a unit or a figure that is gone or replaced is seen."""
     assert structure(HERE.replace(old, new, 1)) != structure(ELSEWHERE)
+
+
+def test_images_a_second_have_a_suffix_or_none() -> None:
+    """From a thousand on; other counts with one are no numbers without."""
+    slow, fast, many = (f"eager    1.204 s    1 %    {rate}    98.0 KiB" for rate in ("952.1", "1.012 k", "16.65 k"))
+    assert structure(slow) == structure(fast) != structure(many)

@@ -280,9 +280,9 @@ def test_kernels_in_bfloat16_need_its_instructions(
     """Which torch may use; with AMX, oneDNN multiplies faster. Those in float32 suit every processor."""
     monkeypatch.setattr(kernels, "this_processor", lambda: Instructions(sets, sets))
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    assert kernels.suit(torch.bfloat16) == suits
-    assert kernels.suit(torch.float32)
-    assert not kernels.suit(torch.float16)
+    assert kernels.suits_processor(torch.bfloat16) == suits
+    assert kernels.suits_processor(torch.float32)
+    assert not kernels.suits_processor(torch.float16)
 
 
 def test_kernels_are_for_the_cpu() -> None:

@@ -32,7 +32,7 @@ from mnfpn_cli.runtimes.fused.folded import (
     fold,
     parts,
 )
-from mnfpn_cli.runtimes.fused.kernels import kernels_for, suit
+from mnfpn_cli.runtimes.fused.kernels import kernels_for, suits_processor
 from mnfpn_cli.runtimes.fused.layers import called_modules, fused_calls
 from mnfpn_cli.runtimes.runtime import NO_INT8, Job, Prepared, ReportShare
 from mnfpn_cli.settings.input import DType
@@ -63,7 +63,7 @@ def prepare(job: Job) -> Prepared:
     optimizations = available_optimizations(job.device, job.dtype)
     fuse(job.network, optimizations).requires_grad_(False)
     network, inputs = eager.move(job, torch.channels_last)
-    could_have = job.device.type == "cpu" and suit(job.torch_dtype) and not optimizations.kernels
+    could_have = job.device.type == "cpu" and suits_processor(job.torch_dtype) and not optimizations.kernels
     return Prepared(
         partial(network, *inputs),
         inputs,

@@ -103,6 +103,7 @@ class KernelBlock(nn.Sequential):
         call = self.calls.get(x.shape)
         if call is None:
             call = self.calls[x.shape] = self._plan(x.shape)
+        assert added is None or not self.residual  # it would be one map too many
         added = x if self.residual else added
         if added is not None:
             added = added.contiguous(memory_format=torch.channels_last)

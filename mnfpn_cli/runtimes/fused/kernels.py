@@ -94,7 +94,7 @@ class Kernels:
         self._library.mnfpn_sum(*addresses, *indices.shape, rows.shape[1], torch.get_num_threads())
 
 
-def suit(dtype: torch.dtype) -> bool:
+def suits_processor(dtype: torch.dtype) -> bool:
     """Return whether the kernels are for a dtype on this processor.
 
     Those for bfloat16 need AVX512-BF16. Where there is AMX too, oneDNN's tiles multiply several times as fast.
@@ -110,7 +110,7 @@ def suit(dtype: torch.dtype) -> bool:
 def kernels_for(dtype: torch.dtype) -> Kernels | None:
     """Return the kernels for a dtype; None where no C++ compiler can make them, or they do not suit the processor."""
     compiler = _compiler()
-    if not compiler or os.name != "posix" or not suit(dtype):
+    if not compiler or os.name != "posix" or not suits_processor(dtype):
         return None
     command = [*compiler, *OPTIONS, *VECTORS.get(torch.backends.cpu.get_cpu_capability(), ()), *DTYPES[dtype]]
     try:
