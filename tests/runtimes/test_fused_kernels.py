@@ -15,6 +15,8 @@ from torch import Tensor
 from mnfpn_cli.devices.instructions import Instructions
 from mnfpn_cli.devices.threads import cpu_threads
 from mnfpn_cli.measure.verify import largest_difference
+from mnfpn_cli.network.network import Network
+from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.runtimes import fused
 from mnfpn_cli.runtimes.fused import kernels
 from mnfpn_cli.runtimes.fused.blocks import KernelBlock, Memory
@@ -75,12 +77,21 @@ def test_every_network_is_the_same(case: tuple[NetworkSettings, Size], seed: int
     assert difference(network, images, optimizations()) < limit
 
 
+def has_many_values(case: tuple[NetworkSettings, Size]) -> bool:
+    """Whether the outputs for one image have enough values for their noise to be a mean: a few scores have not."""
+    network_settings, size = case
+    with torch.device("meta"), torch.inference_mode():
+        network = Network(plan_network(network_settings)).eval()
+        outputs = as_tensors(network(torch.empty(1, network_settings.in_channels, *size)))
+    return sum(one.numel() for one in outputs) >= 500
+
+
 @pytest.mark.usefixtures("threads")
 @at_most(25)
 @torch.inference_mode()
-@given(settings_and_size(), SEEDS, st.integers(1, 2))
+@given(settings_and_size().filter(has_many_values), SEEDS, st.integers(1, 2))
 def test_every_network_has_the_noise_of_bfloat16(case: tuple[NetworkSettings, Size], seed: int, batch: int) -> None:
-    """As much as eager's, within what two orders of rounding may differ by where there are few values."""
+    """As much as eager's, within what two orders of rounding may differ by."""
     allowed, (network_settings, size) = optimizations(torch.bfloat16), case
     network = network_of(network_settings, seed)
     images = torch.rand(batch, network_settings.in_channels, *size, dtype=torch.float64)
