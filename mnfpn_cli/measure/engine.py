@@ -1,11 +1,9 @@
 """The engine: warm up each run until its times are steady, then time all runs in turn until a stopping rule ends it."""
 
 import math
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from statistics import median, stdev
 from typing import ClassVar
 
@@ -38,10 +36,12 @@ STEADY = 0.05
 """Largest relative difference of the medians of two windows in a row that agree; pyperf allows 10 % for the first
 quartile's."""
 
-REST_S = 0.02
-"""How long worker threads may spin for more work after a pass: those of torch's libgomp do so for some milliseconds. A
-pass of another runtime that begins in that time shares the cores with them. After a pass of eager PyTorch at 64×64 on
-two cores, ONNX Runtime took 12.8 ms at once, 7.0 after 5 ms, and 4.6 after 20 ms; OpenVINO 14.1, 5.7 and 4.8."""
+SETTLE_S = 0.02
+"""How long the passes are not timed where the run changes, at least one. Worker threads of the run before spin for more
+work, those of torch's libgomp for some milliseconds: after a pass of eager PyTorch at 64×64 on two cores, ONNX Runtime
+took 12.8 ms at once, 7.0 after 5 ms, and 4.6 after 20 ms. Those of this run were asleep, and the system may wake two of
+them on one core, and part them only some passes later: after a rest and one pass that was not timed, a tenth of ONNX
+Runtime's passes on a classifier at 160×160 took 7.9 ms and more; after 20 ms of passes 3.6, with a median of 3.3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,15 @@ class TimedRun:
     enqueue: list[float] = field(default_factory=list)
     failure: str | None = None
     faults: int | None = None
+
+    def settle(self, seconds: float) -> None:
+        """Execute passes that are no samples until they took so long; none for 0 seconds.
+
+        Raises:
+            MnfpnError: where a pass fails.
+        """
+        while seconds > 0:
+            seconds -= self.timer(self.run_pass).seconds
 
     def take_sample(self) -> None:
         """Time one pass.
@@ -122,9 +131,9 @@ def rewarm(runs: Sequence[TimedRun], device_type: str) -> None:
             run.failure = error.message
 
 
-def rest_between(device_type: str, runtimes: Collection[str]) -> Callable[[], object] | None:
-    """Return a function that waits for a CPU's threads to stop spinning, where several runtimes have their own."""
-    return partial(time.sleep, REST_S) if device_type == "cpu" and len(set(runtimes)) > 1 else None
+def settling_s(device_type: str, runs: Collection[str]) -> float:
+    """Return for how long passes are not timed where the run changes: of one run and on a GPU, no threads do."""
+    return SETTLE_S if device_type == "cpu" and len(set(runs)) > 1 else 0.0
 
 
 Rule = Callable[[Sequence[TimedRun]], Ended | None]
@@ -135,7 +144,7 @@ def take_samples(
     runs: Sequence[TimedRun],
     rule: Rule,
     after_round: Callable[[], object] = lambda: None,
-    rest: Callable[[], object] | None = None,
+    settle_s: float = 0.0,
 ) -> Ended:
     """Time one pass of each run in turn, in rounds A B C, C B A, A B C, …, until the rule ends the measurement.
 
@@ -145,8 +154,7 @@ def take_samples(
         runs: what is timed.
         rule: the stopping rule.
         after_round: is called after each round, before the rule.
-        rest: is called before a pass that follows a pass of another run. Threads sleep after it, and the system may
-            wake two of them on one core: so a pass comes next that is not timed.
+        settle_s: for how many seconds passes are not timed where the run changes.
     """
     rounds, last = 0, None
     running = [run for run in runs if run.failure is None]
@@ -155,9 +163,8 @@ def take_samples(
             for run in running if rounds % 2 == 0 else reversed(running):
                 changed, last = run is not last, run
                 try:
-                    if rest and changed:
-                        rest()
-                        run.timer(run.run_pass)
+                    if changed:
+                        run.settle(settle_s)
                     run.take_sample()
                 except MnfpnError as error:
                     run.failure = error.message

@@ -206,6 +206,7 @@ def test_a_size_that_does_not_fit_is_a_run_that_says_so(monkeypatch: pytest.Monk
         measure(sizes=(Size(64, 64),))
 
 
+@pytest.mark.usefixtures("one_pass_settles")
 def test_out_of_memory_in_the_middle_keeps_the_other_runs() -> None:
     """A run that fails while it is prepared has no measurement; one that fails while it is timed ended early."""
     both = replace(CASE, runtimes=("eager", "channels-last"))
@@ -214,7 +215,7 @@ def test_out_of_memory_in_the_middle_keeps_the_other_runs() -> None:
         result = measure(both)
     assert [run.status for run in result.runs] == ["measured", "failed"]
     assert result.failures[0].endswith("out of memory in channels-last on cpu at batch 3, 33x47, float32")
-    with broken(channels_last, 6, memory):  # in the pass that wakes its threads for the third round
+    with broken(channels_last, 6, memory):  # in the pass that settles it in the third round
         whole, cut = measure(both).measured
     assert (len(whole.latency.samples), whole.ended) == (4, "passes")
     assert (len(cut.latency.samples), cut.ended) == (2, "failed")
@@ -242,6 +243,7 @@ def test_a_runtime_that_is_unavailable_says_why_in_its_run() -> None:
         measure(replace(CASE, runtimes=("cuda-graph",)))
 
 
+@pytest.mark.usefixtures("one_pass_settles")
 def test_ctrl_c_keeps_what_was_measured() -> None:
     """During timed passes; earlier there is nothing to keep."""
     with broken(channels_last, 7, KeyboardInterrupt()):

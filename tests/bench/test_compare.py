@@ -49,6 +49,7 @@ def test_both_sides_are_timed_equally_often() -> None:
     assert pair.verdict == "inconclusive"  # three blocks have no interval
 
 
+@pytest.mark.usefixtures("one_pass_settles")
 def test_the_order_is_there_and_back_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seen from inside the passes; one that is not timed follows each change."""
     order: list[str] = []
@@ -118,6 +119,7 @@ def test_training_steps_are_compared() -> None:
     assert (result.a.train, result.pairs[0].name) == (True, "batch 2 on cpu, 33x47, training")
 
 
+@pytest.mark.usefixtures("one_pass_settles")
 def test_ctrl_c_in_the_middle_gives_what_was_measured_by_then() -> None:
     """The verdict is on whole blocks, and marked incomplete; B's pass that was interrupted is lost."""
     with broken(channels_last, 2 + 16 + 8, KeyboardInterrupt()):
@@ -126,7 +128,7 @@ def test_ctrl_c_in_the_middle_gives_what_was_measured_by_then() -> None:
     assert (len(pair.a.samples), len(pair.b.samples)) == (
         15,
         15,
-    )  # B goes first in round 16, and has woken its threads in 8
+    )  # B goes first in round 16, and has settled in 8
     assert (pair.ended, result.complete, result.failure) == ("interrupted", False, None)
     assert pair.ratio is not None
     assert pair.ratio.interval is not None
@@ -138,6 +140,7 @@ def test_ctrl_c_before_anything_was_timed_is_passed_on() -> None:
         compared(b=OTHER)
 
 
+@pytest.mark.usefixtures("one_pass_settles")
 def test_a_side_that_fails_half_way_loses_nothing() -> None:
     """What was measured by then is there, marked, with whose failure it was."""
     with broken(channels_last, 2 + 16 + 8, RuntimeError("the driver has gone")):

@@ -187,6 +187,7 @@ KILLED = "B: the process that measured it was killed by SIGKILL, as Linux does w
 STOPPED = "B: the process that measured it was stopped (SIGSTOP), and does not answer"
 
 
+@pytest.mark.usefixtures("one_pass_settles")
 @pytest.mark.parametrize(
     ("sent", "failure", "number", "of_a", "of_b"),
     [
@@ -226,6 +227,7 @@ def interrupted(_process: RunProcess) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.usefixtures("one_pass_settles")
 @pytest.mark.parametrize(("number", "of_b"), [(3, (2,)), (9, (4, 2))])
 def test_ctrl_c_leaves_what_was_measured(monkeypatch: pytest.MonkeyPatch, number: int, of_b: tuple[int, ...]) -> None:
     """In the first pair, whose outputs are then not known, or in a later one."""

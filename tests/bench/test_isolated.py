@@ -134,6 +134,7 @@ def test_each_run_is_measured_in_its_own_process() -> None:
     assert channels_last.difference < 1e-4
 
 
+@pytest.mark.usefixtures("one_pass_settles")
 def test_a_process_that_is_killed_is_a_row_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """It keeps the samples until then, and the other run goes on."""
     monkeypatch.setattr(RunProcess, "__call__", signalled(signal.SIGKILL, at=7))
@@ -144,6 +145,7 @@ def test_a_process_that_is_killed_is_a_row_that_says_so(monkeypatch: pytest.Monk
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_pass_settles")
 def test_a_process_that_is_stopped_is_a_row_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would wait for ever."""
     monkeypatch.setattr(RunProcess, "__call__", signalled(signal.SIGSTOP, at=7))

@@ -368,6 +368,7 @@ def test_no_options_are_the_default_network(mnfpn: Mnfpn) -> None:
     assert "Measured on" in outcome.out
 
 
+@pytest.mark.usefixtures("one_pass_settles")
 def test_ctrl_c_in_the_middle_prints_and_writes_what_there_is(mnfpn: Mnfpn, tmp_path: Path) -> None:
     """Marked incomplete, exit code 130, and no gate is judged by it."""
     path = tmp_path / "x.json"
@@ -380,6 +381,7 @@ def test_ctrl_c_in_the_middle_prints_and_writes_what_there_is(mnfpn: Mnfpn, tmp_
     assert json.loads(path.read_text())["complete"] is False
 
 
+@pytest.mark.usefixtures("one_pass_settles")
 def test_a_side_that_fails_in_the_middle_is_exit_code_1(mnfpn: Mnfpn) -> None:
     """What was measured is printed."""
     with broken(channels_last, 6, RuntimeError("the driver has gone")):

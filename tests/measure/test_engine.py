@@ -1,6 +1,5 @@
 """The engine times scripted passes: nothing here sleeps."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, repeat
 
@@ -10,7 +9,7 @@ from mnfpn_cli.devices.timers import EventTimer, HostTimer, Timing
 from mnfpn_cli.documents.records import Ended
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.engine import (
-    REST_S,
+    SETTLE_S,
     STEADY,
     WARM_UP_MAX_S,
     WARM_UP_MAX_WINDOWS,
@@ -19,8 +18,8 @@ from mnfpn_cli.measure.engine import (
     Rule,
     TimedRun,
     WarmUp,
-    rest_between,
     rewarm,
+    settling_s,
     take_samples,
     warm_up,
 )
@@ -213,8 +212,8 @@ def test_the_machine_is_looked_after_between_rounds() -> None:
     assert log == ["pass", "pass", "look", "rule"] * 2
 
 
-def test_threads_come_to_rest_and_wake_before_a_pass_of_another_run() -> None:
-    """In a pass that is not timed; a run that follows itself needs neither."""
+def test_a_run_settles_where_the_run_changes() -> None:
+    """In passes that are no samples, here of 0.6 seconds; a run that follows itself is settled."""
     clock, log = FakeClock(), list[str]()
 
     def said(name: str) -> Callable[[], None]:
@@ -224,30 +223,19 @@ def test_threads_come_to_rest_and_wake_before_a_pass_of_another_run() -> None:
 
         return run
 
-    def rest() -> None:
-        clock.now += 9.0
-        log.append(" ")
-
     runs = [TimedRun(said(name), HostTimer(clock)) for name in "AB"]
-    take_samples(runs, after(4), rest=rest)
-    assert "".join(log) == " AA BBB AAA BBB AA"
+    take_samples(runs, after(4), settle_s=0.6)
+    assert "".join(log) == "AAA" + "BBB" + "B" + "AAA" + "A" + "BBB" + "B" + "AAA"
     assert [run.samples for run in runs] == [[0.5] * 4] * 2
 
 
 @pytest.mark.parametrize(
-    ("device", "runtimes", "rests"),
-    [("cpu", ["eager", "fused"], [REST_S]), ("cpu", ["eager", "eager"], []), ("cuda", ["eager", "fused"], [])],
+    ("device", "runs", "seconds"),
+    [("cpu", ["eager", "fused"], SETTLE_S), ("cpu", ["eager", "eager"], 0), ("cuda", ["eager", "fused"], 0)],
 )
-def test_only_several_runtimes_on_a_cpu_need_rest(
-    device: str, runtimes: list[str], rests: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One runtime's passes share their threads, and a GPU has none."""
-    slept: list[float] = []
-    monkeypatch.setattr(time, "sleep", slept.append)
-    rest = rest_between(device, runtimes)
-    if rest:
-        rest()
-    assert slept == rests
+def test_only_several_runs_on_a_cpu_settle(device: str, runs: list[str], seconds: float) -> None:
+    """The passes of one share their threads, and a GPU has none."""
+    assert settling_s(device, runs) == seconds
 
 
 def test_a_script_is_used_up_pass_by_pass() -> None:
