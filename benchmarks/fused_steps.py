@@ -23,7 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mnfpn_cli.devices.timers import Timing
+from mnfpn_cli.devices.timers import HostTimer, Timing
+from mnfpn_cli.measure.engine import TimedRun
 from mnfpn_cli.measure.peaks import measure_peaks
 from mnfpn_cli.measure.verify import largest_difference
 from mnfpn_cli.network.network import Network, build_network
@@ -105,12 +106,11 @@ def _tensors(run: Callable[[], Any], outputs: Callable[[Any], Sequence[Tensor]] 
 
 
 def take(runs: dict[str, Pass], rounds: int, clock: Clock) -> dict[str, list[float]]:
-    """Milliseconds of each, there and back again; the pass before a timed one is of the same."""
+    """Milliseconds of each, there and back again; the passes before a timed one are of the same."""
     samples: dict[str, list[float]] = {name: [] for name in runs}
     for index in range(rounds):
         for name in list(runs) if index % 2 == 0 else reversed(runs):
-            time.sleep(0.02)  # threads of the one before fall asleep
-            runs[name]()
+            TimedRun(runs[name], HostTimer()).settle()
             start = clock()
             runs[name]()
             samples[name].append((clock() - start) * 1e3)

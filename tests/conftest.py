@@ -113,7 +113,7 @@ def mnfpn_process() -> Mnfpn:
 @pytest.fixture
 def one_pass_settles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out one pass where the timed run changes, however short it is, so that a test can count passes."""
-    monkeypatch.setattr("mnfpn_cli.measure.engine.SETTLE_S", 1e-9)
+    monkeypatch.setattr("mnfpn_cli.measure.engine.SETTLE_S", 0.0)
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +138,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _same_numbers() -> None:
-    """The same random numbers for a test wherever and after whichever it runs; properties draw seeds of their own."""
+    """The same random numbers for a test wherever it runs, and after whichever."""
     from tests.torch_random import TORCH_RANDOM
 
     TORCH_RANDOM.seed(0)

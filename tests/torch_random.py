@@ -9,7 +9,7 @@ from hypothesis import register_random
 
 @dataclass(frozen=True)
 class RandomState:
-    """A source of random numbers, as Hypothesis takes it: seeded before each example, and put back after the test."""
+    """A source of random numbers, as Hypothesis takes it: seeded before each example, and put back after it."""
 
     seed: Callable[[int], object]
     getstate: Callable[[], object]

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median, stdev
+from time import perf_counter, sleep
 from typing import ClassVar
 
 from mnfpn_cli.devices.timers import Timer
@@ -36,12 +37,15 @@ STEADY = 0.05
 """Largest relative difference of the medians of two windows in a row that agree; pyperf allows 10 % for the first
 quartile's."""
 
+REST_S = 0.01
+"""How long worker threads may spin for more work after a pass. Where another run's pass begins in that time, they take
+its cores: after a pass of eager PyTorch at 64×64 on two cores, ONNX Runtime took 12.8 ms at once, and 7.0 after 5 ms.
+With three runtimes at 96×96, threads waited for a core 6 % of the time without a rest, 1 % with 6 ms, never with 10."""
+
 SETTLE_S = 0.02
-"""How long the passes are not timed where the run changes, at least one. Worker threads of the run before spin for more
-work, those of torch's libgomp for some milliseconds: after a pass of eager PyTorch at 64×64 on two cores, ONNX Runtime
-took 12.8 ms at once, 7.0 after 5 ms, and 4.6 after 20 ms. Those of this run were asleep, and the system may wake two of
-them on one core, and part them only some passes later: after a rest and one pass that was not timed, a tenth of ONNX
-Runtime's passes on a classifier at 160×160 took 7.9 ms and more; after 20 ms of passes 3.6, with a median of 3.3."""
+"""After a rest, passes are not timed for so long, at least one. The threads were asleep, and the system may wake two of
+them on one core, and part them only some passes later: after one pass that was not timed, a tenth of ONNX Runtime's
+passes on a classifier at 160×160 took 7.9 ms and more; after 20 ms of passes, 3.6 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +77,17 @@ class TimedRun:
     failure: str | None = None
     faults: int | None = None
 
-    def settle(self, seconds: float) -> None:
-        """Execute passes that are no samples until they took so long; none for 0 seconds.
+    def settle(self) -> None:
+        """Rest for `REST_S`, then execute passes without taking samples for `SETTLE_S`, at least one.
 
         Raises:
             MnfpnError: where a pass fails.
         """
-        while seconds > 0:
-            seconds -= self.timer(self.run_pass).seconds
+        sleep(REST_S)
+        end = perf_counter() + SETTLE_S
+        self.timer(self.run_pass)
+        while perf_counter() < end:
+            self.timer(self.run_pass)
 
     def take_sample(self) -> None:
         """Time one pass.
@@ -131,9 +138,9 @@ def rewarm(runs: Sequence[TimedRun], device_type: str) -> None:
             run.failure = error.message
 
 
-def settling_s(device_type: str, runs: Collection[str]) -> float:
-    """Return for how long passes are not timed where the run changes: of one run and on a GPU, no threads do."""
-    return SETTLE_S if device_type == "cpu" and len(set(runs)) > 1 else 0.0
+def must_settle(device_type: str, runs: Collection[str]) -> bool:
+    """Return whether runs must settle before their turns: several on a CPU, each with threads of its own."""
+    return device_type == "cpu" and len(set(runs)) > 1
 
 
 Rule = Callable[[Sequence[TimedRun]], Ended | None]
@@ -144,7 +151,7 @@ def take_samples(
     runs: Sequence[TimedRun],
     rule: Rule,
     after_round: Callable[[], object] = lambda: None,
-    settle_s: float = 0.0,
+    settle: bool = False,
 ) -> Ended:
     """Time one pass of each run in turn, in rounds A B C, C B A, A B C, …, until the rule ends the measurement.
 
@@ -154,7 +161,7 @@ def take_samples(
         runs: what is timed.
         rule: the stopping rule.
         after_round: is called after each round, before the rule.
-        settle_s: for how many seconds passes are not timed where the run changes.
+        settle: whether a run settles where the run changes.
     """
     rounds, last = 0, None
     running = [run for run in runs if run.failure is None]
@@ -163,8 +170,8 @@ def take_samples(
             for run in running if rounds % 2 == 0 else reversed(running):
                 changed, last = run is not last, run
                 try:
-                    if changed:
-                        run.settle(settle_s)
+                    if settle and changed:
+                        run.settle()
                     run.take_sample()
                 except MnfpnError as error:
                     run.failure = error.message

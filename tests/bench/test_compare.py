@@ -125,10 +125,8 @@ def test_ctrl_c_in_the_middle_gives_what_was_measured_by_then() -> None:
     with broken(channels_last, 2 + 16 + 8, KeyboardInterrupt()):
         result = compared(b=OTHER, case=replace(CASE, sampling=Sampling(1, 40, min_time_s=0.0)))
     (pair,) = result.pairs
-    assert (len(pair.a.samples), len(pair.b.samples)) == (
-        15,
-        15,
-    )  # B goes first in round 16, and has settled in 8
+    # B goes first in round 16, and has settled in 8.
+    assert (len(pair.a.samples), len(pair.b.samples)) == (15, 15)
     assert (pair.ended, result.complete, result.failure) == ("interrupted", False, None)
     assert pair.ratio is not None
     assert pair.ratio.interval is not None

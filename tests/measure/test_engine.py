@@ -8,8 +8,8 @@ import pytest
 from mnfpn_cli.devices.timers import EventTimer, HostTimer, Timing
 from mnfpn_cli.documents.records import Ended
 from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.measure import engine
 from mnfpn_cli.measure.engine import (
-    SETTLE_S,
     STEADY,
     WARM_UP_MAX_S,
     WARM_UP_MAX_WINDOWS,
@@ -18,8 +18,8 @@ from mnfpn_cli.measure.engine import (
     Rule,
     TimedRun,
     WarmUp,
+    must_settle,
     rewarm,
-    settling_s,
     take_samples,
     warm_up,
 )
@@ -212,9 +212,12 @@ def test_the_machine_is_looked_after_between_rounds() -> None:
     assert log == ["pass", "pass", "look", "rule"] * 2
 
 
-def test_a_run_settles_where_the_run_changes() -> None:
-    """In passes that are no samples, here of 0.6 seconds; a run that follows itself is settled."""
+def test_a_run_settles_where_the_run_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It rests, then come passes that are no samples, here for 0.6 seconds; a run that follows itself is settled."""
     clock, log = FakeClock(), list[str]()
+    monkeypatch.setattr(engine, "perf_counter", clock)
+    monkeypatch.setattr(engine, "sleep", lambda _: log.append(" "))
+    monkeypatch.setattr(engine, "SETTLE_S", 0.6)
 
     def said(name: str) -> Callable[[], None]:
         def run() -> None:
@@ -224,18 +227,26 @@ def test_a_run_settles_where_the_run_changes() -> None:
         return run
 
     runs = [TimedRun(said(name), HostTimer(clock)) for name in "AB"]
-    take_samples(runs, after(4), settle_s=0.6)
-    assert "".join(log) == "AAA" + "BBB" + "B" + "AAA" + "A" + "BBB" + "B" + "AAA"
+    take_samples(runs, after(4), settle=True)
+    assert "".join(log) == " AAA BBBB AAAA BBBB AAA"
     assert [run.samples for run in runs] == [[0.5] * 4] * 2
 
 
+@pytest.mark.usefixtures("one_pass_settles")
+def test_a_run_that_fails_while_it_settles_has_no_sample() -> None:
+    """The other goes on."""
+    failing, other = scripted([MnfpnError("out of memory")]), scripted(repeat(1.0))
+    take_samples([failing, other], after(2), settle=True)
+    assert (failing.samples, failing.failure, other.samples) == ([], "out of memory", [1.0, 1.0])
+
+
 @pytest.mark.parametrize(
-    ("device", "runs", "seconds"),
-    [("cpu", ["eager", "fused"], SETTLE_S), ("cpu", ["eager", "eager"], 0), ("cuda", ["eager", "fused"], 0)],
+    ("device", "runs", "must"),
+    [("cpu", ["eager", "fused"], True), ("cpu", ["eager", "eager"], False), ("cuda", ["eager", "fused"], False)],
 )
-def test_only_several_runs_on_a_cpu_settle(device: str, runs: list[str], seconds: float) -> None:
+def test_only_several_runs_on_a_cpu_settle(device: str, runs: list[str], must: bool) -> None:
     """The passes of one share their threads, and a GPU has none."""
-    assert settling_s(device, runs) == seconds
+    assert must_settle(device, runs) == must
 
 
 def test_a_script_is_used_up_pass_by_pass() -> None:
