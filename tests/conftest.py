@@ -138,7 +138,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _same_numbers() -> None:
-    """The same random numbers for a test wherever it runs, and after whichever."""
+    """Start each test with the same random numbers, whatever ran before it."""
     from tests.torch_random import TORCH_RANDOM
 
     TORCH_RANDOM.seed(0)

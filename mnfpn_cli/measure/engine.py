@@ -43,9 +43,9 @@ its cores: after a pass of eager PyTorch at 64×64 on two cores, ONNX Runtime to
 With three runtimes at 96×96, threads waited for a core 6 % of the time without a rest, 1 % with 6 ms, never with 10."""
 
 SETTLE_S = 0.02
-"""After a rest, passes are not timed for so long, at least one. The threads were asleep, and the system may wake two of
-them on one core, and part them only some passes later: after one pass that was not timed, a tenth of ONNX Runtime's
-passes on a classifier at 160×160 took 7.9 ms and more; after 20 ms of passes, 3.6 ms."""
+"""How long passes after a rest are not timed; the first never is. The threads were asleep, and the system may wake two
+of them on one core, and part them only some passes later: after a rest and one pass, a tenth of ONNX Runtime's passes
+on a classifier at 160×160 took 7.9 ms and more; after a rest and 20 ms of passes, 3.8 ms."""
 
 
 @dataclass(frozen=True, slots=True)
