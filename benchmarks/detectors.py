@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from mnfpn_cli.bench.postprocess import random_outputs
 from mnfpn_cli.detection.postprocess import Postprocess
 from mnfpn_cli.devices.choose import choose_devices, device_of
-from mnfpn_cli.measure.engine import BenchRule, TimedRun, take_samples, warm_up
+from mnfpn_cli.measure.engine import BenchRule, TimedRun, settling_of, take_samples, warm_up
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.network.network import Network, build_planned
 from mnfpn_cli.plan.cost import Cost, network_cost
@@ -189,7 +189,8 @@ def main() -> None:
         timed = {key: TimedRun(run, timer) for key, run in runs.items()}
         for run in timed.values():
             warm_up(run.run_pass, run.timer)
-        take_samples(list(timed.values()), BenchRule(Sampling(passes=options.passes, min_time_s=0.0)))
+        rule = BenchRule(Sampling(passes=options.passes, min_time_s=0.0))
+        take_samples(list(timed.values()), rule, settling=settling_of("cpu", ["eager"] * len(timed)))
         times = {key: Latency(tuple(run.samples)) for key, run in timed.items()}
         cost = network_cost(plan, size)
         ours: dict[str, Cost] = cost.parts

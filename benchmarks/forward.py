@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mnfpn_cli.devices.choose import choose_devices, device_of
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.engine import BenchRule, TimedRun, take_samples, warm_up
+from mnfpn_cli.measure.engine import BenchRule, TimedRun, settling_of, take_samples, warm_up
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.measure.verify import largest_difference
 from mnfpn_cli.network.network import build_network
@@ -87,7 +87,8 @@ def main() -> None:
         runs[name] = TimedRun(ready.run, timer)
     for run in runs.values():
         warm_up(run.run_pass, run.timer)
-    take_samples(list(runs.values()), BenchRule(Sampling(passes=options.passes, min_time_s=0.0)))
+    rule = BenchRule(Sampling(passes=options.passes, min_time_s=0.0))
+    take_samples(list(runs.values()), rule, settling=settling_of(device.type, list(runs)))
     base = Latency(tuple(runs["torchvision"].samples)).median
     eager = Latency(tuple(runs["eager"].samples)).median if "eager" in runs else base
     print(f"{'':16} {'median':>10} {'min':>10} {'× eager':>8} {'× torchvision':>14} {'difference':>11}")

@@ -40,7 +40,7 @@ from mnfpn_cli.devices.device import Device
 from mnfpn_cli.devices.timers import Timer
 from mnfpn_cli.documents.records import InputRecord
 from mnfpn_cli.documents.worker import RunRequest, SamplingRecord
-from mnfpn_cli.measure.engine import RatioRule, TimedRun, take_samples, warm_up
+from mnfpn_cli.measure.engine import RatioRule, TimedRun, settling_of, take_samples, warm_up
 from mnfpn_cli.measure.statistics import TimeRatio, paired_ratio
 from mnfpn_cli.network.network import build_network
 from mnfpn_cli.settings.measuring import Allocator, Sampling
@@ -74,10 +74,11 @@ def delayed(run: Run, device: Device) -> Run:
     return slower
 
 
-def interleaved(a: Run, b: Run, timer: Timer, seconds: float) -> tuple[str, float, int]:
+def interleaved(a: Run, b: Run, device: Device, seconds: float) -> tuple[str, float, int]:
     """The verdict, the ratio and the number of passes of a side."""
-    runs = [TimedRun(a, timer), TimedRun(b, timer)]
-    take_samples(runs, RatioRule(Sampling(precision=MARGIN / 2, min_time_s=0.5, max_time_s=seconds)))
+    runs = [TimedRun(a, device.timer()), TimedRun(b, device.timer())]
+    rule = RatioRule(Sampling(precision=MARGIN / 2, min_time_s=0.5, max_time_s=seconds))
+    take_samples(runs, rule, settling=settling_of(device.torch.type, ["eager", "eager"]))
     ratio = paired_ratio(runs[0].samples, runs[1].samples)
     assert ratio is not None
     return ratio.verdict(MARGIN), ratio.value, len(runs[0].samples)
@@ -92,17 +93,17 @@ def one_after_the_other(a: Run, b: Run, timer: Timer, passes: int) -> tuple[str,
     return "a_faster" if ratio > 1 else "b_faster", ratio
 
 
-def experiment(title: str, a: Run, b: Run, timer: Timer, count: int, seconds: float) -> None:
+def experiment(title: str, a: Run, b: Run, device: Device, count: int, seconds: float) -> None:
     """Compare so many times, both ways in turn, and print what they said."""
     ours, theirs = Counter[str](), Counter[str]()
     our_ratios, their_ratios, passes = [], [], []
     for done in range(count):
         print(f"{done} of {count}", end="\r", file=sys.stderr)
-        verdict, ratio, n = interleaved(a, b, timer, seconds)
+        verdict, ratio, n = interleaved(a, b, device, seconds)
         ours[verdict] += 1
         our_ratios.append(ratio)
         passes.append(n)
-        verdict, ratio = one_after_the_other(a, b, timer, n)
+        verdict, ratio = one_after_the_other(a, b, device.timer(), n)
         theirs[verdict] += 1
         their_ratios.append(ratio)
     print(f"{title}: {count} comparisons, {median(passes):.0f} passes a side")
@@ -118,12 +119,11 @@ def copies(options: argparse.Namespace) -> None:
     device = device_of(*choose_devices([options.device]))
     a, b = twice(options.size, device.torch)
     with device.current():
-        timer = device.timer()
         for run in (a, b):
-            warm_up(run, timer)
-        experiment("A network against itself", a, b, timer, options.same, options.seconds)
+            warm_up(run, device.timer())
+        experiment("A network against itself", a, b, device, options.same, options.seconds)
         slower = delayed(b, device)
-        experiment(f"Against itself, {DELAY:.0%} slower", a, slower, timer, options.delayed, options.seconds)
+        experiment(f"Against itself, {DELAY:.0%} slower", a, slower, device, options.delayed, options.seconds)
 
 
 LAYERS = '''
@@ -240,7 +240,8 @@ def luck(options: argparse.Namespace) -> None:
                 for process in (a, b):
                     process.load(lambda _doing, _share: None)
                     process.prepare(lambda _doing, _share: None)
-                take_samples(runs, RatioRule(Sampling(passes=options.passes, min_time_s=0.0, max_time_s=math.inf)))
+                rule = RatioRule(Sampling(passes=options.passes, min_time_s=0.0, max_time_s=math.inf))
+                take_samples(runs, rule, settling=settling_of("cpu", "AB"))
             ratio = paired_ratio(*(run.samples for run in runs))
             assert ratio is not None
             ratios.append(ratio)

@@ -40,7 +40,7 @@ from mnfpn_cli.devices.timers import Timer
 from mnfpn_cli.documents.records import InputRecord
 from mnfpn_cli.documents.worker import RunRequest, SamplingRecord
 from mnfpn_cli.errors import MnfpnError
-from mnfpn_cli.measure.engine import TimedRun, must_settle, warm_up
+from mnfpn_cli.measure.engine import TimedRun, settling_of, warm_up
 from mnfpn_cli.network.network import build_network
 from mnfpn_cli.runtimes.runtime import Job, Prepared, load_runtime
 from mnfpn_cli.settings.input import parse_size
@@ -190,7 +190,7 @@ def asleep(options: argparse.Namespace, device: torch.device) -> None:
         )
         for name in names
     ]
-    settle = must_settle(device.type, names)
+    settling = settling_of(device.type, names)
     busy, turns = [0.0] * len(names), 0.0
     with ExitStack() as stack:
         runs = [stack.enter_context(closing(RunProcess(request))) for request in requests]
@@ -200,8 +200,8 @@ def asleep(options: argparse.Namespace, device: torch.device) -> None:
             run.prepare(lambda *_: None)
         for _ in range(options.rounds):
             for run in runs:
-                if settle:
-                    TimedRun(lambda: None, run).settle()
+                if settling:
+                    TimedRun(lambda: None, run).settle(settling)
                 before, start = [taken(one.pid) for one in runs], time.perf_counter()
                 while time.perf_counter() < start + options.seconds / 5:
                     run(lambda: None)

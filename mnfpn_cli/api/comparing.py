@@ -160,16 +160,11 @@ def compare(
         "allocator": None if allocator == DEFAULT_ALLOCATOR else allocator,
         "seed": seed or None,
     }
-    results = [_is_result(one) for one in (a, b)]
-    if any(results):
-        names = [f"`{name}`" for name, value in given.items() if value is not None]
-        if not all(results):
-            raise UsageError(Problem("a, b", "must both be networks, or both be results of bench"))
-        if names:
-            raise UsageError(Problem(", ".join(names), "cannot be used with results, which are measured already"))
+    both: list[Any] = [a, b]
+    if any(_is_result(one) for one in both):
+        _check_results(both, [name for name, value in given.items() if value is not None])
         return _compared_results(_result("a", a), _result("b", b), ignored, slower, larger)
-    given_sides: list[Any] = [a, b]
-    sides = [one if isinstance(one, Side) else Side(one) for one in given_sides]
+    sides = [one if isinstance(one, Side) else Side(one) for one in both]
     from mnfpn_cli.bench.comparison import CompareCase, Gates, compare_document, judge
 
     case = CompareCase(
@@ -303,6 +298,19 @@ def _is_result(given: object) -> bool:
     from mnfpn_cli.documents.bench import BenchDocument
 
     return isinstance(given, BenchDocument | PathLike) or (isinstance(given, str) and given.endswith(".json"))
+
+
+def _check_results(both: Sequence[Any], given: Sequence[str]) -> None:
+    """Check that both sides are results, and that no parameter of a measurement is given.
+
+    Raises:
+        UsageError: where they are not, or one is.
+    """
+    if not all(_is_result(one) for one in both):
+        raise UsageError(Problem("a, b", "must both be networks, or both be results of bench"))
+    if given:
+        names = ", ".join(f"`{name}`" for name in given)
+        raise UsageError(Problem(names, "cannot be used with results, which are measured already"))
 
 
 def _result(where: str, given: Any) -> tuple[str, BenchDocument]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mnfpn_cli.api.arguments import FileName, Share
-    from mnfpn_cli.documents.sweep import MeasuredDocument, PlannedDocument
+    from mnfpn_cli.documents.sweep import MeasuredDocument, PlannedDocument, ScoringRecord
     from mnfpn_cli.space.axes import Space
     from mnfpn_cli.sweep.run import SweepOutcome
     from mnfpn_cli.sweep.state import State
@@ -147,9 +147,9 @@ def sweep(
     record = sampling_record(precision, passes, max_time, min_time, warmup)
     every = optional(whole_number, "baseline_every", baseline_every, 1)
     timeout_s = optional(_timeout, "run_timeout", run_timeout)
-    limit_s = optional(_timeout, "score_timeout", score_timeout)
+    scoring = _scoring(score_command, score_timeout)
 
-    from mnfpn_cli.documents.sweep import MeasuringRecord, ScoringRecord
+    from mnfpn_cli.documents.sweep import MeasuringRecord
     from mnfpn_cli.store.sweeps import Remeasure
     from mnfpn_cli.sweep.run import (
         Changes,
@@ -170,15 +170,9 @@ def sweep(
         if resume:
             assert name is not None
             return outcome_document(resume_sweeps(name, workers, retry_failed, changes, callbacks), notes)
-        stated = space_of(space)
-        if by_layer and any(axis.key == "train" and True in axis.values for axis in stated.axes):
-            rule = "cannot be used with train, since layers are timed in inference passes"
-            raise UsageError(Problem("`by_layer`", rule))
-        command = f"mnfpn_cli.api.sweep({text_of(space)})"
-        scoring = None
-        if score_command is not None:
-            text = words("score_command", score_command)[0]
-            scoring = ScoringRecord(command=text, **({} if limit_s is None else {"timeout_s": limit_s}))
+        stated, command = space_of(space), f"mnfpn_cli.api.sweep({text_of(space)})"
+        if by_layer:
+            _check_inference(stated)
         chosen = plan_sweep(stated, limits, chosen_by, command, ray, report, scoring, predict)
         measuring = changes.of(
             MeasuringRecord(sampling=record, by_layer=by_layer or predict, max_latency_s=limits.latency_s)
@@ -236,6 +230,28 @@ def _measure(value: str | int) -> str:
     return str(whole_number("measure", value, 1))
 
 
+def _scoring(command: Any, timeout: Any) -> ScoringRecord | None:
+    """Return how networks are scored; None where no command is given."""
+    from mnfpn_cli.documents.sweep import ScoringRecord
+
+    limit_s = optional(_timeout, "score_timeout", timeout)
+    if command is None:
+        return None
+    text = words("score_command", command)[0]
+    return ScoringRecord(command=text) if limit_s is None else ScoringRecord(command=text, timeout_s=limit_s)
+
+
+def _check_inference(space: Space) -> None:
+    """Check that no run trains.
+
+    Raises:
+        UsageError: where one does.
+    """
+    if any(axis.key == "train" and True in axis.values for axis in space.axes):
+        rule = "cannot be used with train, since layers are timed in inference passes"
+        raise UsageError(Problem("`by_layer`", rule))
+
+
 def _timeout(where: str, value: Any) -> float:
     return check_timeout(f"`{where}`", real_number(where, value))
 
@@ -250,9 +266,7 @@ def space_of(space: Mapping[str, Any] | FileName | None) -> Space:
     if isinstance(space, Mapping):
         return merge_axes(space_axes("space", json.loads(text_of(space))))
     if isinstance(space, list | tuple | set):
-        raise UsageError(
-            Problem("`space`", "must be a dictionary of choices, or the name of a JSON file", type_of(space))
-        )
+        raise UsageError(Problem("`space`", SPACE_RULE, type_of(space)))
     return merge_axes(read_space(Path(file_name("space", space))))
 
 

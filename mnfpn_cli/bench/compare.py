@@ -18,7 +18,7 @@ from mnfpn_cli.devices.choose import choose_devices, device_of
 from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WarningRecord
 from mnfpn_cli.errors import MnfpnError, Problem, within
 from mnfpn_cli.external.origin import Inputs, Workload
-from mnfpn_cli.measure.engine import RatioRule, TimedRun, must_settle, rewarm, take_samples
+from mnfpn_cli.measure.engine import RatioRule, TimedRun, rewarm, settling_of, take_samples
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed
 from mnfpn_cli.measure.statistics import Latency, paired_ratio
@@ -161,9 +161,9 @@ def _time(
     ]
     watched = watch(device)
     rule = RatioRule(case.sampling, lambda share: progress("timing A B B A", share))
-    settle = must_settle(device.type, [name for group in groups for name in group.case.runtimes])
     rewarm(timed, device.type)
-    ended = take_samples(timed, rule, watched.look, settle)
+    settling = settling_of(device.type, [name for group in groups for name in group.case.runtimes])
+    ended = take_samples(timed, rule, watched.look, settling)
     if all(passes.samples for passes in timed):
         return timed, ended, watched.warnings()
     failure = failure_of([passes.failure for passes in timed])

@@ -29,10 +29,10 @@ from mnfpn_cli.external.origin import Inputs, Workload
 from mnfpn_cli.measure.engine import (
     RatioRule,
     TimedRun,
-    must_settle,
     pair_sampling,
     processes_ended,
     rewarm,
+    settling_of,
     take_samples,
 )
 from mnfpn_cli.measure.statistics import Latency, process_ratio
@@ -222,7 +222,7 @@ class _Turns:
         with conditions(self.device, self.case.of(self.sides[0].runtime, self.sides[0].dtype)):
             watched = watch(self.device)
             rewarm(timed, self.device.type)
-            ended = take_samples(timed, rule, watched.look, must_settle(self.device.type, NAMES))
+            ended = take_samples(timed, rule, watched.look, settling_of(self.device.type, NAMES))
             self.turns += (turn for process in processes for turn in process.turns)
             for one in watched.warnings():
                 self.warnings.setdefault(one.kind, one)

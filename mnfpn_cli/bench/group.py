@@ -29,7 +29,7 @@ from mnfpn_cli.devices.timers import ColdTimer, Timer
 from mnfpn_cli.documents.records import Ended, WarningRecord
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.origin import FromSettings, Inputs
-from mnfpn_cli.measure.engine import BenchRule, TimedRun, must_settle, rewarm, take_samples
+from mnfpn_cli.measure.engine import BenchRule, TimedRun, rewarm, settling_of, take_samples
 from mnfpn_cli.measure.statistics import Latency
 from mnfpn_cli.quantization.calibration import CalibrationInputs
 from mnfpn_cli.quantization.layers import expand_keep_float
@@ -169,8 +169,8 @@ def time_in_turn(group: Group, passes: Mapping[RunKey, TimedRun], progress: Repo
     watched = watch(group.device)
     timed = [*passes.values(), *after]
     rewarm(timed, group.device.type)
-    settle = must_settle(group.device.type, [str(key) for key in group.keys])
-    ended = take_samples(timed, rule, watched.look, settle)
+    settling = settling_of(group.device.type, [*map(str, passes), *["postprocess"] * len(after)])
+    ended = take_samples(timed, rule, watched.look, settling)
     warnings = watched.warnings() if passes else ()
     made = _postprocess_run(group, boxes, after[0]) if boxes else None
     return Taken(ended, warnings, watched.gpu, watched.watts if len(passes) == 1 else None, made)

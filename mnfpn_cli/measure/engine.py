@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median, stdev
 from time import perf_counter, sleep
@@ -37,15 +37,35 @@ STEADY = 0.05
 """Largest relative difference of the medians of two windows in a row that agree; pyperf allows 10 % for the first
 quartile's."""
 
-REST_S = 0.01
-"""How long worker threads may spin for more work after a pass. Where another run's pass begins in that time, they take
-its cores: after a pass of eager PyTorch at 64×64 on two cores, ONNX Runtime took 12.8 ms at once, and 7.0 after 5 ms.
-With three runtimes at 96×96, threads waited for a core 6 % of the time without a rest, 1 % with 6 ms, never with 10."""
 
-SETTLE_S = 0.02
-"""How long passes after a rest are not timed; the first never is. The threads were asleep, and the system may wake two
-of them on one core, and part them only some passes later: after a rest and one pass, a tenth of ONNX Runtime's passes
-on a classifier at 160×160 took 7.9 ms and more; after a rest and 20 ms of passes, 3.8 ms."""
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """What a run does before its passes are timed, where another run's were timed before: a rest, and untimed passes.
+
+    Attributes:
+        rest_s: the seconds of rest, in which the other's worker threads fall asleep.
+        passes_s: the seconds of passes, of which there is at least one.
+    """
+
+    rest_s: float
+    passes_s: float
+
+
+OTHER_THREADS = Settling(rest_s=0.01, passes_s=0.02)
+"""Between runs that have threads of their own.
+
+Worker threads may spin for more work after a pass, and take the cores of the next run: after a pass of eager PyTorch at
+64×64 on two cores, ONNX Runtime took 12.8 ms at once, and 7.0 after 5 ms. With three runtimes at 96×96, threads waited
+for a core 6 % of the time without a rest, 1 % with 6 ms, never with 10.
+
+After a rest the system may wake two threads on one core, and part them only some passes later: after a rest and one
+pass, a tenth of ONNX Runtime's passes on a classifier at 160×160 took 7.9 ms and more; after 20 ms of passes, 3.8 ms.
+"""
+
+SAME_THREADS = Settling(rest_s=0.0, passes_s=0.005)
+"""Between runs of one runtime in one process: there the other's weights and maps are in the caches. A classifier at
+96×96 took 0.43 ms alone in ONNX Runtime, 0.56 in turn with its copy, 0.54 after a pass, and 0.45 after 5 ms of passes.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +97,14 @@ class TimedRun:
     failure: str | None = None
     faults: int | None = None
 
-    def settle(self) -> None:
-        """Rest for `REST_S`, then execute passes without taking samples for `SETTLE_S`, at least one.
+    def settle(self, settling: Settling) -> None:
+        """Rest, and execute passes without taking samples.
 
         Raises:
             MnfpnError: where a pass fails.
         """
-        sleep(REST_S)
-        end = perf_counter() + SETTLE_S
+        sleep(settling.rest_s)
+        end = perf_counter() + settling.passes_s
         self.timer(self.run_pass)
         while perf_counter() < end:
             self.timer(self.run_pass)
@@ -138,9 +158,16 @@ def rewarm(runs: Sequence[TimedRun], device_type: str) -> None:
             run.failure = error.message
 
 
-def must_settle(device_type: str, runs: Collection[str]) -> bool:
-    """Return whether runs must settle before their turns: several on a CPU, each with threads of its own."""
-    return device_type == "cpu" and len(set(runs)) > 1
+def settling_of(device_type: str, threads: Sequence[str]) -> Settling | None:
+    """Return how runs settle; None for one alone, and for those on a GPU, whose queue is empty before each pass.
+
+    Args:
+        device_type: where all of them run.
+        threads: a name for the worker threads of each run: the same name for the same runtime in the same process.
+    """
+    if device_type != "cpu" or len(threads) < 2:
+        return None
+    return OTHER_THREADS if len(set(threads)) > 1 else SAME_THREADS
 
 
 Rule = Callable[[Sequence[TimedRun]], Ended | None]
@@ -151,7 +178,7 @@ def take_samples(
     runs: Sequence[TimedRun],
     rule: Rule,
     after_round: Callable[[], object] = lambda: None,
-    settle: bool = False,
+    settling: Settling | None = None,
 ) -> Ended:
     """Time one pass of each run in turn, in rounds A B C, C B A, A B C, …, until the rule ends the measurement.
 
@@ -161,7 +188,7 @@ def take_samples(
         runs: what is timed.
         rule: the stopping rule.
         after_round: is called after each round, before the rule.
-        settle: whether a run settles where the run changes.
+        settling: how a run settles where the run changes; None where it does not.
     """
     rounds, last = 0, None
     running = [run for run in runs if run.failure is None]
@@ -170,8 +197,8 @@ def take_samples(
             for run in running if rounds % 2 == 0 else reversed(running):
                 changed, last = run is not last, run
                 try:
-                    if settle and changed:
-                        run.settle()
+                    if settling and changed:
+                        run.settle(settling)
                     run.take_sample()
                 except MnfpnError as error:
                     run.failure = error.message

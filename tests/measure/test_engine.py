@@ -10,16 +10,19 @@ from mnfpn_cli.documents.records import Ended
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure import engine
 from mnfpn_cli.measure.engine import (
+    OTHER_THREADS,
+    SAME_THREADS,
     STEADY,
     WARM_UP_MAX_S,
     WARM_UP_MAX_WINDOWS,
     WINDOW_PASSES,
     WINDOW_S,
     Rule,
+    Settling,
     TimedRun,
     WarmUp,
-    must_settle,
     rewarm,
+    settling_of,
     take_samples,
     warm_up,
 )
@@ -217,7 +220,6 @@ def test_a_run_settles_where_the_run_changes(monkeypatch: pytest.MonkeyPatch) ->
     clock, log = FakeClock(), list[str]()
     monkeypatch.setattr(engine, "perf_counter", clock)
     monkeypatch.setattr(engine, "sleep", lambda _: log.append(" "))
-    monkeypatch.setattr(engine, "SETTLE_S", 0.6)
 
     def said(name: str) -> Callable[[], None]:
         def run() -> None:
@@ -227,26 +229,30 @@ def test_a_run_settles_where_the_run_changes(monkeypatch: pytest.MonkeyPatch) ->
         return run
 
     runs = [TimedRun(said(name), HostTimer(clock)) for name in "AB"]
-    take_samples(runs, after(4), settle=True)
+    take_samples(runs, after(4), settling=Settling(rest_s=0.1, passes_s=0.6))
     assert "".join(log) == " AAA BBBB AAAA BBBB AAA"
     assert [run.samples for run in runs] == [[0.5] * 4] * 2
 
 
-@pytest.mark.usefixtures("one_pass_settles")
 def test_a_run_that_fails_while_it_settles_has_no_sample() -> None:
     """The other goes on."""
     failing, other = scripted([MnfpnError("out of memory")]), scripted(repeat(1.0))
-    take_samples([failing, other], after(2), settle=True)
+    take_samples([failing, other], after(2), settling=Settling(rest_s=0.0, passes_s=0.0))
     assert (failing.samples, failing.failure, other.samples) == ([], "out of memory", [1.0, 1.0])
 
 
 @pytest.mark.parametrize(
-    ("device", "runs", "must"),
-    [("cpu", ["eager", "fused"], True), ("cpu", ["eager", "eager"], False), ("cuda", ["eager", "fused"], False)],
+    ("device", "threads", "settling"),
+    [
+        ("cpu", ["eager", "fused"], OTHER_THREADS),
+        ("cpu", ["eager", "eager"], SAME_THREADS),
+        ("cpu", ["eager"], None),
+        ("cuda", ["eager", "fused"], None),
+    ],
 )
-def test_only_several_runs_on_a_cpu_settle(device: str, runs: list[str], must: bool) -> None:
-    """The passes of one share their threads, and a GPU has none."""
-    assert must_settle(device, runs) == must
+def test_how_runs_settle(device: str, threads: list[str], settling: Settling | None) -> None:
+    """A run alone is as it was left, and before a pass a GPU has nothing to do."""
+    assert settling_of(device, threads) == settling
 
 
 def test_a_script_is_used_up_pass_by_pass() -> None:

@@ -37,8 +37,8 @@ DTYPES = (torch.float32, torch.bfloat16)
 
 def kernels_of(dtype: torch.dtype) -> kernels.Kernels:
     """The kernels for a dtype, or skip where they cannot be made."""
-    if (made := kernels.kernels_for(dtype)) is None:
-        pytest.skip(f"no kernels of `fused` for {dtype}: no C++ compiler, or the processor does not suit them")
+    if (made := kernels.made_kernels(dtype)) is None:
+        pytest.skip(f"no kernels of `fused` for {dtype}: no C++ compiler, or not the instructions that they need")
     return made
 
 
@@ -51,9 +51,9 @@ def optimizations(dtype: torch.dtype = torch.float32) -> Optimizations:
 def anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Look for a compiler anew, and keep what it makes in a folder of the test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    kernels.kernels_for.cache_clear()
+    kernels.made_kernels.cache_clear()
     yield
-    kernels.kernels_for.cache_clear()
+    kernels.made_kernels.cache_clear()
 
 
 @pytest.fixture(params=[1, 3])
@@ -197,7 +197,7 @@ def test_narrower_vectors_compute_the_same(capability: str, monkeypatch: pytest.
     if capability not in ("DEFAULT", torch.backends.cpu.get_cpu_capability()) and not _has_avx512():
         pytest.skip(f"this processor has no {capability}")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    kernels.kernels_for.cache_clear()
+    kernels.made_kernels.cache_clear()
     size = Size(65, 97)
     for name in ("mobilenetv2-fpnlite", "mobilenetv2-fpn"):
         network, images = network_of(preset(name, size)), torch.rand(1, 3, *size)
@@ -287,23 +287,26 @@ def test_without_a_compiler_torch_runs_all(compiler: str, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("sets", "capability", "suits"),
+    ("sets", "capability", "runs", "suits"),
     [
-        (("avx512f", "avx512_bf16"), "AVX512", True),
-        (("avx512f", "avx512_bf16"), "AVX2", False),
-        (("avx512f", "avx512_bf16", "amx_bf16"), "AVX512", False),
-        (("avx512f",), "AVX512", False),
-        (None, "AVX512", False),
+        (("avx512f", "avx512_bf16"), "AVX512", True, True),
+        (("avx512f", "avx512_bf16"), "AVX2", False, False),
+        (("avx512f", "avx512_bf16", "amx_bf16"), "AVX512", True, False),
+        (("avx512f", "amx_bf16"), "AVX512", False, False),
+        (("avx512f",), "AVX512", False, False),
+        (None, "AVX512", False, False),
     ],
 )
 def test_kernels_in_bfloat16_need_its_instructions(
-    sets: tuple[str, ...] | None, capability: str, suits: bool, monkeypatch: pytest.MonkeyPatch
+    sets: tuple[str, ...] | None, capability: str, runs: bool, suits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Which torch may use; with AMX, oneDNN multiplies faster. Those in float32 suit every processor."""
+    """Which torch may use; with AMX they run, but oneDNN's are used. Those in float32 suit every processor."""
     monkeypatch.setattr(kernels, "this_processor", lambda: Instructions(sets, sets))
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    assert kernels.suits_processor(torch.bfloat16) == suits
+    assert (kernels.runs_on_processor(torch.bfloat16), kernels.suits_processor(torch.bfloat16)) == (runs, suits)
+    assert kernels.runs_on_processor(torch.float32)
     assert kernels.suits_processor(torch.float32)
+    assert not kernels.runs_on_processor(torch.float16)
     assert not kernels.suits_processor(torch.float16)
 
 

@@ -94,23 +94,34 @@ class Kernels:
         self._library.mnfpn_sum(*addresses, *indices.shape, rows.shape[1], torch.get_num_threads())
 
 
-def suits_processor(dtype: torch.dtype) -> bool:
-    """Return whether the kernels are for a dtype on this processor.
-
-    Those for bfloat16 need AVX512-BF16. Where there is AMX too, oneDNN's tiles multiply several times as fast.
-    """
+def runs_on_processor(dtype: torch.dtype) -> bool:
+    """Return whether this processor has the instructions of the kernels: those for bfloat16 need AVX512-BF16."""
     if dtype != torch.bfloat16:
         return dtype in DTYPES
-    sets = this_processor().usable or ()
     has_vectors = torch.backends.cpu.get_cpu_capability() == "AVX512"  # as torch may be told to use less
-    return has_vectors and "avx512_bf16" in sets and "amx_bf16" not in sets
+    return has_vectors and "avx512_bf16" in (this_processor().usable or ())
+
+
+def suits_processor(dtype: torch.dtype) -> bool:
+    """Return whether the kernels are used on this processor: not in bfloat16 where it has AMX.
+
+    There oneDNN multiplies by tiles, which ours do not. Which is faster for a network has not been measured
+    (`benchmarks/fused_steps.py`).
+    """
+    has_tiles = dtype == torch.bfloat16 and "amx_bf16" in (this_processor().usable or ())
+    return runs_on_processor(dtype) and not has_tiles
+
+
+def kernels_for(dtype: torch.dtype) -> Kernels | None:
+    """Return the kernels for a dtype; None where they do not suit the processor, or cannot be made."""
+    return made_kernels(dtype) if suits_processor(dtype) else None
 
 
 @cache
-def kernels_for(dtype: torch.dtype) -> Kernels | None:
-    """Return the kernels for a dtype; None where no C++ compiler can make them, or they do not suit the processor."""
+def made_kernels(dtype: torch.dtype) -> Kernels | None:
+    """Return the kernels for a dtype; None where the processor cannot run them, or no C++ compiler can make them."""
     compiler = _compiler()
-    if not compiler or os.name != "posix" or not suits_processor(dtype):
+    if not compiler or os.name != "posix" or not runs_on_processor(dtype):
         return None
     command = [*compiler, *OPTIONS, *VECTORS.get(torch.backends.cpu.get_cpu_capability(), ()), *DTYPES[dtype]]
     try:
