@@ -87,8 +87,9 @@ def main() -> None:
         runs[name] = TimedRun(ready.run, timer)
     for run in runs.values():
         warm_up(run.run_pass, run.timer)
+    executed_by = ["eager" if name == "torchvision" else name for name in runs]
     rule = BenchRule(Sampling(passes=options.passes, min_time_s=0.0))
-    take_samples(list(runs.values()), rule, settling=settling_of(device.type, list(runs)))
+    take_samples(list(runs.values()), rule, settling=settling_of(device.type, executed_by))
     base = Latency(tuple(runs["torchvision"].samples)).median
     eager = Latency(tuple(runs["eager"].samples)).median if "eager" in runs else base
     print(f"{'':16} {'median':>10} {'min':>10} {'× eager':>8} {'× torchvision':>14} {'difference':>11}")

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from mnfpn_cli.devices.timers import HostTimer, Timing
-from mnfpn_cli.measure.engine import OTHER_THREADS, TimedRun
+from mnfpn_cli.measure.engine import OTHER_RUNTIME, TimedRun
 from mnfpn_cli.measure.peaks import measure_peaks
 from mnfpn_cli.measure.verify import largest_difference
 from mnfpn_cli.network.network import Network, build_network
@@ -111,7 +111,7 @@ def take(runs: dict[str, Pass], rounds: int, clock: Clock) -> dict[str, list[flo
     samples: dict[str, list[float]] = {name: [] for name in runs}
     for index in range(rounds):
         for name in list(runs) if index % 2 == 0 else reversed(runs):
-            TimedRun(runs[name], HostTimer()).settle(OTHER_THREADS)
+            TimedRun(runs[name], HostTimer()).settle(OTHER_RUNTIME)
             start = clock()
             runs[name]()
             samples[name].append((clock() - start) * 1e3)

@@ -190,7 +190,7 @@ def asleep(options: argparse.Namespace, device: torch.device) -> None:
         )
         for name in names
     ]
-    settling = settling_of(device.type, names)
+    settling = settling_of(device.type, [f"{number} {name}" for number, name in enumerate(names)])  # processes
     busy, turns = [0.0] * len(names), 0.0
     with ExitStack() as stack:
         runs = [stack.enter_context(closing(RunProcess(request))) for request in requests]

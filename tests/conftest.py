@@ -114,7 +114,7 @@ def mnfpn_process() -> Mnfpn:
 @pytest.fixture
 def one_pass_settles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out one pass where the timed run changes, however short it is, so that a test can count passes."""
-    for name in ("OTHER_THREADS", "SAME_THREADS"):
+    for name in ("OTHER_RUNTIME", "SAME_RUNTIME"):
         monkeypatch.setattr(f"mnfpn_cli.measure.engine.{name}", Settling(rest_s=0.0, passes_s=0.0))
 
 

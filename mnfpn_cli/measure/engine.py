@@ -51,20 +51,23 @@ class Settling:
     passes_s: float
 
 
-OTHER_THREADS = Settling(rest_s=0.01, passes_s=0.02)
-"""Between runs that have threads of their own.
+OTHER_RUNTIME = Settling(rest_s=0.01, passes_s=0.02)
+"""Between runs of several runtimes, or of several processes.
 
 Worker threads may spin for more work after a pass, and take the cores of the next run: after a pass of eager PyTorch at
 64×64 on two cores, ONNX Runtime took 12.8 ms at once, and 7.0 after 5 ms. With three runtimes at 96×96, threads waited
 for a core 6 % of the time without a rest, 1 % with 6 ms, never with 10.
 
 After a rest the system may wake two threads on one core, and part them only some passes later: after a rest and one
-pass, a tenth of ONNX Runtime's passes on a classifier at 160×160 took 7.9 ms and more; after 20 ms of passes, 3.8 ms.
+pass, a tenth of ONNX Runtime's passes on a classifier at 160×160 took 7.9 ms and more; after a rest and 20 ms of
+passes, 3.8 ms.
 """
 
-SAME_THREADS = Settling(rest_s=0.0, passes_s=0.005)
-"""Between runs of one runtime in one process: there the other's weights and maps are in the caches. A classifier at
-96×96 took 0.43 ms alone in ONNX Runtime, 0.56 in turn with its copy, 0.54 after a pass, and 0.45 after 5 ms of passes.
+SAME_RUNTIME = Settling(rest_s=0.0, passes_s=0.005)
+"""Between runs of one runtime in one process, whose weights and maps take each other's place in the caches.
+
+With two threads, a classifier at 96×96 took 0.43 ms alone in ONNX Runtime, 0.56 in turn with its copy, 0.54 after a
+pass, and 0.45 after 5 ms of passes, as after a rest and 20 ms.
 """
 
 
@@ -158,16 +161,16 @@ def rewarm(runs: Sequence[TimedRun], device_type: str) -> None:
             run.failure = error.message
 
 
-def settling_of(device_type: str, threads: Sequence[str]) -> Settling | None:
+def settling_of(device_type: str, runtimes: Sequence[str]) -> Settling | None:
     """Return how runs settle; None for one alone, and for those on a GPU, whose queue is empty before each pass.
 
     Args:
         device_type: where all of them run.
-        threads: a name for the worker threads of each run: the same name for the same runtime in the same process.
+        runtimes: a name for what executes each; only runs of one runtime in one process may have the same.
     """
-    if device_type != "cpu" or len(threads) < 2:
+    if device_type != "cpu" or len(runtimes) < 2:
         return None
-    return OTHER_THREADS if len(set(threads)) > 1 else SAME_THREADS
+    return OTHER_RUNTIME if len(set(runtimes)) > 1 else SAME_RUNTIME
 
 
 Rule = Callable[[Sequence[TimedRun]], Ended | None]

@@ -10,8 +10,8 @@ from mnfpn_cli.documents.records import Ended
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure import engine
 from mnfpn_cli.measure.engine import (
-    OTHER_THREADS,
-    SAME_THREADS,
+    OTHER_RUNTIME,
+    SAME_RUNTIME,
     STEADY,
     WARM_UP_MAX_S,
     WARM_UP_MAX_WINDOWS,
@@ -219,7 +219,7 @@ def test_a_run_settles_where_the_run_changes(monkeypatch: pytest.MonkeyPatch) ->
     """It rests, then come passes that are no samples, here for 0.6 seconds; a run that follows itself is settled."""
     clock, log = FakeClock(), list[str]()
     monkeypatch.setattr(engine, "perf_counter", clock)
-    monkeypatch.setattr(engine, "sleep", lambda _: log.append(" "))
+    monkeypatch.setattr(engine, "sleep", lambda seconds: log.append(f" {seconds} "))
 
     def said(name: str) -> Callable[[], None]:
         def run() -> None:
@@ -230,7 +230,7 @@ def test_a_run_settles_where_the_run_changes(monkeypatch: pytest.MonkeyPatch) ->
 
     runs = [TimedRun(said(name), HostTimer(clock)) for name in "AB"]
     take_samples(runs, after(4), settling=Settling(rest_s=0.1, passes_s=0.6))
-    assert "".join(log) == " AAA BBBB AAAA BBBB AAA"
+    assert "".join(log) == " 0.1 AAA 0.1 BBBB 0.1 AAAA 0.1 BBBB 0.1 AAA"
     assert [run.samples for run in runs] == [[0.5] * 4] * 2
 
 
@@ -242,17 +242,17 @@ def test_a_run_that_fails_while_it_settles_has_no_sample() -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "threads", "settling"),
+    ("device", "runtimes", "settling"),
     [
-        ("cpu", ["eager", "fused"], OTHER_THREADS),
-        ("cpu", ["eager", "eager"], SAME_THREADS),
+        ("cpu", ["eager", "fused"], OTHER_RUNTIME),
+        ("cpu", ["eager", "eager"], SAME_RUNTIME),
         ("cpu", ["eager"], None),
         ("cuda", ["eager", "fused"], None),
     ],
 )
-def test_how_runs_settle(device: str, threads: list[str], settling: Settling | None) -> None:
+def test_how_runs_settle(device: str, runtimes: list[str], settling: Settling | None) -> None:
     """A run alone is as it was left, and before a pass a GPU has nothing to do."""
-    assert settling_of(device, threads) == settling
+    assert settling_of(device, runtimes) == settling
 
 
 def test_a_script_is_used_up_pass_by_pass() -> None:

@@ -105,7 +105,7 @@ def runs_on_processor(dtype: torch.dtype) -> bool:
 def suits_processor(dtype: torch.dtype) -> bool:
     """Return whether the kernels are used on this processor: not in bfloat16 where it has AMX.
 
-    There oneDNN multiplies by tiles, which ours do not. Which is faster for a network has not been measured
+    There oneDNN's kernels multiply by tiles; ours do not. Which is faster for a network has not been measured
     (`benchmarks/fused_steps.py`).
     """
     has_tiles = dtype == torch.bfloat16 and "amx_bf16" in (this_processor().usable or ())
