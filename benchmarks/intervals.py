@@ -18,8 +18,9 @@ from statistics import median
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+from scipy.stats import sem, t
 
-from mnfpn_cli.measure.statistics import Interval, paired_ratio, process_ratio
+from mnfpn_cli.measure.statistics import MANY_PAIRS, Interval, median_interval, paired_ratio, process_ratio
 from tests.measure.luck import NOISES, Luck, Processes, processes
 
 LUCKS = {
@@ -29,9 +30,10 @@ LUCKS = {
     "1 %": Luck(0.01),
     "2 %": Luck(0.02),
     "5 %": Luck(0.05),
-    "0.5 %, one in ten 10 % slower": Luck(0.005, odd=0.1),
+    "0.5 %, one in ten 10 % slower": Luck(0.005, odd=math.log(1.1)),
+    "0.5 %, one in 80 40 % slower": Luck(0.005, odd=math.log(1.4), share=1 / 80),
 }
-COUNTS = (2, 3, 4, 5, 6, 8)
+COUNTS = (2, 3, 4, 5, 6, 8, 9, 12)
 PASSES = (12, 100)
 RESAMPLES = 200
 GATE, PLANTED = 1.03, 1.05
@@ -39,10 +41,26 @@ GATE, PLANTED = 1.03, 1.05
 Method = Callable[[Processes, Processes], Interval | None]
 
 
-def student(a: Processes, b: Processes) -> Interval | None:
-    """mnfpn's: Student's over the pairs of processes."""
+def mnfpn(a: Processes, b: Processes) -> Interval | None:
+    """Student's over few pairs of processes, the median's over many."""
     ratio = process_ratio(a, b)
     return ratio.interval if ratio else None
+
+
+def student(a: Processes, b: Processes) -> Interval | None:
+    """Student's also over many pairs."""
+    if len(a) < MANY_PAIRS:
+        return None  # it is mnfpn's
+    logs = np.median(_block_logs(a, b), -1)
+    low, high = t.interval(0.95, len(logs) - 1, logs.mean(), sem(logs))
+    return Interval(math.exp(low), math.exp(high))
+
+
+def median_pair(a: Processes, b: Processes) -> Interval | None:
+    """The median's also over few pairs: none with fewer than six."""
+    if len(a) >= MANY_PAIRS:
+        return None
+    return median_interval(sorted(np.exp(np.median(_block_logs(a, b), -1)).tolist()))
 
 
 def as_one(a: Processes, b: Processes) -> Interval | None:
@@ -110,7 +128,7 @@ def power(count: int, random: Generator) -> None:
             shares = []
             for number in COUNTS:
                 made = (processes(random, luck, NOISES[noise], number, 100, PLANTED) for _ in range(count))
-                found = [student(*pair) for pair in made]
+                found = [mnfpn(*pair) for pair in made]
                 shares.append(sum(one is not None and one.low > GATE for one in found) / count)
             print(f"{name:30}", *(f"{share:6.1%}" for share in shares), flush=True)
 
@@ -121,7 +139,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=400, help="comparisons of each kind")
     count, random = parser.parse_args().count, np.random.default_rng(20)
     methods: dict[str, Method] = {
+        "mnfpn": mnfpn,
         "Student": student,
+        "median": median_pair,
         "bootstrap": partial(bootstrap, random),
         "signed rank": signed_rank,
         "as one": as_one,

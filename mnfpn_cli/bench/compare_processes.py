@@ -20,6 +20,7 @@ from mnfpn_cli.bench.prepare import Checked, Ready
 from mnfpn_cli.bench.processes import Launch, RunProcess, can_start_processes
 from mnfpn_cli.bench.request import run_request
 from mnfpn_cli.bench.results import RunKey
+from mnfpn_cli.bench.run_warnings import odd_pair_warnings
 from mnfpn_cli.bench.sides import PlacedSide
 from mnfpn_cli.bench.watch import watch
 from mnfpn_cli.devices.choose import choose_devices
@@ -167,6 +168,7 @@ class _Turns:
         checked: of A and of B, the outputs of the first process.
         ends: what ended the passes of each pair.
         turns: the seconds that each turn of a process took beside the pass.
+        spent: the seconds that timing took so far.
         warnings: about the machine, the first of each kind.
         failures: why A and B failed; None where they did not.
     """
@@ -181,6 +183,7 @@ class _Turns:
     checked: list[Checked] = field(default_factory=lambda: [Checked(), Checked()])
     ends: list[Ended] = field(default_factory=list)
     turns: list[float] = field(default_factory=list)
+    spent: float = 0.0
     warnings: dict[str, WarningRecord] = field(default_factory=dict)
     failures: list[str | None] = field(default_factory=lambda: [None, None])
 
@@ -215,7 +218,7 @@ class _Turns:
         if any(self.failures):
             return
         timed = [TimedRun(no_pass_here, process) for process in processes]
-        sampling = pair_sampling(self.case.sampling, self.processes, *self.samples)
+        sampling = pair_sampling(self.case.sampling, self.processes, *self.samples, self.spent)
         rule = RatioRule(sampling, lambda share: self._report(number, "timing A B B A", share))
         for passes, side in zip(timed, self.timed, strict=True):
             side.append(passes)  # whose samples grow from now on, also until Ctrl-C
@@ -223,6 +226,7 @@ class _Turns:
             watched = watch(self.device)
             rewarm(timed, self.device.type)
             ended = take_samples(timed, rule, watched.look, settling_of(self.device.type, NAMES))
+            self.spent += rule.spent
             self.turns += (turn for process in processes for turn in process.turns)
             for one in watched.warnings():
                 self.warnings.setdefault(one.kind, one)
@@ -305,6 +309,7 @@ def _comparison(turns: _Turns, described: Sequence[Described], differences: Sequ
             *differences,
             *side_warnings(a, b),
             *_ready_warnings(turns),
+            *odd_pair_warnings(*turns.samples),
             *side_fault_warnings(turns.timed, turns.device, case.allocator),
         ),
         complete=not {"interrupted", "failed"} & set(turns.ends),

@@ -1,11 +1,13 @@
-"""Warn of runs whose samples or outputs are to be trusted less: no steady state, drift, page faults, launch-bound."""
+"""Warn of runs whose samples are to be trusted less: unsteady, drifting, launch-bound, of an odd process."""
 
+import math
 from collections.abc import Iterator, Sequence
+from statistics import median
 
 from mnfpn_cli.bench.results import MeasuredRun, NoProfile, ProfiledRun
 from mnfpn_cli.devices.allocator import can_keep, page_fault_s
 from mnfpn_cli.documents.records import WarningRecord
-from mnfpn_cli.measure.statistics import drift, humps
+from mnfpn_cli.measure.statistics import MANY_PAIRS, drift, humps, odd_pairs, pair_ratios
 from mnfpn_cli.settings.measuring import DEFAULT_ALLOCATOR, Allocator
 from mnfpn_cli.text import percent
 
@@ -100,4 +102,29 @@ def _launch_warnings(run: MeasuredRun, train: bool) -> Iterator[WarningRecord]:
             cause=f"the host takes {percent(run.enqueue_share or 0, '.0f')} of a pass to queue its work: "
             "the GPU waits for launches",
             helps="CUDA graphs (`runtime` cuda-graph), or larger batches" if graph_helps else "larger batches",
+        )
+
+
+def odd_pair_warnings(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> Iterator[WarningRecord]:
+    """Warn of pairs whose ratio is far from those of the others, with the times of the process that is.
+
+    Args:
+        a: the samples of each process of A, in seconds.
+        b: those of B.
+    """
+    ratios = [pair.value for pair in pair_ratios(a, b)]
+    odd, count = odd_pairs(ratios), len(ratios)
+    times_ms = {name: [1e3 * median(samples) for samples in side[:count]] for name, side in (("A", a), ("B", b))}
+
+    def others(values: Sequence[float], digits: str) -> str:
+        usual = [value for index, value in enumerate(values) if index not in odd]
+        return f"{min(usual):{digits}} to {max(usual):{digits}}"
+
+    for index in odd:
+        name, ms = max(times_ms.items(), key=lambda one: abs(math.log(one[1][index] / median(one[1]))))
+        yield WarningRecord(
+            kind="odd_process",
+            cause=f"pair {index + 1} of {count}: B / A is {ratios[index]:.3f}, of the others {others(ratios, '.3f')}; "
+            f"its {name} took {ms[index]:.4g} ms, theirs {others(ms, '.4g')}",
+            helps="" if count >= MANY_PAIRS else f"`processes` {MANY_PAIRS}: their median does not move",
         )

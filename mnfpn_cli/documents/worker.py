@@ -30,10 +30,8 @@ class SamplingRecord(Record):
         None, description="Half-width of the median's 95 % interval at which to stop, over the median."
     )
     passes: Positive | None = Field(None, description="Number of passes to time.")
-    max_time_s: Seconds | None = Field(
-        None, description="Time of passes after which to stop, precise or not, in seconds."
-    )
-    min_time_s: Seconds | None = Field(None, description="Least time of passes, in seconds.")
+    max_time_s: Seconds | None = Field(None, description="Time after which to stop timing, precise or not, in seconds.")
+    min_time_s: Seconds | None = Field(None, description="Least time of timing, in seconds.")
     warmup: Count | None = Field(None, description="Passes of warm-up, before the timed ones.")
 
     def sampling(self) -> Sampling:

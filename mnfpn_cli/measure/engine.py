@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import median, stdev
+from statistics import median
 from time import perf_counter, sleep
 from typing import ClassVar
 
@@ -12,13 +12,15 @@ from mnfpn_cli.devices.timers import Timer
 from mnfpn_cli.documents.records import Ended
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.statistics import (
+    NORMAL_MAD,
     NORMAL_QUANTILE,
     Latency,
     TimeRatio,
+    mad,
     pair_ratios,
     paired_ratio,
+    pairs_reach,
     relative_half_width,
-    student_reach,
 )
 from mnfpn_cli.settings.measuring import LEAST_SAMPLES, Sampling
 
@@ -100,20 +102,22 @@ class TimedRun:
     failure: str | None = None
     faults: int | None = None
 
-    def settle(self, settling: Settling) -> None:
-        """Rest, and execute passes without taking samples.
+    def settle(self, settling: Settling) -> float:
+        """Rest, and execute passes without taking samples; return the seconds that this took.
 
         Raises:
             MnfpnError: where a pass fails.
         """
+        start = perf_counter()
         sleep(settling.rest_s)
         end = perf_counter() + settling.passes_s
         self.timer(self.run_pass)
         while perf_counter() < end:
             self.timer(self.run_pass)
+        return perf_counter() - start
 
-    def take_sample(self) -> None:
-        """Time one pass.
+    def take_sample(self) -> float:
+        """Time one pass; return its seconds.
 
         Raises:
             MnfpnError: where the pass fails.
@@ -124,6 +128,7 @@ class TimedRun:
             self.faults = (self.faults or 0) + faults
         if enqueue is not None:
             self.enqueue.append(enqueue)
+        return seconds
 
 
 def warm_up(run_pass: Callable[[], object], timer: Timer, passes: int | None = None) -> WarmUp:
@@ -173,8 +178,9 @@ def settling_of(device_type: str, runtimes: Sequence[str]) -> Settling | None:
     return OTHER_RUNTIME if len(set(runtimes)) > 1 else SAME_RUNTIME
 
 
-Rule = Callable[[Sequence[TimedRun]], Ended | None]
-"""A stopping rule: called after each round with the runs that have not failed; returns what ends the measurement."""
+Rule = Callable[[Sequence[TimedRun], float], Ended | None]
+"""A stopping rule: called after each round with the runs that have not failed, and the seconds that the round took;
+returns what ends the measurement."""
 
 
 def take_samples(
@@ -197,18 +203,19 @@ def take_samples(
     running = [run for run in runs if run.failure is None]
     try:
         while running:
+            seconds = 0.0
             for run in running if rounds % 2 == 0 else reversed(running):
                 changed, last = run is not last, run
                 try:
                     if settling and changed:
-                        run.settle(settling)
-                    run.take_sample()
+                        seconds += run.settle(settling)
+                    seconds += run.take_sample()
                 except MnfpnError as error:
                     run.failure = error.message
             rounds += 1
             after_round()
             running = [run for run in running if run.failure is None]
-            ended = rule(running) if running else None
+            ended = rule(running, seconds) if running else None
             if ended:
                 return ended
         return "failed"
@@ -236,7 +243,7 @@ class StoppingRule(ABC):
     Attributes:
         sampling: the bounds.
         progress: is called after each round with the share that is done, from 0 to 1.
-        spent: the seconds of all passes so far.
+        spent: the seconds of all rounds so far: of the passes, and of what runs did to settle.
         rounds: the rounds so far.
         next_check: the round from which on precision is checked again.
     """
@@ -251,10 +258,10 @@ class StoppingRule(ABC):
     rounds: int = 0
     next_check: int = 0
 
-    def __call__(self, runs: Sequence[TimedRun]) -> Ended | None:
+    def __call__(self, runs: Sequence[TimedRun], seconds: float) -> Ended | None:
         """Count a round, and return what ends the measurement, if anything does."""
         self.rounds += 1
-        self.spent += sum(run.samples[-1] for run in runs)
+        self.spent += seconds
         ended = self._check(runs) if self.rounds % self.block == 0 else None
         self.progress(1.0 if ended else self._share())
         return ended
@@ -323,9 +330,9 @@ class RatioRule(StoppingRule):
     least_rounds: ClassVar[int] = 2 * LEAST_BLOCKS
     block: ClassVar[int] = 2
 
-    def __call__(self, runs: Sequence[TimedRun]) -> Ended | None:
+    def __call__(self, runs: Sequence[TimedRun], seconds: float) -> Ended | None:
         """Count a round; a comparison of which one run failed ends at once."""
-        return super().__call__(runs) if len(runs) == 2 else "failed"
+        return super().__call__(runs, seconds) if len(runs) == 2 else "failed"
 
     def _precise(self, runs: Sequence[TimedRun]) -> Ended | None:
         a, b = runs
@@ -339,7 +346,7 @@ between pairs: with endless passes, the interval over all pairs would be 3 % nar
 
 
 def pair_sampling(
-    sampling: Sampling, processes: int, a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]
+    sampling: Sampling, processes: int, a: Sequence[Sequence[float]], b: Sequence[Sequence[float]], spent: float
 ) -> Sampling:
     """Return how long to time the next pair of processes, as `RatioRule` takes it.
 
@@ -352,14 +359,14 @@ def pair_sampling(
         processes: how many there are of each side.
         a: the samples of each process of A that was timed before, in seconds.
         b: those of B.
+        spent: the seconds that they took.
     """
-    spent = sum(sum(samples) for side in (a, b) for samples in side)
     left = processes - len(a)
     logs = [math.log(ratio.value) for ratio in pair_ratios(a, b)]
-    alike = sampling.precision if processes == 1 else sampling.precision * NORMAL_QUANTILE / student_reach(processes)
+    alike = sampling.precision if processes == 1 else sampling.precision * NORMAL_QUANTILE / pairs_reach(processes)
     return replace(
         sampling,
-        precision=max(alike, LUCK_SHARE * stdev(logs)) if len(logs) > 1 else alike,
+        precision=max(alike, LUCK_SHARE * mad(logs) / NORMAL_MAD) if len(logs) > 1 else alike,
         min_time_s=max(sampling.min_time_s - spent, 0.0) / left,
         max_time_s=max(sampling.max_time_s - spent, 0.0) / left,
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import accumulate
 from math import sqrt
-from statistics import fmean, median, quantiles, stdev
+from statistics import NormalDist, fmean, median, quantiles, stdev
 from typing import NamedTuple
 
 from mnfpn_cli.documents.compare import Verdict
@@ -18,6 +18,9 @@ ONE_IN = 40
 NORMAL_QUANTILE = 1.959964
 EXACT_UP_TO = 1000
 """Up to this number of samples the binomial distribution is exact; beyond, it is approximated by the normal one."""
+
+NORMAL_MAD = 0.67449
+"""The median absolute deviation of a normal distribution, in standard deviations."""
 
 OUTLIER_MADS = 14.826
 """An outlier is further than this many median absolute deviations from the median: ten standard deviations where
@@ -80,8 +83,7 @@ class Latency:
     @cached_property
     def mad(self) -> float:
         """The median absolute deviation from the median in seconds, not scaled to a standard deviation."""
-        middle = self.median
-        return median(abs(sample - middle) for sample in self.samples)
+        return mad(self.samples)
 
     def percentile(self, per_cent: int) -> float | None:
         """Return a high percentile in seconds; None with fewer samples than `LEAST_FOR_PERCENTILE`."""
@@ -92,13 +94,24 @@ class Latency:
     @property
     def outliers(self) -> tuple[int, ...]:
         """The indices of samples that are far from the median; they are reported, not removed."""
-        middle, limit = self.median, max(OUTLIER_MADS * self.mad, CLOCK_S)
-        return tuple(index for index, sample in enumerate(self.samples) if abs(sample - middle) > limit)
+        return outliers(self.samples, CLOCK_S)
 
     @property
     def slow_first(self) -> bool:
         """Whether the first sample is a slow outlier: the warm-up was too short."""
         return 0 in self.outliers and self.samples[0] > self.median
+
+
+def mad(values: Sequence[float]) -> float:
+    """Return the median absolute deviation from the median, not scaled to a standard deviation."""
+    middle = median(values)
+    return median(abs(value - middle) for value in values)
+
+
+def outliers(values: Sequence[float], least: float) -> tuple[int, ...]:
+    """Return the indices of values that are further than `OUTLIER_MADS` and than ``least`` from the median."""
+    middle, limit = median(values), max(OUTLIER_MADS * mad(values), least)
+    return tuple(index for index, value in enumerate(values) if abs(value - middle) > limit)
 
 
 def latency_record(latency: Latency) -> LatencyRecord:
@@ -230,15 +243,18 @@ def _best_cut(ordered: Sequence[float]) -> int:
 PAIRED = "median of the ratios of interleaved ABBA blocks, distribution-free 95 % interval"
 MEDIANS = "ratio of the medians, of too few passes for an interval"
 UNPAIRED = "Hodges-Lehmann ratio of independent samples, Mann-Whitney 95 % interval"
-PROCESSES = "geometric mean of the ratios of {} pairs of processes, Student's 95 % interval: it covers their layout"
+FEW_PROCESSES = "geometric mean of the ratios of {} pairs of processes, Student's 95 % interval: it covers their layout"
+MANY_PROCESSES = "median ratio of {} pairs of processes, distribution-free 95 % interval: it covers their layout"
 ONE_PROCESS = f"{PAIRED}, of one pair of processes: it does not cover their layout"
 
-STUDENT = (
-    *(12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281),
-    *(2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860),
-    *(2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423),
-)
-"""The 97.5 % quantiles of Student's t, for 1 to 30 degrees of freedom. With more, the last is up to 4 % too wide."""
+MANY_PAIRS = 9
+"""Pairs of processes from which on the median's interval leaves out the least and the greatest ratio."""
+
+LEAST_FOR_ODD = 4
+"""Pairs of processes from which on it shows that one is odd."""
+
+STUDENT = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646)
+"""The 97.5 % quantiles of Student's t, for the degrees of freedom of 2 to 8 pairs."""
 
 MOST_UNPAIRED = 500
 """The most samples of a side: each is compared with each of the other side. Of more, every second, third, … is used."""
@@ -284,9 +300,10 @@ def paired_ratio(a: Sequence[float], b: Sequence[float]) -> TimeRatio | None:
 def process_ratio(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> TimeRatio | None:
     """Return the ratio of B to A over several processes a side; None where no pair has a whole block.
 
-    Two copies of one network differ from process to process: by where their memory lies, by the order of what is
-    hashed. More passes do not average that out, only more processes do. So each pair counts as one observation, with
-    the log of its `paired_ratio`, and the interval is Student's over the pairs (Kalibera and Jones 2013).
+    Two copies of one network differ from process to process: by where their memory and their code lie, by the order of
+    what is hashed. More passes do not average that out, only more processes do. So each pair counts as one observation
+    (Kalibera and Jones 2013). From `MANY_PAIRS` on the ratio is their median, which one odd process on either side does
+    not move; of fewer it is the mean of their logs, with Student's interval.
 
     Args:
         a: the samples of each process of A, in seconds.
@@ -295,10 +312,13 @@ def process_ratio(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) ->
     pairs = pair_ratios(a, b)
     if len(pairs) < 2:
         return replace(pairs[0], method=ONE_PROCESS) if pairs else None
+    if len(pairs) >= MANY_PAIRS:
+        ratios = sorted(pair.value for pair in pairs)
+        return TimeRatio(median(ratios), median_interval(ratios), MANY_PROCESSES.format(len(ratios)))
     logs = [math.log(pair.value) for pair in pairs]
-    middle, reach = fmean(logs), student_reach(len(logs)) * stdev(logs)
+    middle, reach = fmean(logs), pairs_reach(len(logs)) * stdev(logs)
     interval = Interval(math.exp(middle - reach), math.exp(middle + reach))
-    return TimeRatio(math.exp(middle), interval, PROCESSES.format(len(logs)))
+    return TimeRatio(math.exp(middle), interval, FEW_PROCESSES.format(len(logs)))
 
 
 def pair_ratios(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> list[TimeRatio]:
@@ -306,9 +326,19 @@ def pair_ratios(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> l
     return [ratio for pair in zip(a, b, strict=True) if (ratio := paired_ratio(*pair))]
 
 
-def student_reach(n: int) -> float:
-    """Return how far Student's 95 % interval of the mean of n values reaches, in their standard deviations."""
-    return STUDENT[min(n - 1, len(STUDENT)) - 1] / sqrt(n) if n > 1 else math.inf
+def odd_pairs(ratios: Sequence[float]) -> tuple[int, ...]:
+    """Return the indices of ratios that are outliers among those of all pairs, and far enough from them to matter."""
+    return outliers([math.log(ratio) for ratio in ratios], LEAST_DRIFT) if len(ratios) >= LEAST_FOR_ODD else ()
+
+
+def pairs_reach(n: int) -> float:
+    """Return how far the interval of `process_ratio` reaches over two or more pairs, in their standard deviations.
+
+    The ends of the median's are ratios of the sample; where they are expected is Blom's (1958).
+    """
+    if n < MANY_PAIRS:
+        return STUDENT[n - 2] / sqrt(n)
+    return NormalDist().inv_cdf((n + 1 - _rank(n) - 3 / 8) / (n + 1 / 4))
 
 
 def unpaired_ratio(a: Sequence[float], b: Sequence[float]) -> TimeRatio:

@@ -84,9 +84,10 @@ def test_time_ends_it_at_the_first_block_beyond_it(passes: int | None) -> None:
     timed = [TimedRun(lambda: None, HostTimer()) for _ in range(2)]
     rule, found = RatioRule(Sampling(passes=passes, min_time_s=0.0, max_time_s=101.0)), None
     while found is None:
-        timed[0].samples.append(1.0)
-        timed[1].samples.append(3.0 if rule.rounds // 2 % 2 else 1.0)
-        found = rule(timed)
+        seconds = [1.0, 3.0 if rule.rounds // 2 % 2 else 1.0]
+        for run, sample in zip(timed, seconds, strict=True):
+            run.samples.append(sample)
+        found = rule(timed, sum(seconds))
     assert (found, rule.spent) == ("max_time", 108.0)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from mnfpn_cli.bench import run_warnings as run_warnings_file
 from mnfpn_cli.bench.results import MeasuredRun
-from mnfpn_cli.bench.run_warnings import run_warnings
+from mnfpn_cli.bench.run_warnings import odd_pair_warnings, run_warnings
 from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.measure.engine import WarmUp
 from mnfpn_cli.measure.statistics import Latency
@@ -82,3 +82,20 @@ def test_a_graph_helps_where_there_is_none_and_one_can_be_recorded(runtime: str,
     """A training step cannot, and two runtimes are graphs already."""
     (found,) = run_warnings(timed(STEADY, key(runtime), enqueue=Latency(tuple(0.9 * x for x in STEADY))), train)
     assert found.helps == helps
+
+
+def test_a_process_that_is_slow_for_as_long_as_it_lives_is_named_with_its_times() -> None:
+    """The load that slowed both processes of another pair is none; of nine pairs nothing need be done."""
+    a = [[seconds] * 12 for seconds in (0.1, 0.1, 0.102, 0.2, 0.1, 0.1, 0.1, 0.1, 0.1)]
+    b = [[seconds] * 12 for seconds in (0.1, 0.14, 0.102, 0.201, 0.1, 0.1, 0.1, 0.1, 0.1)]
+    (found,) = odd_pair_warnings(a[:4], b[:4])
+    assert found.kind == "odd_process"
+    assert (
+        found.cause == "pair 2 of 4: B / A is 1.400, of the others 1.000 to 1.005; its B took 140 ms, theirs 100 to 201"
+    )
+    assert found.helps == "`processes` 9: their median does not move"
+    (turned,) = odd_pair_warnings(b[:4], a[:4])
+    assert "its A took 140 ms" in turned.cause
+    (of_nine,) = odd_pair_warnings(a, b)
+    assert of_nine.helps == ""
+    assert list(odd_pair_warnings(a[:1], b[:1])) == list(odd_pair_warnings([[]], [[]])) == []

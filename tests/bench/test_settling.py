@@ -18,7 +18,12 @@ from tests.bench.test_compare import OTHER, SIDE, WIDER
 def seen(monkeypatch: pytest.MonkeyPatch) -> set[Settling]:
     """How runs settled."""
     ways = set[Settling]()
-    monkeypatch.setattr(TimedRun, "settle", lambda _self, settling: ways.add(settling))
+
+    def settle(_self: TimedRun, settling: Settling) -> float:
+        ways.add(settling)
+        return 0.0
+
+    monkeypatch.setattr(TimedRun, "settle", settle)
     return ways
 
 

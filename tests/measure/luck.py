@@ -16,11 +16,13 @@ class Luck(NamedTuple):
 
     spread: float
     odd: float = 0.0
-    """The log by which one process in ten is slower besides."""
+    """The log by which some processes are slower besides."""
+    share: float = 0.1
+    """How many of them."""
 
     def __call__(self, random: Generator, processes: int) -> Floats:
         """Factors of the processes of a side."""
-        odd = np.where(random.random(processes) < 0.1, self.odd, 0.0)
+        odd = np.where(random.random(processes) < self.share, self.odd, 0.0)
         return np.exp(random.normal(0.0, self.spread, processes) + odd)
 
 

@@ -94,7 +94,7 @@ def test_a_number_of_passes_that_was_asked_for_is_exact(number: int) -> None:
 def after(rounds: int, ended: Ended = "passes") -> Rule:
     """A rule that ends the measurement after this number of rounds."""
     left = iter(range(rounds - 1, -1, -1))
-    return lambda _: None if next(left) else ended
+    return lambda *_: None if next(left) else ended
 
 
 @pytest.mark.parametrize(
@@ -139,9 +139,9 @@ def test_a_run_that_fails_keeps_its_samples_and_the_others_are_timed_on() -> Non
     b = scripted([1.0, 2.0, MnfpnError("out of memory")], said("B"))
     ends = after(5)
 
-    def rule(runs: Sequence[TimedRun]) -> Ended | None:
+    def rule(runs: Sequence[TimedRun], seconds: float) -> Ended | None:
         running.append(len(runs))
-        return ends(runs)
+        return ends(runs, seconds)
 
     assert take_samples([a, b, c], rule) == "passes"
     assert "".join(log) == "ABCCBAABCCAAC"
@@ -153,7 +153,7 @@ def test_a_run_that_fails_keeps_its_samples_and_the_others_are_timed_on() -> Non
 def test_where_all_have_failed_that_is_what_ended_it() -> None:
     """At once, and whatever the rule would say; so it is where there is nothing to time."""
 
-    def never(_: Sequence[TimedRun]) -> Ended | None:
+    def never(*_: object) -> Ended | None:
         raise AssertionError("there is nothing to ask about")
 
     a, b = scripted([MnfpnError("one")]), scripted([MnfpnError("two")])
@@ -193,7 +193,7 @@ def test_ctrl_c_between_rounds_keeps_what_was_measured() -> None:
     assert take_samples([run], after(9), meet) == "interrupted"
     assert run.samples == [1.0, 1.0]
 
-    def rule(_: Sequence[TimedRun]) -> Ended | None:
+    def rule(*_: object) -> Ended | None:
         raise KeyboardInterrupt
 
     run = scripted(repeat(1.0))
@@ -207,19 +207,31 @@ def test_the_machine_is_looked_after_between_rounds() -> None:
     runs = [scripted(repeat(1.0), lambda: log.append("pass")) for _ in range(2)]
     ends = after(2)
 
-    def rule(runs: Sequence[TimedRun]) -> Ended | None:
+    def rule(runs: Sequence[TimedRun], seconds: float) -> Ended | None:
         log.append("rule")
-        return ends(runs)
+        return ends(runs, seconds)
 
     take_samples(runs, rule, lambda: log.append("look"))
     assert log == ["pass", "pass", "look", "rule"] * 2
 
 
 def test_a_run_settles_where_the_run_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It rests, then come passes that are no samples, here for 0.6 seconds; a run that follows itself is settled."""
-    clock, log = FakeClock(), list[str]()
+    """It rests, then come passes that are no samples, here for 0.6 seconds; a run that follows itself is settled.
+
+    All of it is time that the round took.
+    """
+    clock, log, rounds, ends = FakeClock(), list[str](), list[float](), after(4)
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+        log.append(f" {seconds} ")
+
+    def rule(runs: Sequence[TimedRun], seconds: float) -> Ended | None:
+        rounds.append(seconds)
+        return ends(runs, seconds)
+
     monkeypatch.setattr(engine, "perf_counter", clock)
-    monkeypatch.setattr(engine, "sleep", lambda seconds: log.append(f" {seconds} "))
+    monkeypatch.setattr(engine, "sleep", sleep)
 
     def said(name: str) -> Callable[[], None]:
         def run() -> None:
@@ -229,8 +241,9 @@ def test_a_run_settles_where_the_run_changes(monkeypatch: pytest.MonkeyPatch) ->
         return run
 
     runs = [TimedRun(said(name), HostTimer(clock)) for name in "AB"]
-    take_samples(runs, after(4), settling=Settling(rest_s=0.1, passes_s=0.6))
+    take_samples(runs, rule, settling=Settling(rest_s=0.1, passes_s=0.6))
     assert "".join(log) == " 0.1 AAA 0.1 BBBB 0.1 AAAA 0.1 BBBB 0.1 AAA"
+    assert rounds == pytest.approx([3.2, 2.1, 2.1, 2.1])
     assert [run.samples for run in runs] == [[0.5] * 4] * 2
 
 

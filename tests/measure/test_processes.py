@@ -2,16 +2,29 @@
 
 import math
 from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 import pytest
 
 from mnfpn_cli.documents.records import Ended
 from mnfpn_cli.measure.engine import LEAST_BLOCKS, RatioRule, pair_sampling, processes_ended, take_samples
-from mnfpn_cli.measure.statistics import ONE_PROCESS, STUDENT, TimeRatio, paired_ratio, process_ratio
+from mnfpn_cli.measure.statistics import (
+    MANY_PAIRS,
+    ONE_PROCESS,
+    STUDENT,
+    TimeRatio,
+    median_interval,
+    odd_pairs,
+    paired_ratio,
+    pairs_reach,
+    process_ratio,
+)
 from mnfpn_cli.settings.measuring import Sampling
 from tests.measure.clocks import scripted
 from tests.measure.luck import NOISES, Luck, Noise, Processes, processes
+
+T = TypeVar("T")
 
 BLOCKS = 12
 """Passes of a side in six blocks, which is the fewest that one process has an interval from."""
@@ -22,10 +35,10 @@ def pairs(*ratios: float) -> tuple[Processes, Processes]:
     return [[1.0] * BLOCKS for _ in ratios], [[ratio] * BLOCKS for ratio in ratios]
 
 
-def known(ratio: TimeRatio | None) -> TimeRatio:
-    """The ratio, which is there."""
-    assert ratio is not None
-    return ratio
+def known(found: T | None) -> T:
+    """What is there."""
+    assert found is not None
+    return found
 
 
 def test_each_pair_of_processes_is_one_observation() -> None:
@@ -39,14 +52,60 @@ def test_each_pair_of_processes_is_one_observation() -> None:
 
 
 def test_the_quantiles_are_students() -> None:
-    """And of more than thirty degrees of freedom the last one, which is too wide rather than too narrow."""
+    """For every number of pairs whose mean is the ratio."""
     stats = pytest.importorskip("scipy.stats")
-    assert pytest.approx(stats.t.ppf(0.975, range(1, 31)), abs=5e-5) == list(STUDENT)
-    many = [1.0 + 0.01 * (k % 2) for k in range(40)]
-    interval = known(process_ratio(*pairs(*many))).interval
-    exact = stats.t.interval(0.95, 39, np.mean(np.log(many)), stats.sem(np.log(many)))
-    assert interval is not None
-    assert interval.low < math.exp(exact[0]) < math.exp(exact[1]) < interval.high
+    assert pytest.approx(stats.t.ppf(0.975, range(1, MANY_PAIRS - 1)), abs=5e-5) == list(STUDENT)
+    few = [1.0, 1.02, 1.01, 1.03, 0.99, 1.0, 1.04, 1.02]
+    exact = stats.t.interval(0.95, 7, np.mean(np.log(few)), stats.sem(np.log(few)))
+    assert known(process_ratio(*pairs(*few))).interval == pytest.approx(tuple(map(math.exp, exact)), rel=1e-4)
+
+
+def test_of_many_pairs_the_ratio_is_the_median() -> None:
+    """Its interval leaves out the least and the greatest of nine: fewer have none that does, at 95 %."""
+    ratios = [1.0, 1.02, 1.01, 1.4, 0.99, 1.0, 0.7, 1.03, 1.04]
+    ratio = known(process_ratio(*pairs(*ratios)))
+    assert len(ratios) == MANY_PAIRS
+    assert (ratio.value, ratio.interval) == (1.01, (0.99, 1.04))
+    assert "median ratio of 9 pairs" in ratio.method
+    fewer = known(median_interval(sorted(ratios[:-1])))
+    assert fewer == (0.7, 1.4)
+
+
+@pytest.mark.parametrize("count", [4, 8, 9, 12, 20])
+def test_how_far_an_interval_over_pairs_reaches(count: int) -> None:
+    """On average, in standard deviations of the pairs: as is foretold, to a tenth."""
+    random = np.random.default_rng(11)
+    found = [process_ratio(*pairs(*np.exp(random.normal(0.0, 0.01, count)).tolist())) for _ in range(300)]
+    reaches = [math.log(one.interval.high / one.interval.low) / 2 for one in found if one and one.interval]
+    assert len(reaches) == 300
+    assert np.mean(reaches) / 0.01 == pytest.approx(pairs_reach(count), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("ratios", "odd"),
+    [
+        ((1.0, 1.01, 0.99, 1.4), (3,)),
+        ((1.0, 0.7, 1.01, 0.99, 1.0), (1,)),
+        ((1.0, 1.01, 1.4), ()),  # of three, two are alike by chance
+        ((1.0, 1.0, 1.0, 1.015), ()),  # too little to matter
+        ((0.9, 1.0, 1.1, 1.4), ()),  # as far from each other
+        ((1.0, 1.01, 0.99, 1.4, 1.0, 1.01, 0.99, 1.0, 0.7), (3, 8)),
+    ],
+)
+def test_a_pair_is_odd_that_is_far_from_the_others(ratios: tuple[float, ...], odd: tuple[int, ...]) -> None:
+    """By the rule that tells outliers among passes."""
+    assert odd_pairs(ratios) == odd
+
+
+def test_a_process_in_forty_that_is_odd_hides_no_difference_from_nine_pairs() -> None:
+    """Of 1.4 times the time: four pairs have one in 18 of 100 comparisons, and find nothing then."""
+    random, found = np.random.default_rng(12), dict.fromkeys((4, MANY_PAIRS), 0)
+    for count in found:
+        for _ in range(200):
+            a, b = processes(random, Luck(0.004, odd=math.log(1.4), share=1 / 40), NOISES["quiet"], count, 100, 1.05)
+            found[count] += known(process_ratio(a, b)).verdict(0.03) == "a_faster"
+    assert found[4] < 180
+    assert found[MANY_PAIRS] >= 190
 
 
 def test_passes_do_not_make_up_for_processes() -> None:
@@ -135,10 +194,12 @@ def measured(
     random: np.random.Generator, luck: Luck, noise: Noise, count: int, sampling: Sampling
 ) -> tuple[Processes, Processes, list[Ended]]:
     """The samples of simulated processes, each pair timed as long as the rule says, and what ended each pair."""
-    a, b, ends = Processes(), Processes(), list[Ended]()
+    a, b, ends, spent = Processes(), Processes(), list[Ended](), 0.0
     for sides in zip(*processes(random, luck, noise, count, 2000), strict=True):
         runs = [scripted(0.01 * time for time in times) for times in sides]
-        ends.append(take_samples(runs, RatioRule(pair_sampling(sampling, count, a, b))))
+        rule = RatioRule(pair_sampling(sampling, count, a, b, spent))
+        ends.append(take_samples(runs, rule))
+        spent += rule.spent
         a.append(runs[0].samples)
         b.append(runs[1].samples)
     return a, b, ends
@@ -147,12 +208,11 @@ def measured(
 def test_the_time_of_all_pairs_is_that_which_was_given() -> None:
     """In equal shares; what one pair leaves is for the next."""
     whole = Sampling(min_time_s=8.0, max_time_s=80.0)
-    first = pair_sampling(whole, 4, [], [])
+    first = pair_sampling(whole, 4, [], [], 0.0)
     assert (first.min_time_s, first.max_time_s) == (2.0, 20.0)
-    a, b = pairs(1.0)  # 24 seconds
-    second = pair_sampling(whole, 4, a, b)
+    second = pair_sampling(whole, 4, *pairs(1.0), 24.0)
     assert (second.min_time_s, second.max_time_s) == (0.0, (80.0 - 24.0) / 3)
-    spent = pair_sampling(whole, 5, *pairs(1.0, 1.0, 1.0, 1.0))
+    spent = pair_sampling(whole, 5, *pairs(1.0, 1.0, 1.0, 1.0), 96.0)
     assert (spent.min_time_s, spent.max_time_s) == (0.0, 0.0)
 
 
@@ -172,8 +232,8 @@ def test_the_number_of_passes_is_that_of_each_process() -> None:
 def test_pairs_that_are_alike_are_timed_until_their_ratio_is_precise() -> None:
     """All together: 1.96 over Student's quantile and the root of four, 1.23 times the width each."""
     sampling = Sampling(precision=0.01, min_time_s=0.0, max_time_s=math.inf)
-    assert pair_sampling(sampling, 4, *pairs(1.0, 1.0)).precision == pytest.approx(0.01232, abs=1e-5)
-    assert pair_sampling(sampling, 1, [], []).precision == 0.01
+    assert pair_sampling(sampling, 4, *pairs(1.0, 1.0), 0.0).precision == pytest.approx(0.01232, abs=1e-5)
+    assert pair_sampling(sampling, 1, [], [], 0.0).precision == 0.01
     a, b, ends = measured(np.random.default_rng(7), Luck(0.0), NOISES["load"], 4, sampling)
     assert known(process_ratio(a, b)).half_width == pytest.approx(0.01, abs=0.007)
     assert ends == ["precision"] * 4
@@ -181,21 +241,24 @@ def test_pairs_that_are_alike_are_timed_until_their_ratio_is_precise() -> None:
 
 
 def test_pairs_that_differ_are_not_timed_longer_than_helps() -> None:
-    """Of logs -0.03 and 0.03 the standard deviation is 0.042; the next pair gets the passes that half of it takes."""
+    """Of logs -0.03 and 0.03 the deviation is 0.044, by their MAD; the next pair gets what half of it takes."""
     sampling = Sampling(precision=0.001, min_time_s=0.0, max_time_s=1000.0)
     differ = pairs(math.exp(-0.03), math.exp(0.03))
-    assert pair_sampling(sampling, 6, *differ).precision == pytest.approx(0.03 / math.sqrt(2))
-    assert pair_sampling(sampling, 6, *pairs(1.03)).precision < 0.002  # of one pair there is no deviation
+    assert pair_sampling(sampling, 6, *differ, 0.0).precision == pytest.approx(0.5 * 0.03 / 0.67449)
+    assert pair_sampling(sampling, 6, *pairs(1.03), 0.0).precision < 0.002  # of one pair there is no deviation
+    odd = pairs(1.0, 1.0, 1.4)  # does not end the pairs after it early
+    assert pair_sampling(sampling, 9, *odd, 0.0).precision < 0.003
     (first,), (second,) = processes(np.random.default_rng(8), Luck(0.0), NOISES["quiet"], 1, 500)
     runs = [scripted(first), scripted(second)]
-    assert take_samples(runs, RatioRule(pair_sampling(sampling, 6, *differ))) == "precision"
+    assert take_samples(runs, RatioRule(pair_sampling(sampling, 6, *differ, 0.0))) == "precision"
     assert [len(run.samples) for run in runs] == [2 * LEAST_BLOCKS] * 2
 
 
 def test_which_side_is_faster_plays_no_part_in_how_long_a_pair_is_timed() -> None:
     """Exchanged sides are given the same time and precision."""
     a, b = processes(np.random.default_rng(9), Luck(0.02), NOISES["load"], 3, 26)
-    assert pair_sampling(Sampling(), 5, a, b).precision == pytest.approx(pair_sampling(Sampling(), 5, b, a).precision)
+    there, back = pair_sampling(Sampling(), 5, a, b, 0.0), pair_sampling(Sampling(), 5, b, a, 0.0)
+    assert there.precision == pytest.approx(back.precision)
 
 
 def test_the_rule_brings_no_false_alarms() -> None:
