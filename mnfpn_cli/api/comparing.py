@@ -125,7 +125,7 @@ def compare(
         precision: the 95 % interval of the ratio within which to stop; half the margin where it is not given.
         passes: how many passes to time instead.
         max_time: the seconds after which to stop timing, precise or not.
-        min_time: the least seconds of timing.
+        min_time: the least seconds to spend on timing.
         warmup: passes of warm-up; until their times are steady where it is not given.
         processes: how many processes of each side to time; both sides in this process where it is not given, or 4 of
             each where one has an interpreter, variables or a commit of its own.

@@ -110,7 +110,7 @@ def bench(
         precision: the 95 % interval of the median within which to stop, as ``"1%"`` or ``0.01`` of it.
         passes: how many passes to time instead.
         max_time: the seconds after which to stop timing, precise or not.
-        min_time: the least seconds of timing.
+        min_time: the least seconds to spend on timing.
         warmup: passes of warm-up; until their times are steady where it is not given.
         progress: is called with what is being done and the share of it that is done; or ``"tqdm"`` or ``"rich"``.
 

@@ -99,7 +99,7 @@ def sweep(
         precision: the 95 % interval of the median within which to stop, as ``"1%"`` or ``0.01`` of it.
         passes: how many passes to time instead.
         max_time: the seconds after which to stop timing, precise or not.
-        min_time: the least seconds of timing.
+        min_time: the least seconds to spend on timing.
         warmup: passes of warm-up; until their times are steady where it is not given.
         baseline_every: the number of runs after which the baseline run is repeated; 10 where it is not given.
         run_timeout: the time after which a run is stopped, in seconds; 900 where it is not given.

@@ -1,13 +1,12 @@
-"""Warn of runs whose samples are to be trusted less: unsteady, drifting, launch-bound, of an odd process."""
+"""Warn of samples that are to be trusted less: no steady state, drift, page faults, launch-bound, an odd process."""
 
-import math
 from collections.abc import Iterator, Sequence
 from statistics import median
 
 from mnfpn_cli.bench.results import MeasuredRun, NoProfile, ProfiledRun
 from mnfpn_cli.devices.allocator import can_keep, page_fault_s
 from mnfpn_cli.documents.records import WarningRecord
-from mnfpn_cli.measure.statistics import MANY_PAIRS, drift, humps, odd_pairs, pair_ratios
+from mnfpn_cli.measure.statistics import MANY_PAIRS, drift, humps, odd_pairs, pair_ratios, process_ratio
 from mnfpn_cli.settings.measuring import DEFAULT_ALLOCATOR, Allocator
 from mnfpn_cli.text import percent
 
@@ -106,25 +105,28 @@ def _launch_warnings(run: MeasuredRun, train: bool) -> Iterator[WarningRecord]:
 
 
 def odd_pair_warnings(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> Iterator[WarningRecord]:
-    """Warn of pairs whose ratio is far from those of the others, with the times of the process that is.
+    """Warn of pairs of processes whose ratio is far from those of the others.
 
     Args:
         a: the samples of each process of A, in seconds.
         b: those of B.
     """
-    ratios = [pair.value for pair in pair_ratios(a, b)]
-    odd, count = odd_pairs(ratios), len(ratios)
-    times_ms = {name: [1e3 * median(samples) for samples in side[:count]] for name, side in (("A", a), ("B", b))}
+    pairs, whole = pair_ratios(a, b), process_ratio(a, b)
+    odd, count = odd_pairs(pairs), len(pairs)
+    ratios = [pair.value for pair in pairs]
+    a_ms, b_ms = ([1e3 * median(samples) for samples in side[:count]] for side in (a, b))
 
     def others(values: Sequence[float], digits: str) -> str:
         usual = [value for index, value in enumerate(values) if index not in odd]
         return f"{min(usual):{digits}} to {max(usual):{digits}}"
 
     for index in odd:
-        name, ms = max(times_ms.items(), key=lambda one: abs(math.log(one[1][index] / median(one[1]))))
+        reached = whole and whole.interval and whole.interval.low <= ratios[index] <= whole.interval.high
+        helps = f"`processes` {MANY_PAIRS}, whose median one odd pair hardly moves"
         yield WarningRecord(
             kind="odd_process",
             cause=f"pair {index + 1} of {count}: B / A is {ratios[index]:.3f}, of the others {others(ratios, '.3f')}; "
-            f"its {name} took {ms[index]:.4g} ms, theirs {others(ms, '.4g')}",
-            helps="" if count >= MANY_PAIRS else f"`processes` {MANY_PAIRS}: their median does not move",
+            f"A took {a_ms[index]:.4g} ms (the others {others(a_ms, '.4g')}), "
+            f"B {b_ms[index]:.4g} ms ({others(b_ms, '.4g')})",
+            helps=helps if count < MANY_PAIRS else "more `processes`" if reached else "",
         )

@@ -62,7 +62,7 @@ class SamplingOptions:
     max_time: Annotated[
         float | None,
         measuring_option(
-            f"Stop after this many seconds, precise or not, but not before {LEAST_SAMPLES} passes "
+            f"Stop timing after this many seconds, precise or not, but not before {LEAST_SAMPLES} passes "
             f"(default: {DEFAULT_MAX_TIME_S:g}; no limit with --passes).",
             "SECONDS",
             parser=number("--max-time"),
@@ -71,7 +71,7 @@ class SamplingOptions:
     min_time: Annotated[
         float | None,
         measuring_option(
-            f"Time passes for at least this many seconds (default: {DEFAULT_MIN_TIME_S:g}; 0 with --passes).",
+            f"Spend at least this many seconds on timing (default: {DEFAULT_MIN_TIME_S:g}; 0 with --passes).",
             "SECONDS",
             MORE,
             parser=number("--min-time"),

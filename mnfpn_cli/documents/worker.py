@@ -31,7 +31,7 @@ class SamplingRecord(Record):
     )
     passes: Positive | None = Field(None, description="Number of passes to time.")
     max_time_s: Seconds | None = Field(None, description="Time after which to stop timing, precise or not, in seconds.")
-    min_time_s: Seconds | None = Field(None, description="Least time of timing, in seconds.")
+    min_time_s: Seconds | None = Field(None, description="Least time to spend on timing, in seconds.")
     warmup: Count | None = Field(None, description="Passes of warm-up, before the timed ones.")
 
     def sampling(self) -> Sampling:

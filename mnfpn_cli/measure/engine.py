@@ -363,10 +363,10 @@ def pair_sampling(
     """
     left = processes - len(a)
     logs = [math.log(ratio.value) for ratio in pair_ratios(a, b)]
-    alike = sampling.precision if processes == 1 else sampling.precision * NORMAL_QUANTILE / pairs_reach(processes)
+    alike = sampling.precision * NORMAL_QUANTILE / pairs_reach(processes)
     return replace(
         sampling,
-        precision=max(alike, LUCK_SHARE * mad(logs) / NORMAL_MAD) if len(logs) > 1 else alike,
+        precision=max(alike, LUCK_SHARE * mad(logs) / NORMAL_MAD) if len(logs) > 2 else alike,
         min_time_s=max(sampling.min_time_s - spent, 0.0) / left,
         max_time_s=max(sampling.max_time_s - spent, 0.0) / left,
     )

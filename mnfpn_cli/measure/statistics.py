@@ -302,8 +302,8 @@ def process_ratio(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) ->
 
     Two copies of one network differ from process to process: by where their memory and their code lie, by the order of
     what is hashed. More passes do not average that out, only more processes do. So each pair counts as one observation
-    (Kalibera and Jones 2013). From `MANY_PAIRS` on the ratio is their median, which one odd process on either side does
-    not move; of fewer it is the mean of their logs, with Student's interval.
+    (Kalibera and Jones 2013). From `MANY_PAIRS` on the ratio is their median, which one odd process on either side
+    hardly moves; of fewer it is the mean of their logs, with Student's interval.
 
     Args:
         a: the samples of each process of A, in seconds.
@@ -326,16 +326,23 @@ def pair_ratios(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> l
     return [ratio for pair in zip(a, b, strict=True) if (ratio := paired_ratio(*pair))]
 
 
-def odd_pairs(ratios: Sequence[float]) -> tuple[int, ...]:
-    """Return the indices of ratios that are outliers among those of all pairs, and far enough from them to matter."""
-    return outliers([math.log(ratio) for ratio in ratios], LEAST_DRIFT) if len(ratios) >= LEAST_FOR_ODD else ()
+def odd_pairs(pairs: Sequence[TimeRatio]) -> tuple[int, ...]:
+    """Return the indices of pairs whose ratio is an outlier by 2 % or more, also by the interval of its own blocks."""
+    if len(pairs) < LEAST_FOR_ODD:
+        return ()
+    middle = median(pair.value for pair in pairs)
+    far = outliers([math.log(pair.value) for pair in pairs], LEAST_DRIFT)
+    return tuple(k for k in far if (own := pairs[k].interval) and not own.low <= middle <= own.high)
 
 
 def pairs_reach(n: int) -> float:
-    """Return how far the interval of `process_ratio` reaches over two or more pairs, in their standard deviations.
+    """Return how far the interval of `process_ratio` reaches over n pairs, in the standard deviations of their ratios.
 
-    The ends of the median's are ratios of the sample; where they are expected is Blom's (1958).
+    Of one pair it is that of its own blocks. The ends of the median's are ratios of the sample; where they are expected
+    is Blom's (1958).
     """
+    if n == 1:
+        return NORMAL_QUANTILE
     if n < MANY_PAIRS:
         return STUDENT[n - 2] / sqrt(n)
     return NormalDist().inv_cdf((n + 1 - _rank(n) - 3 / 8) / (n + 1 / 4))

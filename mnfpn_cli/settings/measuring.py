@@ -141,9 +141,9 @@ class Sampling:
         passes: number of timed passes; ``min_time_s`` may add to it, ``max_time_s`` may end it early. None to go by
             ``precision``.
         precision: the farther bound of the median's 95 % interval may be this share of the median away from it.
-        min_time_s: the least time of timing, in seconds: of timed passes, and of what runs do to settle before them.
-        max_time_s: the time of timing, in seconds, after which a measurement ends, precise or not, once it has the
-            fewest passes that its rule needs.
+        min_time_s: the least time to spend on timed passes, and on what runs do to settle before them, in seconds.
+        max_time_s: the time, in seconds, after which a measurement ends, precise or not, once it has the fewest passes
+            that its rule needs.
     """
 
     warmup: int | None = None

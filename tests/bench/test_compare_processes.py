@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -24,6 +25,7 @@ from mnfpn_cli.documents.records import EnvironmentRecord, WarningRecord
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.external.origin import External, FromSettings, Workload
 from mnfpn_cli.external.target import parse_target
+from mnfpn_cli.measure.engine import OTHER_RUNTIME, pair_sampling
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.measuring import Sampling
 from mnfpn_cli.settings.network import NetworkSettings
@@ -167,6 +169,35 @@ def test_an_input_that_does_not_fit_is_refused() -> None:
     """By the process that would run it, before anything is timed."""
     with pytest.raises(MnfpnError, match=r"^A \(--eager\): .*memory"):
         compared(case=replace(CASE, batch=10**5))
+
+
+def test_the_time_of_a_pair_is_what_timing_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what its processes did to settle: the next pair has what that left."""
+    spent = list[float]()
+
+    def noted(sampling: Sampling, *others: Any) -> Sampling:
+        spent.append(others[-1])
+        return pair_sampling(sampling, *others)
+
+    monkeypatch.setattr(processes, "pair_sampling", noted)
+    result, *_ = compared(number=2)
+    first = sum(sum(side.samples[:4]) for side in (result.pairs[0].a, result.pairs[0].b))
+    rests = 5 * OTHER_RUNTIME.rest_s  # A BB AA BB A
+    assert spent[0] == 0.0
+    assert spent[1] > first + rests
+
+
+def test_an_odd_process_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the samples of every process."""
+    odd = WarningRecord(kind="odd_process", cause="pair 1 of 2", helps="")
+
+    def warnings(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> Iterator[WarningRecord]:
+        assert [len(samples) for samples in (*a, *b)] == [4] * 4
+        yield odd
+
+    monkeypatch.setattr(processes, "odd_pair_warnings", warnings)
+    result, *_ = compared(number=2)
+    assert odd in result.warnings
 
 
 def after_passes(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[RunProcess], object]) -> None:

@@ -12,13 +12,17 @@ Noise = Callable[[Generator, int], Floats]
 
 
 class Luck(NamedTuple):
-    """How much slower a process is than others of its side: the standard deviation of its log, and of odd ones."""
+    """How much slower a process is than others of its side.
+
+    Attributes:
+        spread: the standard deviation of its log.
+        odd: the log by which odd processes are slower besides.
+        share: of the processes that are odd.
+    """
 
     spread: float
     odd: float = 0.0
-    """The log by which some processes are slower besides."""
     share: float = 0.1
-    """How many of them."""
 
     def __call__(self, random: Generator, processes: int) -> Floats:
         """Factors of the processes of a side."""

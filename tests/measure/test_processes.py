@@ -16,6 +16,7 @@ from mnfpn_cli.measure.statistics import (
     TimeRatio,
     median_interval,
     odd_pairs,
+    pair_ratios,
     paired_ratio,
     pairs_reach,
     process_ratio,
@@ -61,7 +62,7 @@ def test_the_quantiles_are_students() -> None:
 
 
 def test_of_many_pairs_the_ratio_is_the_median() -> None:
-    """Its interval leaves out the least and the greatest of nine: fewer have none that does, at 95 %."""
+    """Its interval leaves out the least and the greatest of nine; with fewer pairs, no 95 % interval does."""
     ratios = [1.0, 1.02, 1.01, 1.4, 0.99, 1.0, 0.7, 1.03, 1.04]
     ratio = known(process_ratio(*pairs(*ratios)))
     assert len(ratios) == MANY_PAIRS
@@ -94,7 +95,24 @@ def test_how_far_an_interval_over_pairs_reaches(count: int) -> None:
 )
 def test_a_pair_is_odd_that_is_far_from_the_others(ratios: tuple[float, ...], odd: tuple[int, ...]) -> None:
     """By the rule that tells outliers among passes."""
-    assert odd_pairs(ratios) == odd
+    assert odd_pairs(pair_ratios(*pairs(*ratios))) == odd
+
+
+def test_a_pair_is_odd_only_by_its_own_interval() -> None:
+    """Not by a spike in the one block that it had before Ctrl-C, nor by blocks that say both."""
+    a, b = pairs(1.0, 1.01, 0.99, 1.4)
+    assert odd_pairs(pair_ratios([*a[:3], [1.0, 1.0]], [*b[:3], [1.4, 1.4]])) == ()
+    unsure = [1.0, 1.0] * 3 + [1.4, 1.4] * 4
+    assert odd_pairs(pair_ratios([*a[:3], [1.0] * 14], [*b[:3], unsure])) == ()
+
+
+@pytest.mark.parametrize(("count", "most"), [(4, 0.03), (5, 0.04), (9, 0.01)])
+def test_few_pairs_are_odd_by_chance(count: int, most: float) -> None:
+    """Where the processes differ by 5 %: the fewer pairs there are, the more of them are alike."""
+    random, found = np.random.default_rng(13), 0
+    for _ in range(1000):
+        found += odd_pairs(pair_ratios(*processes(random, Luck(0.05), NOISES["quiet"], count, BLOCKS))) != ()
+    assert found <= most * 1000
 
 
 def test_a_process_in_forty_that_is_odd_hides_no_difference_from_nine_pairs() -> None:
@@ -160,12 +178,13 @@ def test_a_load_that_is_there_for_one_pair_alone_is_in_both_of_its_sides() -> No
     assert ratio.interval == pytest.approx(known(process_ratio(a, b)).interval)
 
 
+@pytest.mark.parametrize("count", [4, MANY_PAIRS])
 @pytest.mark.parametrize("noise", NOISES)
 @pytest.mark.parametrize("luck", [Luck(0.0), Luck(0.01), Luck(0.05), Luck(0.005, odd=0.1)])
-def test_the_interval_covers_the_luck_of_a_process(luck: Luck, noise: str) -> None:
+def test_the_interval_covers_the_luck_of_a_process(luck: Luck, noise: str, count: int) -> None:
     """In 95 of 100 cases, give or take what chance does to 500; and lies beyond a gate of 3 % in one of 100 at most."""
     random = np.random.default_rng(3)
-    found = [known(process_ratio(*processes(random, luck, NOISES[noise], 4, BLOCKS))).interval for _ in range(500)]
+    found = [known(process_ratio(*processes(random, luck, NOISES[noise], count, BLOCKS))).interval for _ in range(500)]
     covered = sum(interval.low <= 1 <= interval.high for interval in found if interval)
     beyond = sum(interval.low > 1.03 for interval in found if interval)
     assert covered >= 0.92 * 500
@@ -241,13 +260,12 @@ def test_pairs_that_are_alike_are_timed_until_their_ratio_is_precise() -> None:
 
 
 def test_pairs_that_differ_are_not_timed_longer_than_helps() -> None:
-    """Of logs -0.03 and 0.03 the deviation is 0.044, by their MAD; the next pair gets what half of it takes."""
+    """Of logs -0.03, 0.0 and 0.03 the deviation is 0.044, by their MAD; the next pair gets what half of it takes."""
     sampling = Sampling(precision=0.001, min_time_s=0.0, max_time_s=1000.0)
-    differ = pairs(math.exp(-0.03), math.exp(0.03))
+    differ = pairs(math.exp(-0.03), 1.0, math.exp(0.03))
     assert pair_sampling(sampling, 6, *differ, 0.0).precision == pytest.approx(0.5 * 0.03 / 0.67449)
-    assert pair_sampling(sampling, 6, *pairs(1.03), 0.0).precision < 0.002  # of one pair there is no deviation
-    odd = pairs(1.0, 1.0, 1.4)  # does not end the pairs after it early
-    assert pair_sampling(sampling, 9, *odd, 0.0).precision < 0.003
+    for odd in ((1.03,), (1.0, 1.4), (1.0, 1.4, 1.0)):  # one pair that is far off ends none after it early
+        assert pair_sampling(sampling, 6, *pairs(*odd), 0.0).precision < 0.002
     (first,), (second,) = processes(np.random.default_rng(8), Luck(0.0), NOISES["quiet"], 1, 500)
     runs = [scripted(first), scripted(second)]
     assert take_samples(runs, RatioRule(pair_sampling(sampling, 6, *differ, 0.0))) == "precision"

@@ -110,7 +110,7 @@ def test_independent_samples_hardly_ever_end_as_noise() -> None:
 
 
 def test_the_most_time_ends_a_benchmark_that_is_not_precise() -> None:
-    """Of the passes of all runs together; spent in whole rounds."""
+    """Of all runs together; spent in whole rounds."""
     runs = [scripted(normal(np.random.default_rng(4), 1000).tolist()) for _ in range(2)]
     assert enough(runs, Sampling(precision=1e-4, min_time_s=0.0, max_time_s=30.0))[0] == "max_time"
     spent = sum(sum(run.samples) for run in runs)
