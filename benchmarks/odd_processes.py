@@ -1,7 +1,7 @@
 """How often a process is slow for as long as it lives, and what in it is slow.
 
 Processes of one network of equal layers are started two at a time, each with one thread and kept memory. Of those that
-take 1.1 times the usual time or more, and still do when they are asked again, this prints the time of a pass
+take 1.1 times as long as usual or longer, and still do when they are asked again, this prints the time of a pass
 
 - on each core,
 - with other memory: a copy of the network, and another input,
@@ -122,7 +122,8 @@ def main() -> None:
                 found = answered(process)
                 if found["again"] >= ODD * usual:
                     odd.append(found["again"] / usual)
-                    print(f"{odd[-1]:.2f} x:", *(f"{name} {ms:.2f} ms," for name, ms in found.items()), flush=True)
+                    conditions = ", ".join(f"{name} {ms:.2f} ms" for name, ms in found.items())
+                    print(f"{odd[-1]:.2f} x: {conditions}", flush=True)
             process.wait()
         print(f"{len(times)} of {options.count}", end="\r", file=sys.stderr)
     print(f"{len(odd)} of {len(times)} processes take {ODD} times {median(times):.2f} ms or more")
