@@ -34,6 +34,7 @@ OTHER_SIZES = ((SIDE - 1, SIDE), (SIDE + 1, SIDE))
 OTHERS = tuple(product(range(30, 56), range(60, 105)))  # sizes of maps that torch gives to oneDNN
 ODD = 1.1
 LEAST_FOR_USUAL = 20
+"""Processes from which on the usual time is known; of those before, none is called odd."""
 
 
 def pass_ms(network: Callable[[Tensor], object], images: Tensor) -> float:

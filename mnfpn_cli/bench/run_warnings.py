@@ -121,12 +121,15 @@ def odd_pair_warnings(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]
         return f"{min(usual):{digits}} to {max(usual):{digits}}"
 
     for index in odd:
-        reached = whole and whole.interval and whole.interval.low <= ratios[index] <= whole.interval.high
-        helps = f"`processes` {MANY_PAIRS}, whose median one odd pair hardly moves"
+        if count < MANY_PAIRS:
+            helps = f"`processes` {MANY_PAIRS}, whose median one odd pair hardly moves"
+        else:  # nothing need be done where the interval leaves it out
+            held = whole and whole.interval and whole.interval.low <= ratios[index] <= whole.interval.high
+            helps = "more `processes`" if held else ""
         yield WarningRecord(
             kind="odd_process",
             cause=f"pair {index + 1} of {count}: B / A is {ratios[index]:.3f}, of the others {others(ratios, '.3f')}; "
             f"A took {a_ms[index]:.4g} ms (the others {others(a_ms, '.4g')}), "
             f"B {b_ms[index]:.4g} ms ({others(b_ms, '.4g')})",
-            helps=helps if count < MANY_PAIRS else "more `processes`" if reached else "",
+            helps=helps,
         )

@@ -251,7 +251,7 @@ MANY_PAIRS = 9
 """Pairs of processes from which on the median's interval leaves out the least and the greatest ratio."""
 
 LEAST_FOR_ODD = 4
-"""Pairs of processes from which on it shows that one is odd."""
+"""Pairs of processes from which on it shows that one is odd; of four that differ by chance, up to 3 % have one."""
 
 STUDENT = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646)
 """The 97.5 % quantiles of Student's t, for the degrees of freedom of 2 to 8 pairs."""
@@ -327,7 +327,7 @@ def pair_ratios(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> l
 
 
 def odd_pairs(pairs: Sequence[TimeRatio]) -> tuple[int, ...]:
-    """Return the indices of pairs whose ratio is an outlier by 2 % or more, also by the interval of its own blocks."""
+    """Return the indices of odd pairs: the ratio is an outlier, and its interval does not hold the median of all."""
     if len(pairs) < LEAST_FOR_ODD:
         return ()
     middle = median(pair.value for pair in pairs)
@@ -338,8 +338,8 @@ def odd_pairs(pairs: Sequence[TimeRatio]) -> tuple[int, ...]:
 def pairs_reach(n: int) -> float:
     """Return how far the interval of `process_ratio` reaches over n pairs, in the standard deviations of their ratios.
 
-    Of one pair it is that of its own blocks. The ends of the median's are ratios of the sample; where they are expected
-    is Blom's (1958).
+    Of one pair it is the interval of its blocks. The ends of the median's interval are ratios of single pairs: of
+    normal values these are expected where Blom (1958) has them.
     """
     if n == 1:
         return NORMAL_QUANTILE
