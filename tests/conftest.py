@@ -119,6 +119,13 @@ def one_pass_settles(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _memory_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse `--allocator keep` in this process, which could not go back for the tests that follow."""
+    rule = "this test would have the process keep memory for all that follow: use the fixture mnfpn_process"
+    monkeypatch.setattr("mnfpn_cli.devices.allocator._keep", lambda: pytest.fail(rule))
+
+
+@pytest.fixture(autouse=True)
 def _eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same terminal for all tests, whatever the one is that they are run from."""
     for name in ("LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "PY_COLORS"):

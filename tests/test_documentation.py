@@ -226,7 +226,7 @@ def lacking_python(page: Path) -> str | None:
 @pytest.mark.usefixtures("cores")
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.id)
 def test_an_example_shows_what_the_command_prints(
-    mnfpn: Mnfpn, prepared: Prepare, monkeypatch: pytest.MonkeyPatch, example: Example
+    mnfpn: Mnfpn, mnfpn_process: Mnfpn, prepared: Prepare, monkeypatch: pytest.MonkeyPatch, example: Example
 ) -> None:
     """Word for word, but for what was measured; each page in a folder of its own."""
     lacking = missing(example.command) or lacking_python(example.page)
@@ -236,7 +236,8 @@ def test_an_example_shows_what_the_command_prints(
     if example.command.startswith("pytest "):
         printed = replace(example, shown=run_pytest(example.command))
     else:
-        outcome = mnfpn(*short(example.command))
+        run_command = mnfpn_process if "--allocator keep" in example.command else mnfpn  # kept until a process ends
+        outcome = run_command(*short(example.command))
         printed = replace(example, shown=outcome.out + outcome.err)
     if WRITE:
         old, new = f"$ {example.command}\n{example.shown}", f"$ {example.command}\n{printed.shown}"
