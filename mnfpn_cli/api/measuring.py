@@ -27,7 +27,14 @@ from mnfpn_cli.api.progress import Progress, reporting
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import External
 from mnfpn_cli.settings.input import choose_dtypes
-from mnfpn_cli.settings.measuring import DEFAULT_ALLOCATOR, bench_case, check_allocator, check_device_name
+from mnfpn_cli.settings.measuring import (
+    DEFAULT_ALLOCATOR,
+    BenchCase,
+    check_allocator,
+    check_device_name,
+    checked_case,
+    choose_runtimes,
+)
 from mnfpn_cli.settings.quantization import quantization_case
 from mnfpn_cli.space.read import MAX_THREADS
 
@@ -142,13 +149,12 @@ def bench(
     if given and batch is not None:
         raise UsageError(Problem("`batch`", "cannot be used with inputs, which already gives the shape"))
     workloads = workloads_of(origin, "inputs", given, size)
-    case = bench_case(
-        batches(1 if batch is None else batch),
-        words("runtimes", runtimes),
+    case = BenchCase(
+        batches=batches(1 if batch is None else batch),
+        runtimes=choose_runtimes(words("runtimes", runtimes)),
         dtypes=choose_dtypes(words("dtype", dtype)),
         threads=optional(whole_number, "threads", threads, 1, MAX_THREADS),
         allocator=check_allocator(one_name("allocator", allocator)),
-        isolate=isolate,
         train=train,
         cold_cache=cold_cache,
         by_layer=by_layer,
@@ -163,8 +169,8 @@ def bench(
             std,
         ),
         sampling=sampling_of(precision, passes, max_time, min_time, warmup),
-        only_here=only_here(origin, workloads),
     )
+    case = checked_case(case, isolate, only_here(origin, workloads))
     devices = [check_device_name(name) for name in words("device", device)]
     seed = whole_number("seed", seed, 0, MAX_SEED)
     with reporting(progress) as report:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from math import inf
 from pathlib import Path
 
@@ -12,7 +13,10 @@ from mnfpn_cli.documents.records import EnvironmentRecord, InputRecord, WarningR
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import FromSettings, Origin, describe_inputs, recorded_inputs, recorded_origin
 from mnfpn_cli.measure.statistics import Latency, unpaired_ratio
+from mnfpn_cli.plan.cost import activation_bytes, network_cost
+from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.rules import plan_outline
+from mnfpn_cli.settings.input import ITEM_BYTES, NetworkInput
 from mnfpn_cli.settings.overrides import ABSENT, differences
 from mnfpn_cli.settings.problems import SettingsError
 
@@ -136,11 +140,25 @@ def _compared_side(name: str, file: BenchDocument, run: RunRecord) -> ComparedSi
 
 
 def _figures(file: BenchDocument, run: RunRecord) -> dict[str, int]:
-    """Return the exact figures for the input of a run; those of the file are for its first size and batch."""
+    """Return the exact figures for the input and the dtype of a run.
+
+    Those of the file are for its first batch, and for the dtype of its first run. In another dtype the bytes follow
+    from the settings. Without settings they are scaled, also integers among the buffers, which keep their size.
+    """
     size = (run.input.height, run.input.width)
     cost = next((one.cost for one in file.sizes if (one.height, one.width) == size), file.cost)
     figures = {name: getattr(cost, name) for name in FIGURES}
-    return {**figures, "activation_bytes": cost.activation_bytes * run.input.batch // file.input.batch}
+    first, input = file.all_runs[0].dtype, recorded_inputs(run.input)
+    if run.dtype != first and file.settings and isinstance(input, NetworkInput):
+        plan = plan_network(file.settings)
+        figures["model_bytes"] = network_cost(plan, input.size).state_bytes(run.dtype)
+        return {**figures, "activation_bytes": activation_bytes(plan, input, run.dtype)}
+    scale = Fraction(ITEM_BYTES[run.dtype], ITEM_BYTES[first])
+    return {
+        **figures,
+        "model_bytes": int(cost.model_bytes * scale),
+        "activation_bytes": int(cost.activation_bytes * scale * run.input.batch / file.input.batch),
+    }
 
 
 def _pair(of_a: RunRecord, of_b: RunRecord, margin: float) -> Pair:

@@ -37,8 +37,9 @@ from mnfpn_cli.settings.measuring import (
     DEFAULT_ALLOCATOR,
     DEFAULT_RUNTIME,
     BenchCase,
-    bench_case,
     check_device_name,
+    checked_case,
+    choose_runtimes,
 )
 from mnfpn_cli.settings.quantization import QuantizationCase
 
@@ -139,13 +140,12 @@ class CaseOptions:
             raise UsageError(
                 Problem("--channels-last", "is --runtime channels-last, and cannot be used with --runtime")
             )
-        return bench_case(
-            parse_batches(self.batch or ["1"]),
-            ["channels-last"] if self.channels_last else self.runtime or [DEFAULT_RUNTIME],
+        case = BenchCase(
+            batches=parse_batches(self.batch or ["1"]),
+            runtimes=choose_runtimes(["channels-last"] if self.channels_last else self.runtime or [DEFAULT_RUNTIME]),
             dtypes=choose_dtypes(self.dtype or [DEFAULT_DTYPE]),
             threads=self.threads,
             allocator=self.allocator,
-            isolate=self.isolate,
             train=self.train,
             cold_cache=self.cold_cache,
             by_layer=self.by_layer,
@@ -156,6 +156,7 @@ class CaseOptions:
             quantization=quantization,
             sampling=sampling.sampling(),
         )
+        return checked_case(case, self.isolate)
 
 
 @grouped

@@ -357,3 +357,8 @@ class BenchDocument(NetworkDocument):
     warnings: tuple[WarningRecord, ...] = Field(description="Reasons to trust the figures less.")
     environment: EnvironmentRecord = Field(description="Machine and software of the measurement.")
     weights: WeightsRecord | None = Field(description="The checkpoint that was loaded; null without `weights`.")
+
+    @property
+    def all_runs(self) -> "list[RunRecord | NotRunRecord]":
+        """The runs in the order in which they were asked for."""
+        return sorted((*self.runs, *self.not_run), key=lambda run: run.position)

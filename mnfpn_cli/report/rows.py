@@ -29,7 +29,7 @@ from mnfpn_cli.documents.shapes import LevelMap, ObservedMaps, PlannedMaps, Shap
 from mnfpn_cli.documents.summary import SummaryDocument
 from mnfpn_cli.documents.sweep import MeasuredDocument, PlannedDocument, PlannedSpaceRun
 from mnfpn_cli.errors import MnfpnError, Problem
-from mnfpn_cli.report.terminal.bench import all_runs, postprocess_of
+from mnfpn_cli.report.terminal.bench import postprocess_of
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import flatten
 
@@ -169,7 +169,7 @@ def _rows(document: Document) -> Iterator[FlatRow]:
         case SummaryDocument():
             yield from (flat(row) for row in document.layers if row.depth)
         case BenchDocument():
-            yield from (_run(document, run) for run in all_runs(document))
+            yield from (_run(document, run) for run in document.all_runs)
         case CompareDocument():
             yield from _compared(document)
         case ExportDocument():

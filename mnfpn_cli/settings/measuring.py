@@ -160,7 +160,6 @@ class BenchCase:
     Attributes:
         batches: numbers of images in a batch; each is measured.
         runtimes: names of the runtimes, whose passes are timed in turn.
-        all_runtimes: whether ``all`` was asked for; then it is no failure where this machine lacks a runtime.
         dtypes: the element types to compute in; each runtime is measured in each.
         threads: number of CPU threads; None for torch's choice.
         allocator: what happens to memory that a pass frees.
@@ -178,7 +177,6 @@ class BenchCase:
 
     batches: tuple[int, ...] = (1,)
     runtimes: tuple[str, ...] = (DEFAULT_RUNTIME,)
-    all_runtimes: bool = False
     dtypes: tuple[DType, ...] = (DEFAULT_DTYPE,)
     threads: int | None = None
     allocator: Allocator = DEFAULT_ALLOCATOR
@@ -199,55 +197,28 @@ class BenchCase:
         return tuple((runtime, dtype) for dtype in self.dtypes for runtime in self.runtimes)
 
     @property
+    def all_runtimes(self) -> bool:
+        """Whether all runtimes were asked for: then it is no failure where this machine lacks one."""
+        return set(self.runtimes) >= set(runtime_names())
+
+    @property
     def widest(self) -> DType:
         """The dtype of the runs that needs most memory: what quantises runs the network in float32 before."""
         return "float32" if {"float32", "int8"} & set(self.dtypes) else self.dtypes[0]
 
 
-def bench_case(
-    batches: tuple[int, ...],
-    runtimes: Sequence[str],
-    *,
-    dtypes: Sequence[DType],
-    threads: int | None,
-    allocator: Allocator,
-    isolate: bool | None,
-    train: bool,
-    cold_cache: bool,
-    by_layer: bool,
-    roofline: bool,
-    postprocess: bool,
-    image: Path | None,
-    tflite: Path | None,
-    quantization: QuantizationCase,
-    sampling: Sampling,
-    only_here: str = "",
-) -> BenchCase:
-    """Make the case of the given options, which `BenchCase` describes; ``runtimes`` as `choose_runtimes` takes them.
+def checked_case(case: BenchCase, isolate: bool | None, only_here: str = "") -> BenchCase:
+    """Return a case whose options do not contradict each other, with whether each run has a process of its own.
 
-    Where ``isolate`` is None, each run has a process of its own where there are several and nothing is against it;
-    ``only_here`` says why no other process can build the network, and is empty where one can.
+    Args:
+        case: the case; its ``isolate`` is not read.
+        isolate: what was asked for; where it is None, runs have their own where there are several and nothing is
+            against it.
+        only_here: why no other process can build the network; empty where one can.
 
     Raises:
-        UsageError: where a runtime is unknown, or options contradict each other.
+        UsageError: where options contradict each other.
     """
-    case = BenchCase(
-        batches=batches,
-        runtimes=choose_runtimes(runtimes),
-        all_runtimes="all" in runtimes,
-        dtypes=tuple(dict.fromkeys(dtypes)),
-        threads=threads,
-        allocator=allocator,
-        train=train,
-        cold_cache=cold_cache,
-        by_layer=by_layer,
-        roofline=roofline,
-        postprocess=postprocess,
-        image=image,
-        tflite=tflite,
-        quantization=quantization,
-        sampling=sampling,
-    )
     if problems := list(_contradictions(case)):
         raise UsageError(*problems)
     return replace(case, isolate=_isolate(isolate, case, only_here))

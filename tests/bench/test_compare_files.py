@@ -8,9 +8,15 @@ import pytest
 
 from mnfpn_cli.bench.compare_files import compare_files
 from mnfpn_cli.bench.comparison import Comparison, compare_document
+from mnfpn_cli.documents.bench import RunConditions
 from mnfpn_cli.documents.compare import GatesRecord
+from mnfpn_cli.documents.records import InputRecord
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.settings.input import NetworkInput, Size
+from mnfpn_cli.external.origin import recorded_inputs
+from mnfpn_cli.plan.cost import activation_bytes, network_cost
+from mnfpn_cli.plan.network import plan_network
+from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput, Size
+from mnfpn_cli.settings.network import NetworkSettings
 from tests.bench.documents import COST, FIGURES, INPUT, MACHINE, result, run_json, times, written
 
 
@@ -178,6 +184,30 @@ def test_figures_are_those_of_the_input_that_is_compared(tmp_path: Path) -> None
     assert made.a.input == made.b.input == NetworkInput(4, 3, Size(64, 64))
     assert {figure: made.growth(figure) for figure in made.a.figures} == dict.fromkeys(FIGURES, 1.0)
     assert INPUT["batch"] == 1
+
+
+@pytest.mark.parametrize("planned", [True, False])
+def test_bytes_are_those_of_the_dtype_that_is_compared(tmp_path: Path, planned: bool) -> None:
+    """A file's own are those of its first run, which may have failed; where the network is planned, counters stay."""
+    settings = NetworkSettings()
+    plan, input = plan_network(settings), recorded_inputs(InputRecord.model_validate(INPUT))
+    assert isinstance(input, NetworkInput)
+
+    def costs(dtype: DType) -> dict[str, Any]:
+        if not planned:
+            return {**COST, "model_bytes": 1000 * ITEM_BYTES[dtype], "activation_bytes": 150 * ITEM_BYTES[dtype]}
+        model_bytes = network_cost(plan, input.size).state_bytes(dtype)
+        return {**COST, "model_bytes": model_bytes, "activation_bytes": activation_bytes(plan, input, dtype)}
+
+    of = {} if planned else {"settings": None, "model": {"target": "nets.py:Net", "arguments": {}}}
+    int8 = run_json(dtype="int8", position=1)
+    failed = {key: run_json()[key] for key in RunConditions.model_fields} | {"status": "failed", "reason": "why"}
+    made = compared(
+        tmp_path,
+        result(int8, cost=costs("int8"), **of),
+        result(int8, not_run=[failed], cost=costs("float32"), **of),
+    )
+    assert made.a.figures == made.b.figures == {name: costs("int8")[name] for name in FIGURES}
 
 
 def test_samples_far_apart_are_no_overflow(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ from mnfpn_cli.external.target import InputSpec, parse_target
 from mnfpn_cli.measure.engine import WarmUp
 from mnfpn_cli.runtimes.runtime import ExecutedGraph, Operator
 from mnfpn_cli.settings.input import DType, Size
-from mnfpn_cli.settings.measuring import Allocator, BenchCase, Sampling, bench_case
+from mnfpn_cli.settings.measuring import Allocator, BenchCase, Sampling, checked_case
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.quantization import QuantizationCase
 from mnfpn_cli.text import ReportProgress
@@ -346,20 +346,6 @@ def _group(workload: BenchWorkload, case: BenchCase) -> Group:
     return Group(workload, torch.nn.Identity(), workload.input(1), torch.device("cpu"), case)
 
 
-OPTIONS = {
-    "threads": None,
-    "train": False,
-    "cold_cache": False,
-    "by_layer": False,
-    "roofline": False,
-    "postprocess": False,
-    "image": None,
-    "tflite": None,
-    "quantization": QuantizationCase(),
-    "sampling": Sampling(),
-}
-
-
 @pytest.mark.parametrize(
     ("runtimes", "dtypes", "isolate", "allocator", "only_here", "isolated"),
     [
@@ -376,16 +362,8 @@ def test_several_runs_have_processes_of_their_own_unless_something_is_against_it
     runtimes: list[str], dtypes: list[DType], isolate: bool | None, allocator: Allocator, only_here: str, isolated: bool
 ) -> None:
     """What is asked for counts first."""
-    made = bench_case(
-        (1,),
-        runtimes,
-        dtypes=dtypes,
-        isolate=isolate,
-        allocator=allocator,
-        only_here=only_here,
-        **OPTIONS,  # type: ignore[arg-type]
-    )
-    assert made.isolate is isolated
+    asked = BenchCase(runtimes=tuple(runtimes), dtypes=tuple(dtypes), allocator=allocator)
+    assert checked_case(asked, isolate, only_here).isolate is isolated
 
 
 @pytest.mark.parametrize(
@@ -406,15 +384,7 @@ def test_a_process_that_cannot_be_had_is_an_error(
 ) -> None:
     """No option is ignored in silence."""
     with pytest.raises(UsageError) as caught:
-        bench_case(
-            (1,),
-            ["eager"],
-            dtypes=["float32"],
-            isolate=isolate,
-            allocator=allocator,
-            only_here=only_here,
-            **OPTIONS,  # type: ignore[arg-type]
-        )
+        checked_case(BenchCase(allocator=allocator), isolate, only_here)
     assert caught.value.message == message
 
 

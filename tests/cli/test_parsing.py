@@ -108,7 +108,7 @@ CASES: list[tuple[list[str], BenchCase, list[str], int, list[str]]] = [
     ),
     (
         ["--runtime", "all"],
-        replace(CASE, runtimes=runtime_names(), all_runtimes=True, isolate=True),
+        replace(CASE, runtimes=runtime_names(), isolate=True),
         ["auto"],
         0,
         SIZES,

@@ -119,7 +119,7 @@ def test_what_kernels_compute_in_one_call_is_one_row() -> None:
     assert residual in rows
 
 
-@pytest.mark.parametrize("name", ["fused", *OTHERS[1:3]])
+@pytest.mark.parametrize("name", ["fused", *OTHERS[1:3], OTHERS[4]])
 def test_what_is_joined_is_one_row_with_all_its_paths(name: str) -> None:
     """The last convolution of a residual block adds its input."""
     rows = [row for row in time_them(name, SMALL).rows if row.joined]
@@ -145,11 +145,11 @@ def test_layers_on_a_gpu_are_refused_where_the_profile_has_not_its_time(name: st
 
 
 CODE = """
-        # Topologically Sorted LayerCall Nodes: [relu_1], Original ATen: [aten.relu]
+        # Topologically Sorted Source Nodes: [relu_1], Original ATen: [aten.relu]
         # [Provenance debug handles] torch.ops.mkldnn._convolution_pointwise.default:1
         buf0 = torch.ops.mkldnn._convolution_pointwise.default(arg0, _frozen_1, [1, 1])
         del arg0
-        # Topologically Sorted LayerCall Nodes: [sum], Original ATen: [aten.add]
+        # Topologically Sorted Source Nodes: [sum], Original ATen: [aten.add]
         # [Provenance debug handles] torch.ops.mkldnn._convolution_pointwise_.binary:2
         torch.ops.mkldnn._convolution_pointwise_.binary(buf0, buf0, _frozen_2)
         # [Provenance debug handles] cpp_fused_add_0:3

@@ -101,11 +101,6 @@ def latency_report(document: BenchDocument) -> Report:
     ]
 
 
-def all_runs(document: BenchDocument) -> list[RunRecord | NotRunRecord]:
-    """The runs in the order in which they were asked for."""
-    return sorted((*document.runs, *document.not_run), key=lambda run: run.position)
-
-
 def _size(run: RunConditions) -> str:
     """The size of images as ``600x900``, or the shapes of tensors."""
     return _inputs(run.input)
@@ -117,7 +112,7 @@ def _inputs(input: InputRecord) -> str:
 
 def _namer(document: BenchDocument) -> Callable[[RunConditions], str]:
     """Return a function that names a run by its runtime, and by what else differs between the runs."""
-    runs = all_runs(document)
+    runs = document.all_runs
     several_devices = len({run.device for run in runs}) > 1
     several_sizes = len({_size(run) for run in runs}) > 1
     several_batches = len({run.batch for run in runs}) > 1
@@ -136,7 +131,7 @@ def _namer(document: BenchDocument) -> Callable[[RunConditions], str]:
 
 def _title(document: BenchDocument) -> str:
     """What all runs have in common."""
-    runs, first = all_runs(document), document.runs[0]
+    runs, first = document.all_runs, document.runs[0]
     parts = [f"input {describe_inputs(recorded_inputs(first.input))}"] if len({run.input for run in runs}) == 1 else []
     parts += [first.dtype] if len({run.dtype for run in runs}) == 1 else []
     if len({run.device for run in runs}) == 1:
@@ -147,7 +142,7 @@ def _title(document: BenchDocument) -> str:
 
 
 def _latency_table(document: BenchDocument, name: Callable[[RunConditions], str]) -> Table:
-    runs = all_runs(document)
+    runs = document.all_runs
     columns: dict[str, Callable[[RunRecord], str]] = {
         ">Median": lambda run: seconds(run.latency_s.median),
     }
@@ -360,7 +355,7 @@ def _cost_in_full(cost: CostRecord, document: BenchDocument) -> Table:
         ("MACs", f"{count(cost.macs)} ({products})"),
         ("FLOPs", f"{count(cost.flops)} (2 × MACs)"),
         ("fvcore total", _fvcore(cost)),
-        ("model size", f"{size_in_bytes(cost.model_bytes)} in {all_runs(document)[0].dtype}"),
+        ("model size", f"{size_in_bytes(cost.model_bytes)} in {document.all_runs[0].dtype}"),
         ("activations", f"{size_in_bytes(cost.activation_bytes)} at the peak, batch {document.input.batch}"),
     ]
     return pairs("In full", rows)

@@ -17,7 +17,7 @@ from mnfpn_cli.measure.operator_times import OperatorTime
 if TYPE_CHECKING:
     from torch.autograd.profiler_util import FunctionEvent
 
-NODES = re.compile(r"# Topologically Sorted LayerCall Nodes: \[(.*?)\], Original ATen")
+NODES = re.compile(r"# Topologically Sorted Source Nodes: \[(.*?)\], Original ATen")
 KERNEL = re.compile(r"# \[Provenance debug handles\] (\S+):[0-9]+")
 """The comments before each kernel's call in generated code: the nodes of the traced graph, and the kernel."""
 
