@@ -67,7 +67,7 @@ def _planned(
     settings = network.settings(weights)
     if verify or weights is not None:
         with ending_at_once():
-            pass  # torch
+            import mnfpn_cli.measure.verify  # noqa: F401 - torch
     return planned_shapes(settings, parse_sizes(size), batch or 1, dtype or DEFAULT_DTYPE, verify, weights)
 
 

@@ -24,10 +24,15 @@ def kill_first_without_memory(pid: int) -> None:
         return  # not Linux, or it has ended
 
 
+def signal_name(number: int) -> str:
+    """Return the name of a signal, as SIGKILL; real-time signals have none."""
+    return next((one.name for one in signal.Signals if one == number), f"signal {number}")
+
+
 def why_it_ended(code: int, output: bytes) -> str:
     """Return why a process ended with this exit code and this output."""
     if code < 0:
-        name = signal.Signals(-code).name
+        name = signal_name(-code)
         hint = ", as Linux does when memory runs out" if name == "SIGKILL" else ""
         return f"the process that measured it was killed by {name}{hint}"
     lines = output[-OUTPUT_BYTES:].decode(errors="replace").strip().splitlines()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from mnfpn_cli.errors import Problem, UsageError
+from mnfpn_cli.measure.child import signal_name
 from mnfpn_cli.store.scores import check_metric, check_score
 from mnfpn_cli.store.sweeps import now
 from mnfpn_cli.store.trainings import LOG_BYTES
@@ -198,8 +199,7 @@ def _read_scores(code: int | None, path: Path, timeout_s: float) -> dict[str, fl
     if code is None:
         raise UsageError(f"the command took more than {timeout_s:g} s (`score_timeout`)")
     if code < 0:
-        known = {one.value: one.name for one in signal.Signals}
-        raise UsageError(f"the command was killed by {known.get(-code, f'signal {-code}')}")
+        raise UsageError(f"the command was killed by {signal_name(-code)}")
     if code:
         raise UsageError(f"the command ended with exit code {code}")
     if not path.is_file():

@@ -17,7 +17,7 @@ import pytest
 from mnfpn_cli import FORMAT_VERSION, __version__
 from mnfpn_cli.devices.allocator import can_keep
 from mnfpn_cli.documents.worker import SamplingRecord
-from mnfpn_cli.measure.child import kill_first_without_memory
+from mnfpn_cli.measure.child import kill_first_without_memory, why_it_ended
 from mnfpn_cli.settings.measuring import ALLOCATORS
 from mnfpn_cli.sweep import process
 from mnfpn_cli.sweep.process import Outcome, run_task
@@ -86,6 +86,7 @@ def test_a_crashed_process_is_a_failure_with_the_signal() -> None:
     """As where a library breaks."""
     outcome = in_the_middle(signal.SIGSEGV)
     assert outcome.reason == "the process that measured it was killed by SIGSEGV"
+    assert why_it_ended(-40, b"") == "the process that measured it was killed by signal 40"
 
 
 def test_an_error_of_the_measurement_is_the_reason() -> None:
