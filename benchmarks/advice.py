@@ -24,12 +24,13 @@ from mnfpn_cli.plan.advice import best_advice
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.roofline import LayerWork, network_work
 from mnfpn_cli.plan.rules import network_input, resolve
-from mnfpn_cli.runtimes.runtime import Job, input_tensors, load_runtime
+from mnfpn_cli.runtimes.runtime import Job, load_runtime
 from mnfpn_cli.settings.files import read_preset
 from mnfpn_cli.settings.input import ITEM_BYTES, NetworkInput, Size, parse_size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import parse_override
 from mnfpn_cli.settings.sources import Source
+from mnfpn_cli.trace.inputs import input_tensors
 
 NETWORKS = (
     "mobilenetv2-fpn",

@@ -1,10 +1,7 @@
 """mnfpn: a command-line workbench for MobileNetV2 backbones with feature pyramids.
 
-The folders tell the story: ``settings`` (what a user asks for), ``documents`` (every result, typed), ``plan`` (every
-layer, worked out without torch), ``network`` and ``weights`` (the plan as torch modules), ``external``, ``trace`` and
-``audit`` (any module, watched in a pass), ``devices`` and ``measure`` (samples of time), ``export``, ``runtimes`` and
-``bench`` (networks timed), ``space``, ``store`` and ``sweep`` (many of them), ``report`` (documents as text and pages)
-and ``cli``. Each imports only from those before it: `lint-imports` checks the order that pyproject.toml has.
+Each room, a folder or a file, imports only from those below it: docs/architecture.md says what each is for, from the
+bottom up, and `lint-imports` checks the order.
 """
 
 __version__ = "0.1.0"

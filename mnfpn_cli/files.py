@@ -4,11 +4,10 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 
@@ -35,23 +34,14 @@ FORMS = {
 }
 """The form of a file by its suffix. No output is a checkpoint, a store or Python: such a name is refused."""
 
-Result = TypeVar("Result")
 
-
-def write_whole(
-    path: Path, content: bytes, check: Callable[[Path], Result], suffix: str = "", where: str = "`output`"
-) -> Result:
-    """Write a temporary file in the folder of a path, check it, and rename it. After any error it is removed.
+def write_whole(path: Path, content: bytes, where: str = "`output`") -> None:
+    """Write a temporary file in the folder of a path, and rename it. After any error it is removed.
 
     Args:
         path: the file to write; of a link, the file that it points to is replaced.
         content: the bytes to write.
-        check: called with the temporary file; raises where something is wrong with it.
-        suffix: the suffix of the temporary file, for readers that depend on it.
         where: the parameter that named the file, for messages.
-
-    Returns:
-        The value that ``check`` returns.
 
     Raises:
         MnfpnError: where the file cannot be written.
@@ -59,13 +49,12 @@ def write_whole(
     with writing(path, where):
         target = path.resolve()
     # Named before it is written, so that Ctrl-C at any moment removes it.
-    temporary = target.parent / f".mnfpn-{secrets.token_hex(8)}{suffix}"
+    temporary = target.parent / f".mnfpn-{secrets.token_hex(8)}"
     try:
         with writing(path, where), temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        result = check(temporary)
         with writing(path, where):
             if target.exists():
                 temporary.chmod(target.stat().st_mode & 0o777)
@@ -73,7 +62,6 @@ def write_whole(
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    return result
 
 
 @contextmanager

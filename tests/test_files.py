@@ -9,17 +9,18 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.files import write_whole
 
 
-def test_a_file_is_renamed_after_its_check(tmp_path: Path) -> None:
-    """Until then it has another name in the same folder, with the suffix that readers depend on."""
-    path = tmp_path / "out"
+def test_a_file_is_renamed_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until then it has another name in the same folder."""
+    path, replace = tmp_path / "out", Path.replace
+    seen = list[tuple[Path, str, bytes, bool]]()
 
-    def check(temporary: Path) -> str:
-        assert (temporary.parent, temporary.suffix, temporary.read_bytes()) == (tmp_path, ".pt2", b"new")
-        assert temporary.name.startswith(".mnfpn-")
-        assert not path.exists()
-        return "checked"
+    def replaced(temporary: Path, target: Path) -> Path:
+        seen.append((temporary.parent, temporary.name[:7], temporary.read_bytes(), path.exists()))
+        return replace(temporary, target)
 
-    assert write_whole(path, b"new", check, ".pt2") == "checked"
+    monkeypatch.setattr(Path, "replace", replaced)
+    write_whole(path, b"new")
+    assert seen == [(tmp_path, ".mnfpn-", b"new", False)]
     assert path.read_bytes() == b"new"
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
 
@@ -35,7 +36,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(os if step == "fsync" else Path, step, full)
     with pytest.raises(MnfpnError) as caught:
-        write_whole(path, b"new", lambda _: None)
+        write_whole(path, b"new")
     assert str(caught.value) == f"output: '{path}' could not be written: No space left on device"
     assert path.read_text() == "older"
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
@@ -49,7 +50,7 @@ def test_a_link_stays_a_link_and_modes_are_kept(tmp_path: Path) -> None:
     target.chmod(0o640)
     link.symlink_to(target)
     for path in (link, new):
-        write_whole(path, b"content", lambda _: None)
+        write_whole(path, b"content")
     assert link.is_symlink()
     assert target.read_bytes() == b"content"
     assert target.stat().st_mode & 0o777 == 0o640
@@ -64,5 +65,5 @@ def test_ctrl_c_at_any_moment_leaves_no_temporary_file(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        write_whole(tmp_path / "out", b"new", lambda _: None)
+        write_whole(tmp_path / "out", b"new")
     assert list(tmp_path.iterdir()) == []

@@ -6,6 +6,8 @@ import tomllib
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
 from mnfpn_cli import __version__
 
 ROOT = Path(__file__).parent.parent
@@ -52,6 +54,15 @@ def test_the_rooms_are_described_in_the_order_in_which_they_import() -> None:
     table = page.partition("| room | holds |")[2].partition("\n\n")[0]
     described = [name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])]
     assert described == [name for name in reversed(contract["layers"]) if name != "__main__"]
+
+
+@pytest.mark.parametrize("room", ["bench", "sweep"])
+def test_the_map_of_a_large_room_has_each_of_its_files(room: str) -> None:
+    """Its docstring says what a newcomer opens first, and names no file that is gone."""
+    folder = ROOT / "mnfpn_cli" / room
+    files = {path.stem for path in folder.iterdir() if not path.name.startswith("_")}
+    named = re.findall(r"`(\w+)`", (folder / "__init__.py").read_text(encoding="utf-8"))
+    assert sorted(named) == sorted(files)
 
 
 def test_every_file_that_the_documentation_names_exists() -> None:

@@ -1,9 +1,13 @@
 """Time networks on devices, by runtimes: benchmarks, comparisons, and single runs.
 
-`bench` runs a benchmark, `compare` times two networks, `compare_files` compares two results, and `measure_run` measures
-one run for a worker. They share `workload` (a network and its inputs), `prepare`, `outputs` and `judge` (a network made
-ready, its outputs checked and judged on images), `group` (runs timed in turn), `watch` (the machine meanwhile),
-`profile` (layers, summed in `parts`, and what they wait for: `waits`) and `noise` (layers in int8). Results are in
-`results` and `comparison`; `bench_document` makes the document of the former; `run_warnings`, `verdict` and `gates`
-judge them. `inventory` lists what can run here.
+* What is timed: `workload` (a network and its inputs), `inventory` (what can run here).
+* A run: `prepare` (make a network ready), `outputs` and `judge` (compare what it returns with eager float32's), `watch`
+  (the machine meanwhile), `run_warnings` (samples to trust less).
+* A benchmark: `bench`, of groups of runs in turn (`group`), with `postprocess`, `noise`, and profiles (`profile`,
+  `parts`, `waits`); its `results`, their `verdict` in words, and the `bench_document`.
+* Runs in processes of their own: `isolated` times a group of them. `processes` is the side that gives turns,
+  `run_process` and `run_turns` are the process of a run; they share `request` and `messages`. A worker of a sweep does
+  `measure_run`.
+* A comparison: `compare` in this process, `compare_processes` in several, with what differs besides the network
+  (`sides`, `worktrees`), or `compare_files` of recorded results. Each gives a `comparison`, with its verdict and gates.
 """

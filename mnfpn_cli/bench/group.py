@@ -35,10 +35,11 @@ from mnfpn_cli.quantization.calibration import CalibrationInputs
 from mnfpn_cli.quantization.layers import expand_keep_float
 from mnfpn_cli.quantization.quantization import Quantization
 from mnfpn_cli.runtimes.litert import dtype_of
-from mnfpn_cli.runtimes.runtime import Job, input_tensors, unavailable_reason
+from mnfpn_cli.runtimes.runtime import Job, unavailable_reason
 from mnfpn_cli.settings.input import DType, NetworkInput
 from mnfpn_cli.settings.measuring import LITERT, BenchCase
 from mnfpn_cli.text import ReportProgress
+from mnfpn_cli.trace.inputs import input_tensors
 
 
 @dataclass(frozen=True)

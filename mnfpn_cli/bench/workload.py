@@ -3,7 +3,6 @@
 The cost of a network from settings follows from its plan; that of an external network is observed in a pass.
 """
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -18,20 +17,21 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.guard import ModelError, external_code
 from mnfpn_cli.external.load import check_arguments
 from mnfpn_cli.external.origin import External, FromSettings, Inputs, Origin, Workload, specs_of
-from mnfpn_cli.external.target import InputSpec
+from mnfpn_cli.measure.libraries import warnings_silenced
 from mnfpn_cli.measure.memory import Needed, needed_by
 from mnfpn_cli.plan.cost import Cost, NetworkCost, WholeCost, network_cost
 from mnfpn_cli.plan.rules import network_input
 from mnfpn_cli.runtimes.eager import move
-from mnfpn_cli.runtimes.runtime import Job, input_tensors, torch_dtype
+from mnfpn_cli.runtimes.runtime import Job
 from mnfpn_cli.settings.input import ITEM_BYTES, DType, NetworkInput, Size
+from mnfpn_cli.trace.inputs import input_tensors, traced_input
 from mnfpn_cli.trace.observe import Operation
-from mnfpn_cli.trace.passes import Input
 from mnfpn_cli.trace.trace import check_shaped, numel, trace_network
 
-with warnings.catch_warnings():
-    # On import, fvcore scripts two losses, which torch has deprecated; nothing here uses them.
-    warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated", category=DeprecationWarning)
+TORCH_JIT = (".*torch.jit.* is (deprecated|not supported)", Warning)
+"""fvcore scripts two losses where it is imported, and traces what it counts. Text and class are of torch's version."""
+
+with warnings_silenced(TORCH_JIT):
     from fvcore.nn import FlopCountAnalysis
 
 
@@ -57,13 +57,10 @@ def count_with_fvcore(network: nn.Module, input: Inputs) -> FvcoreCount:
     single = replace(input, batch=1) if isinstance(input, NetworkInput) else input
     dtype = next((weight.dtype for weight in network.parameters() if weight.is_floating_point()), torch.float32)
     tensors = (tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in input_tensors(single))
-    with torch.no_grad(), warnings.catch_warnings():
-        # fvcore traces with torch.jit, which torch has deprecated; that changes no number.
-        warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated", category=DeprecationWarning)
-        # A trace holds for one size only, which is all that is needed here.
-        warnings.filterwarnings("ignore", category=TracerWarning)
-        # In a trace, sizes are tensors, and torch warns of code that makes new tensors from them.
-        warnings.filterwarnings("ignore", message="To copy construct from a tensor", category=UserWarning)
+    # A trace holds for one size only, which is all that is needed here. Sizes in it are tensors, and torch warns where
+    # code makes new tensors from them.
+    traced = ("", TracerWarning), ("To copy construct from a tensor", UserWarning)
+    with torch.no_grad(), warnings_silenced(TORCH_JIT, *traced):
         analysis = FlopCountAnalysis(network, tuple(tensors))
         # fvcore warns of ReLU6 and additions, which it does not count, and of modules that a trace removes.
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
@@ -215,7 +212,7 @@ class ObservedWorkload:
             with torch.inference_mode(False), external_code(f"running {self.origin.name}"):
                 network = self.network if dtype == "float32" else in_dtype(deepcopy(self.network), dtype)
                 seen = trace_network(
-                    network, [_traced_input(spec) for spec in specs_of(input)], gradients=False
+                    network, [traced_input(spec) for spec in specs_of(input)], gradients=False
                 ).eval_pass
             macs = sum(event.macs for event in seen.events if isinstance(event, Operation))
             self.observed[input, dtype] = PassCost(macs, seen.peak_bytes)
@@ -316,9 +313,3 @@ def workload_figures(workload: BenchWorkload, network: nn.Module, input: Inputs,
 def in_dtype(network: nn.Module, dtype: DType) -> nn.Module:
     """Convert a network on the CPU to a dtype, in place, as eager execution does."""
     return move(Job(network, False, (), torch.device("cpu"), dtype), torch.contiguous_format)[0]
-
-
-def _traced_input(spec: InputSpec) -> Input:
-    """Return an input for a trace; without a dtype where it is floating-point, which takes the network's own."""
-    dtype = torch_dtype(spec)
-    return Input(spec.shape, None if dtype is None or dtype.is_floating_point else dtype, spec.value)

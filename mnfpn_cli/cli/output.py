@@ -86,7 +86,7 @@ def write_bytes(path: Path, content: bytes, where: str = "`output`") -> None:
         MnfpnError: if it cannot be written.
     """
     if not is_device(path):
-        write_whole(path, content, check=lambda _: None, where=where)
+        write_whole(path, content, where)
         return
     descriptor = descriptor_of(path)
     try:

@@ -92,7 +92,7 @@ def detect_images(
         for index, (file, image) in enumerate(zip(files, found, strict=True)):
             progress(f"drawing {file.name}", index / len(files))
             picture = draw(read_image(file, settings.in_channels), image.boxes)
-            write_whole(picture_of(file, folder), picture, check=lambda _: None)
+            write_whole(picture_of(file, folder), picture)
     return DetectDocument(
         settings=settings,
         model=None,

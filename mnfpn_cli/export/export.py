@@ -22,7 +22,7 @@ from mnfpn_cli.export.formats import (
     load_format,
 )
 from mnfpn_cli.export.job import FileFormat, FileJob, ReadFile
-from mnfpn_cli.export.networks import NamedNetwork, build_to_export, guarded, random_inputs
+from mnfpn_cli.export.networks import NamedNetwork, build_to_export, guarded
 from mnfpn_cli.export.program import settings_metadata, version_metadata
 from mnfpn_cli.external.guard import own_traceback
 from mnfpn_cli.external.origin import FromSettings, Origin, Workload
@@ -37,6 +37,7 @@ from mnfpn_cli.settings.detection import PreprocessSettings
 from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.settings.quantization import QuantizationCase, image_scaling
 from mnfpn_cli.text import ReportProgress, first_line
+from mnfpn_cli.trace.inputs import input_tensors
 from mnfpn_cli.weights.header import SETTINGS_KEY
 
 QUALITY_KEY, PREPROCESS_KEY = "mnfpn_quality", "mnfpn_preprocess"
@@ -132,7 +133,7 @@ def file_case(
         scaling = image_scaling(case, named.origin.preprocess, images.channels) if images else None
     job = FileJob(
         network=named.network,
-        inputs=tuple(judge.judge[0]) if judge else random_inputs(named.inputs),
+        inputs=tuple(judge.judge[0]) if judge else input_tensors(named.inputs),
         input_names=named.input_names,
         output_names=named.output_names,
         dtype=request.dtype,

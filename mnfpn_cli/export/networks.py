@@ -6,19 +6,18 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mnfpn_cli.documents.records import WeightsRecord
 from mnfpn_cli.export.program import INPUT, NamedOutputs, name_outputs
 from mnfpn_cli.external.guard import external_code
 from mnfpn_cli.external.load import check_arguments
 from mnfpn_cli.external.origin import External, FromSettings, Inputs, Origin, specs_of
-from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.measure.memory import Needed, check_fits, check_needed, out_of_memory_explained
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.settings.input import NetworkInput
-from mnfpn_cli.trace.passes import Input
+from mnfpn_cli.trace.inputs import traced_input
 from mnfpn_cli.trace.trace import trace_network
 
 LEAST_SIDE = 32
@@ -95,7 +94,7 @@ def _build_external(origin: External, inputs: Inputs, seed: int) -> NamedNetwork
     check_arguments(network, len(specs))
     with torch.inference_mode(False), guarded(origin, f"running {origin.name}"):
         network.eval().to(CPU, torch.float32)
-        seen = trace_network(network, [_traced(spec) for spec in specs], gradients=False).eval_pass
+        seen = trace_network(network, [traced_input(spec) for spec in specs], gradients=False).eval_pass
     weights = sum(tensor.nbytes for tensor in {id(one): one for one in network.state_dict().values()}.values())
     check_needed(Needed(weights, seen.peak_bytes), inputs, "float32", CPU)
     # By keys and positions in what the network returns, as ``out`` or ``boxes.1``.
@@ -110,12 +109,6 @@ DIMENSIONS = ("n", "channels", "height", "width")
 """The dimensions of a tensor of images."""
 
 
-def _traced(spec: InputSpec) -> Input:
-    """Return an input for a trace; without a dtype where it is floating-point, which takes the network's own."""
-    dtype = getattr(torch, spec.dtype) if spec.dtype else None
-    return Input(spec.shape, None if dtype is None or dtype.is_floating_point else dtype, spec.value)
-
-
 def _input_names(network: nn.Module, count: int, outputs: Sequence[str]) -> tuple[str, ...]:
     """Return the names of the parameters of the forward; numbers where it has none, or an output has the same."""
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -123,22 +116,3 @@ def _input_names(network: nn.Module, count: int, outputs: Sequence[str]) -> tupl
     names = tuple(one.name for one in parameters if one.kind in positional)[:count]
     usable = len(names) == count and not set(names) & set(outputs)
     return names if usable else tuple(f"input_{index}" for index in range(count))
-
-
-def random_inputs(inputs: Inputs) -> tuple[Tensor, ...]:
-    """Return the tensors of a pass: those that were given, else values from 0 to 1, the same every time, or zeros.
-
-    Zero is a valid index of anything, where elements are integers.
-    """
-    generator = torch.Generator().manual_seed(0)
-    return tuple(_tensor(spec, generator) for spec in specs_of(inputs))
-
-
-def _tensor(spec: InputSpec, generator: torch.Generator) -> Tensor:
-    dtype: torch.dtype = getattr(torch, spec.dtype) if spec.dtype else torch.float32
-    if spec.value is not None:
-        given = spec.value.detach().to("cpu", copy=True)
-        return given.float() if given.is_floating_point() else given
-    if dtype.is_floating_point:
-        return torch.rand(spec.shape, generator=generator)
-    return torch.zeros(spec.shape, dtype=dtype)

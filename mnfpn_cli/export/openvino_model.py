@@ -14,6 +14,7 @@ import numpy as np
 from torch.fx import Node as TracedNode
 
 from mnfpn_cli.measure.layer_times import LayerCall
+from mnfpn_cli.measure.libraries import loggers_silenced
 from mnfpn_cli.quantization.quantization import Quantization
 from mnfpn_cli.text import first_line, strip_colours
 
@@ -216,10 +217,13 @@ def sums_saturate() -> bool:
 
 
 def _import_nncf() -> Any:
-    """Import nncf without telemetry, and leave the class of loggers as it was: nncf makes all later ones its own."""
+    """Import nncf without telemetry, and leave the class of loggers as it was: nncf makes all later ones its own.
+
+    It imports what builds extensions of torch, which logs where there is a CUDA compiler and no GPU.
+    """
     loggers = logging.getLoggerClass()
     try:
-        with _telemetry_blocked():
+        with _telemetry_blocked(), loggers_silenced(["torch.utils.cpp_extension"]):
             import nncf
     finally:
         logging.setLoggerClass(loggers)

@@ -86,14 +86,6 @@ class LayerTimes:
         return sum(row.seconds for row in self.rows)
 
     @property
-    def by_id(self) -> dict[LayerId, float]:
-        """The rows' times by path and part."""
-        times = defaultdict[LayerId, float](float)
-        for row in self.rows:
-            times[row.id] += row.seconds
-        return dict(times)
-
-    @property
     def without_marks(self) -> dict[LayerId, float]:
         """The rows' times less what taking them took, so that they add up to no more than a pass without that.
 

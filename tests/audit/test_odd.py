@@ -106,11 +106,12 @@ class MaxNorm(nn.Conv2d):
 
 
 def test_weights_that_are_assigned_in_a_forward_are_put_back() -> None:
-    """To the device and the numbers that they had; and they are not accused."""
+    """To the device and the numbers that they had; and they are not accused. Torch 2.14 wants real tensors for it."""
     network = nn.Sequential(MaxNorm(3, 8, 3, padding=1), conv(8, 8))
     before = network.get_parameter("0.weight").detach().clone()
     audit = audit_of(network)
-    assert (audit.findings, audit.notes) == ((), ())
+    real = ("The pass ran on real tensors: the network does not run on the meta device.",)
+    assert (audit.findings, audit.notes) == ((), real if torch.__version__ >= "2.14" else ())
     assert torch.equal(network.get_parameter("0.weight"), before)
 
 

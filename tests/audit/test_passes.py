@@ -185,7 +185,7 @@ class Lazy(nn.Module):
 def scripted() -> nn.Module:
     """Layers that Python does not run."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore")  # it is deprecated
         script: nn.Module = torch.jit.script(nn.Sequential(nn.Conv2d(3, 4, 1)))
         return script
 

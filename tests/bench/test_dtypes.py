@@ -18,11 +18,12 @@ from mnfpn_cli.errors import UsageError
 from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.quantization.calibration import calibration_inputs
 from mnfpn_cli.runtimes import eager
-from mnfpn_cli.runtimes.runtime import Job, Prepared, input_tensors
+from mnfpn_cli.runtimes.runtime import Job, Prepared
 from mnfpn_cli.settings.input import DType, Size, choose_dtypes
 from mnfpn_cli.settings.measuring import BenchCase, Sampling
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.quantization import QuantizationCase
+from mnfpn_cli.trace.inputs import input_tensors
 from tests.bench.made import benchmark as made
 from tests.bench.made import key, missing, timed
 

@@ -4,8 +4,8 @@ import torch
 
 from mnfpn_cli.external.origin import TensorInputs, describe_inputs
 from mnfpn_cli.external.target import InputSpec
-from mnfpn_cli.runtimes.runtime import input_tensors
 from mnfpn_cli.settings.input import NetworkInput, Size
+from mnfpn_cli.trace.inputs import input_tensors
 
 
 def test_they_are_the_same_every_time_and_whole_numbers_are_zero() -> None:

@@ -11,9 +11,10 @@ from mnfpn_cli.external.origin import External, FromSettings, Inputs, TensorInpu
 from mnfpn_cli.external.target import InputSpec, parse_target
 from mnfpn_cli.measure.verify import largest_difference
 from mnfpn_cli.runtimes import eager
-from mnfpn_cli.runtimes.runtime import Job, as_tensors, input_tensors, load_runtime, unavailable_reason
+from mnfpn_cli.runtimes.runtime import Job, as_tensors, load_runtime, unavailable_reason
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.measuring import runtime_names
+from mnfpn_cli.trace.inputs import input_tensors
 from tests.bench.others import Detector, Levels, Words
 from tests.runtimes.jobs import CPU, TINY
 
