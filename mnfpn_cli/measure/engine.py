@@ -20,7 +20,6 @@ from mnfpn_cli.measure.statistics import (
     pair_ratios,
     paired_ratio,
     pairs_reach,
-    relative_half_width,
 )
 from mnfpn_cli.settings.measuring import LEAST_SAMPLES, Sampling
 
@@ -306,7 +305,7 @@ class BenchRule(StoppingRule):
     block: ClassVar[int] = 1
 
     def _precise(self, runs: Sequence[TimedRun]) -> Ended | None:
-        wide = [run for run in runs if relative_half_width(Latency(tuple(run.samples))) > self.sampling.precision]
+        wide = [run for run in runs if Latency(tuple(run.samples)).half_width > self.sampling.precision]
         if not wide:
             return "precision"
         return "noise" if all(stays_wide(run.samples) for run in wide) else None
@@ -317,7 +316,7 @@ def stays_wide(samples: Sequence[float]) -> bool:
     if len(samples) < LEAST_FOR_NOISE:
         return False
     quarter = Latency(tuple(samples[: len(samples) // 4]))
-    return relative_half_width(Latency(tuple(samples))) >= NO_NARROWER * relative_half_width(quarter)
+    return Latency(tuple(samples)).half_width >= NO_NARROWER * quarter.half_width
 
 
 @dataclass

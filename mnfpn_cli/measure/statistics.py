@@ -39,6 +39,10 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    def half_width(self, middle: float) -> float:
+        """Return the distance of the farther end from the middle, over the middle; infinite where that is zero."""
+        return max(self.high - middle, middle - self.low) / middle if middle else math.inf
+
 
 @dataclass(frozen=True)
 class Latency:
@@ -60,6 +64,11 @@ class Latency:
     def interval(self) -> Interval | None:
         """The 95 % confidence interval of the median in seconds; None with fewer than six samples."""
         return median_interval(self.ordered)
+
+    @property
+    def half_width(self) -> float:
+        """The half-width of the interval, as a share of the median; infinite without an interval."""
+        return self.interval.half_width(self.median) if self.interval else math.inf
 
     @property
     def quartiles(self) -> tuple[float, float]:
@@ -152,14 +161,6 @@ def _rank(n: int) -> int:
             return j
         ways = ways * (n - j) // (j + 1)
     return 0
-
-
-def relative_half_width(latency: Latency) -> float:
-    """Return the distance of the median's interval's farther end from the median, over the median; inf without one."""
-    interval, middle = latency.interval, latency.median
-    if interval is None or not middle:
-        return math.inf
-    return max(interval.high - middle, middle - interval.low) / middle
 
 
 LEAST_DRIFT = 0.02
@@ -270,10 +271,8 @@ class TimeRatio:
 
     @property
     def half_width(self) -> float:
-        """The distance of the interval's farther end from the ratio, over the ratio; infinite without an interval."""
-        if self.interval is None:
-            return math.inf
-        return max(self.interval.high - self.value, self.value - self.interval.low) / self.value
+        """The half-width of the interval, as a share of the ratio; infinite without an interval."""
+        return self.interval.half_width(self.value) if self.interval else math.inf
 
     def verdict(self, margin: float) -> Verdict:
         """Return what the interval shows: a difference larger than the margin, no such difference, or neither."""

@@ -102,6 +102,17 @@ def share(number: float) -> str:
     return f"{100 * number:.2g} %" if number < 0.995 else f"{100 * number:.0f} %"
 
 
+def half_width(middle: float, interval: tuple[float, float] | None) -> float | None:
+    """Return the distance from the middle to the farther end of its interval, over the middle; None without either."""
+    return max(interval[1] - middle, middle - interval[0]) / middle if middle and interval else None
+
+
+def half_width_text(middle: float, interval: tuple[float, float] | None) -> str:
+    """Format the half-width of an interval in per cent: ``1.3 %``; empty without an interval."""
+    width = half_width(middle, interval)
+    return "" if width is None else share(width)
+
+
 def size_in_bytes(number: int) -> str:
     """Format a number of bytes in binary units: ``32.96 MiB``."""
     for factor, unit in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):

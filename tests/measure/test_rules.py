@@ -20,7 +20,7 @@ from mnfpn_cli.measure.engine import (
     stays_wide,
     take_samples,
 )
-from mnfpn_cli.measure.statistics import Latency, paired_ratio, relative_half_width
+from mnfpn_cli.measure.statistics import Latency, paired_ratio
 from mnfpn_cli.settings.measuring import LEAST_SAMPLES, Sampling
 from tests.measure.clocks import scripted
 
@@ -67,7 +67,7 @@ def test_a_benchmark_ends_when_the_medians_interval_is_narrow_enough(precision: 
     quiet, noisy = scripted(repeat(1.0)), scripted(normal(random, 10_000).tolist())
     sampling = Sampling(precision=precision, min_time_s=0.0, max_time_s=inf)
     assert enough([quiet, noisy], sampling)[0] == "precision"
-    assert relative_half_width(Latency(tuple(noisy.samples))) <= precision
+    assert Latency(tuple(noisy.samples)).half_width <= precision
     assert len(quiet.samples) == len(noisy.samples) > LEAST_SAMPLES
 
 
@@ -85,7 +85,7 @@ def test_noise_ends_a_benchmark_only_where_more_passes_would_help_no_run() -> No
     sampling = Sampling(precision=0.003, min_time_s=0.0, max_time_s=inf)
     runs = [scripted(hopeless), scripted(slow.tolist())]
     assert enough(runs, sampling)[0] == "noise"
-    assert relative_half_width(Latency(tuple(runs[1].samples))) <= sampling.precision
+    assert Latency(tuple(runs[1].samples)).half_width <= sampling.precision
     assert len(runs[0].samples) > 2 * LEAST_FOR_NOISE
 
 

@@ -18,7 +18,6 @@ from mnfpn_cli.measure.statistics import (
     Interval,
     Latency,
     median_interval,
-    relative_half_width,
 )
 
 Seconds = st.floats(1e-6, 1e3)
@@ -150,7 +149,7 @@ def test_a_first_pass_is_slow_where_it_is_an_outlier_above(first: float, slow: b
 def test_the_half_width_reaches_both_ends_of_the_interval(samples: list[float]) -> None:
     """The median, less and more that share of it, holds the interval, and no smaller share does."""
     latency = Latency(tuple(samples))
-    share, interval = relative_half_width(latency), latency.interval
+    share, interval = latency.half_width, latency.interval
     assert interval is not None
     farthest = max(abs(end - latency.median) for end in interval)
     assert share * latency.median == pytest.approx(farthest, abs=1e-12)
@@ -158,9 +157,9 @@ def test_the_half_width_reaches_both_ends_of_the_interval(samples: list[float]) 
 
 def test_without_an_interval_the_half_width_is_infinite() -> None:
     """So that no precision is reached by too few samples, or by a clock that stands still."""
-    assert relative_half_width(Latency((1.0,) * 5)) == math.inf
-    assert relative_half_width(Latency((0.0,) * 9)) == math.inf
-    assert relative_half_width(Latency((1.0,) * 6)) == 0.0
+    assert Latency((1.0,) * 5).half_width == math.inf
+    assert Latency((0.0,) * 9).half_width == math.inf
+    assert Latency((1.0,) * 6).half_width == 0.0
 
 
 def test_what_a_clock_cannot_tell_apart_is_no_outlier() -> None:

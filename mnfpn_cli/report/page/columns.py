@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.report.units import scaled, score, seconds, share, size_in_bytes
+from mnfpn_cli.report.units import half_width, scaled, score, seconds, share, size_in_bytes
 from mnfpn_cli.settings.measuring import PASSES
 from mnfpn_cli.text import printable
 
@@ -42,10 +42,7 @@ class PageColumn:
 
 def _half_width(run: ReportedRun) -> float | None:
     """Return half the interval of the time over the time; None where there is no interval."""
-    if not run.time_s or not run.time_interval:
-        return None
-    low, high = run.time_interval
-    return max(high - run.time_s, run.time_s - low) / run.time_s
+    return half_width(run.time_s, run.time_interval) if run.time_s else None
 
 
 def _uncorrected(run: ReportedRun) -> float | None:

@@ -13,7 +13,18 @@ from mnfpn_cli.report.terminal.precision import precision_report
 from mnfpn_cli.report.terminal.profile import layers_tables
 from mnfpn_cli.report.terminal.tables import Report, note, pairs, phrases, recorded_warning, table
 from mnfpn_cli.report.terminal.waits import waits_tables
-from mnfpn_cli.report.units import count, per_cent, scaled, seconds, seconds_range, share, size_in_bytes, times, tiny
+from mnfpn_cli.report.units import (
+    count,
+    half_width_text,
+    per_cent,
+    scaled,
+    seconds,
+    seconds_range,
+    share,
+    size_in_bytes,
+    times,
+    tiny,
+)
 from mnfpn_cli.settings.measuring import DEFAULT_ALLOCATOR
 from mnfpn_cli.text import counted
 
@@ -148,9 +159,9 @@ def _latency_table(document: BenchDocument, name: Callable[[RunConditions], str]
     }
     if len({(run.runtime, run.dtype) for run in runs}) > 1:
         columns[f">× {document.runs[0].runtime}"] = lambda run: times(run.speed_up)
-        columns[">±95 %"] = lambda run: half_width(run.speed_up, run.speed_up_ci95)
+        columns[">±95 %"] = lambda run: half_width_text(run.speed_up, run.speed_up_ci95)
     else:
-        columns[">±95 %"] = lambda run: half_width(run.latency_s.median, run.latency_s.ci95)
+        columns[">±95 %"] = lambda run: half_width_text(run.latency_s.median, run.latency_s.ci95)
     one = "input" if document.input.shapes else "image"
     columns[f">{one.capitalize()}s/s"] = lambda run: scaled(run.throughput_per_s)
     if any(run.energy_j_per_image is not None for run in document.runs):
@@ -202,14 +213,6 @@ def _reason_in_short(run: NotRunRecord) -> str:
     if run.reason.startswith("out of memory"):
         return "out of memory"
     return {"unavailable": "not run", "too_large": "too large", "failed": "failed"}[run.status]
-
-
-def half_width(median: float, interval: tuple[float, float] | None) -> str:
-    """The distance from the median to the farther end of its interval, over the median; empty without an interval."""
-    if not interval:
-        return ""
-    low, high = interval
-    return share(max(high - median, median - low) / median)
 
 
 def _column_notes(document: BenchDocument) -> Report:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.report.terminal.bench import half_width
 from mnfpn_cli.report.terminal.models import model_lines
 from mnfpn_cli.report.terminal.run_tables import RunNames, columns_of, dtype_of_all, runs_report
 from mnfpn_cli.report.terminal.sweep import reasons_report
 from mnfpn_cli.report.terminal.tables import Report, note, warning
-from mnfpn_cli.report.units import count, scaled, seconds
+from mnfpn_cli.report.units import count, half_width_text, scaled, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +43,7 @@ def _table(runs: Sequence[PredictedRun], machine: str) -> Report:
     }
     figures = {
         ">Predicted": [seconds(one.seconds) for one in predictions],
-        ">±90 %": [half_width(one.seconds, (one.low, one.high)) for one in predictions],
+        ">±90 %": [half_width_text(one.seconds, (one.low, one.high)) for one in predictions],
         ">Measured": [seconds(one.measured_s) if one.measured_s else "" for one in runs],
         ">MACs": [scaled(one.cost.macs) for one in runs],
         "Beyond": [one.extrapolated for one in predictions],

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.documents.report import ReportedRun
-from mnfpn_cli.report.terminal.bench import half_width
 from mnfpn_cli.report.terminal.tables import (
     Forms,
     Phrases,
@@ -15,7 +14,7 @@ from mnfpn_cli.report.terminal.tables import (
     note,
     table,
 )
-from mnfpn_cli.report.units import seconds
+from mnfpn_cli.report.units import half_width_text, seconds
 
 if TYPE_CHECKING:
     from mnfpn_cli.documents.report import PickRecord
@@ -70,7 +69,7 @@ def time_columns(runs: Sequence[StoredRunRecord | PickRecord]) -> Columns:
     return {
         ">Median": [f"{_predicted(one) * '≈ '}{seconds(time)}" if (time := _time(one)) else "" for one in runs],
         ">±95 %": [
-            half_width(one.latency_s.median, one.latency_s.ci95) if one.latency_s else _predicted_width(one)
+            half_width_text(one.latency_s.median, one.latency_s.ci95) if one.latency_s else _predicted_width(one)
             for one in runs
         ],
     }
@@ -97,7 +96,7 @@ def _time(run: StoredRunRecord | PickRecord) -> float | None:
 def _predicted_width(run: StoredRunRecord | PickRecord) -> str:
     if not isinstance(run, ReportedRun) or not run.time_s:
         return ""
-    return half_width(run.time_s, run.time_interval)
+    return half_width_text(run.time_s, run.time_interval)
 
 
 def runs_report(

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.documents.base import KEY_DIGITS
-from mnfpn_cli.report.terminal.bench import allocator_row, environment_table, half_width
+from mnfpn_cli.report.terminal.bench import allocator_row, environment_table
 from mnfpn_cli.report.terminal.run_tables import (
     RunNames,
     columns_of,
@@ -23,7 +23,7 @@ from mnfpn_cli.report.terminal.tables import (
     recorded_warning,
     table,
 )
-from mnfpn_cli.report.units import count, scaled, score, seconds, seconds_range, size_in_bytes
+from mnfpn_cli.report.units import count, half_width_text, scaled, score, seconds, seconds_range, size_in_bytes
 from mnfpn_cli.settings.overrides import non_defaults
 from mnfpn_cli.text import counted
 
@@ -246,7 +246,7 @@ def _figures(result: ResultRecord) -> tuple[str, str, str]:
     if not result.run:
         return "", "", ""
     latency = result.run.latency_s
-    return seconds(latency.median), half_width(latency.median, latency.ci95), count(len(latency.samples))
+    return seconds(latency.median), half_width_text(latency.median, latency.ci95), count(len(latency.samples))
 
 
 def _newest_table(run: StoredRunRecord, measured: RunRecord) -> list[Table]:
