@@ -217,13 +217,10 @@ def sums_saturate() -> bool:
 
 
 def _import_nncf() -> Any:
-    """Import nncf without telemetry, and leave the class of loggers as it was: nncf makes all later ones its own.
-
-    It imports what builds extensions of torch, which logs where there is a CUDA compiler and no GPU.
-    """
+    """Import nncf without telemetry, and leave the class of loggers as it was: nncf makes all later ones its own."""
     loggers = logging.getLoggerClass()
     try:
-        with _telemetry_blocked(), loggers_silenced(["torch.utils.cpp_extension"]):
+        with _telemetry_blocked():
             import nncf
     finally:
         logging.setLoggerClass(loggers)
@@ -232,17 +229,19 @@ def _import_nncf() -> Any:
 
 @contextmanager
 def _silent_nncf() -> Iterator[None]:
-    """Let nncf write neither its log nor bars of progress, both of which go to standard output."""
+    """Let nncf write neither its log nor bars of progress, both of which go to standard output.
+
+    When it quantises, it imports what builds extensions of torch, which logs where there is a CUDA compiler and no GPU.
+    """
     from nncf.common.logging.track_progress import track
 
-    logger, drawn = logging.getLogger("nncf"), track.__init__
-    before, logger.disabled = logger.disabled, True
+    drawn = track.__init__
     track.__init__ = partialmethod(drawn, disable=True)
     try:
-        yield
+        with loggers_silenced(["nncf", "torch.utils.cpp_extension"]):
+            yield
     finally:
         track.__init__ = drawn
-        logger.disabled = before
 
 
 POSITIONS = ("Exception from", "Check '", "FrontEnd API failed")
