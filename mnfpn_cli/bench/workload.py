@@ -17,7 +17,7 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.guard import ModelError, external_code
 from mnfpn_cli.external.load import check_arguments
 from mnfpn_cli.external.origin import External, FromSettings, Inputs, Origin, Workload, specs_of
-from mnfpn_cli.measure.libraries import warnings_silenced
+from mnfpn_cli.measure.libraries import TORCH_JIT, warnings_silenced
 from mnfpn_cli.measure.memory import Needed, needed_by
 from mnfpn_cli.plan.cost import Cost, NetworkCost, WholeCost, network_cost
 from mnfpn_cli.plan.rules import network_input
@@ -28,10 +28,7 @@ from mnfpn_cli.trace.inputs import input_tensors, traced_input
 from mnfpn_cli.trace.observe import Operation
 from mnfpn_cli.trace.trace import check_shaped, numel, trace_network
 
-TORCH_JIT = (".*torch.jit.* is (deprecated|not supported)", Warning)
-"""fvcore scripts two losses where it is imported, and traces what it counts. Text and class are of torch's version."""
-
-with warnings_silenced(TORCH_JIT):
+with warnings_silenced(TORCH_JIT):  # it scripts two losses where it is imported, which nothing here uses
     from fvcore.nn import FlopCountAnalysis
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from torch.fx import Node as TracedNode
 
 from mnfpn_cli.measure.layer_times import LayerCall
-from mnfpn_cli.measure.libraries import loggers_silenced
+from mnfpn_cli.measure.libraries import CUDA_TOOLKIT, loggers_silenced
 from mnfpn_cli.quantization.quantization import Quantization
 from mnfpn_cli.text import first_line, strip_colours
 
@@ -229,16 +229,13 @@ def _import_nncf() -> Any:
 
 @contextmanager
 def _silent_nncf() -> Iterator[None]:
-    """Let nncf write neither its log nor bars of progress, both of which go to standard output.
-
-    When it quantises, it imports what builds extensions of torch, which logs where there is a CUDA compiler and no GPU.
-    """
+    """Let nncf write neither its log nor bars of progress, both of which go to standard output."""
     from nncf.common.logging.track_progress import track
 
     drawn = track.__init__
     track.__init__ = partialmethod(drawn, disable=True)
     try:
-        with loggers_silenced(["nncf", "torch.utils.cpp_extension"]):
+        with loggers_silenced(["nncf", CUDA_TOOLKIT]):
             yield
     finally:
         track.__init__ = drawn

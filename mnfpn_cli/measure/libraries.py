@@ -12,6 +12,12 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure.memory import ran_out_of_memory
 from mnfpn_cli.text import first_line
 
+TORCH_JIT = (".*torch.jit.* is (deprecated|not supported)", Warning)
+"""What torch warns of where torch.jit is used, as by fvcore and by torch itself. Its class depends on the version."""
+
+CUDA_TOOLKIT = "torch.utils.cpp_extension"
+"""The logger that warns of a CUDA toolkit on a machine without a GPU, where something imports it."""
+
 
 @contextmanager
 def failure_in_words(what: str, reason: Callable[[Exception], str] = first_line) -> Iterator[None]:

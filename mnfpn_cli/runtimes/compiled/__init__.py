@@ -4,7 +4,6 @@ import os
 import platform
 import shutil
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,7 +18,7 @@ from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.devices.cuda import capability
 from mnfpn_cli.errors import MnfpnError, UnavailableError
 from mnfpn_cli.measure.layer_times import LayerCall, LayerTimes
-from mnfpn_cli.measure.libraries import failure_in_words
+from mnfpn_cli.measure.libraries import CUDA_TOOLKIT, TORCH_JIT, failure_in_words, loggers_silenced, warnings_silenced
 from mnfpn_cli.measure.operator_times import Profiler, time_operators
 from mnfpn_cli.plan.roofline import LayerWork
 from mnfpn_cli.quantization.pt2e import has_onednn, key_of, paths_by_scales, quantize_for_x86, torchao_missing
@@ -246,11 +245,9 @@ def _compiler_failure_explained() -> Iterator[None]:
     """Turn the compiler's exceptions into an `MnfpnError`, and silence the warnings of its import."""
     from torch._dynamo.exc import TorchDynamoException
 
-    with warnings.catch_warnings():
-        # The import compiles modules by torch.jit, which torch itself has deprecated.
-        warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
-        # Advice to use TF32 in matrix products, which would change the results.
-        warnings.filterwarnings("ignore", "TensorFloat32 tensor cores|Please use the new API settings", UserWarning)
+    # Advice to use TF32 in matrix products, which would change the results.
+    tf32 = ("TensorFloat32 tensor cores|Please use the new API settings", UserWarning)
+    with warnings_silenced(TORCH_JIT, tf32), loggers_silenced([CUDA_TOOLKIT]):
         try:
             yield
         except TorchDynamoException as error:
