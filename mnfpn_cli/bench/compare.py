@@ -1,13 +1,21 @@
 """Compare two networks by timing them in turn, A B B A, in one process. `compare_files` compares recorded results."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from statistics import median
 
 import torch
 
 from mnfpn_cli.bench.bench import conditions, one_at_a_time
-from mnfpn_cli.bench.comparison import CompareCase, ComparedSide, Comparison, Pair, failure_of, run_name, side_warnings
+from mnfpn_cli.bench.comparison import (
+    CompareCase,
+    ComparedSide,
+    Comparison,
+    Pair,
+    TimedSide,
+    failure_of,
+    run_name,
+    side_warnings,
+)
 from mnfpn_cli.bench.group import Group, eager_outputs
 from mnfpn_cli.bench.prepare import Checked, ExplainingTimer, Ready, ReadyRun, prepare_run
 from mnfpn_cli.bench.run_warnings import fault_warnings
@@ -17,43 +25,20 @@ from mnfpn_cli.devices.allocator import use_allocator
 from mnfpn_cli.devices.choose import choose_devices, device_of
 from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WarningRecord
 from mnfpn_cli.errors import MnfpnError, Problem, within
-from mnfpn_cli.external.origin import Inputs, Workload
+from mnfpn_cli.external.origin import Inputs
 from mnfpn_cli.measure.engine import RatioRule, TimedRun, rewarm, settling_of, take_samples
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed
 from mnfpn_cli.measure.statistics import Latency, paired_ratio
 from mnfpn_cli.quantization.calibration import CalibrationInputs, calibration_inputs
 from mnfpn_cli.runtimes.runtime import unavailable_reason
-from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.measuring import Allocator
 from mnfpn_cli.settings.quantization import QuantizationCase
 from mnfpn_cli.text import ReportProgress
 
 
-@dataclass(frozen=True)
-class BuiltSide:
-    """A network to compare, and what executes it; ``name`` is the text of its options."""
-
-    name: str
-    workload: BenchWorkload
-    runtime: str
-    dtype: DType
-
-
-def side_of(where: str, name: str, workload: Workload, runtime: str, dtype: DType, seed: int) -> BuiltSide:
-    """Build the workload of a side; ``where`` is the place of the side in messages.
-
-    Raises:
-        UsageError: where a target is no network, or takes another number of inputs.
-        ModelError: where its code fails.
-    """
-    with within(where):
-        (built,) = bench_workloads([workload], seed)
-    return BuiltSide(name, built, runtime, dtype)
-
-
 def compare_networks(
-    a: BuiltSide, b: BuiltSide, case: CompareCase, cpu_name: Callable[[], str], progress: ReportProgress
+    sides: tuple[TimedSide, TimedSide], case: CompareCase, cpu_name: Callable[[], str], progress: ReportProgress
 ) -> tuple[Comparison, EnvironmentRecord]:
     """Time two networks in turn, and decide which is faster. Whatever they print goes to standard error.
 
@@ -61,27 +46,27 @@ def compare_networks(
     comparison is marked incomplete.
 
     Raises:
-        UsageError: where the input does not fit the memory of the device, or a network cannot take it.
+        UsageError: where a target is no network, the input does not fit the memory of the device, or a network cannot
+            take it.
         MnfpnError: where there is no such device or allocator, or a side cannot be run on it.
         KeyboardInterrupt: where Ctrl-C came before anything was timed.
     """
-    (device,) = choose_devices([case.device_name])
-    use_allocator(case.allocator)
     with one_at_a_time():
-        return _compare((a, b), case, device, cpu_name, progress)
+        return _compare(sides, case, cpu_name, progress)
 
 
 def _compare(
-    sides: tuple[BuiltSide, BuiltSide],
-    case: CompareCase,
-    device: torch.device,
-    cpu_name: Callable[[], str],
-    progress: ReportProgress,
+    sides: tuple[TimedSide, TimedSide], case: CompareCase, cpu_name: Callable[[], str], progress: ReportProgress
 ) -> tuple[Comparison, EnvironmentRecord]:
-    groups, ready = list[Group](), list[ReadyRun]()
-    for name, side in zip("AB", sides, strict=True):
+    workloads, groups, ready = list[BenchWorkload](), list[Group](), list[ReadyRun]()
+    for name, side in zip("ab", sides, strict=True):
+        with within(f"`{name}`"):
+            workloads += bench_workloads([side.workload], case.seed)
+    (device,) = choose_devices([case.device_name])
+    use_allocator(case.allocator)
+    for name, side, workload in zip("AB", sides, workloads, strict=True):
         with within(f"{name} ({side.name})"):
-            groups.append(_build(side, case, device))
+            groups.append(_build(side, workload, case, device))
     environment = read_environment(cpu_name())
     with conditions(device, groups[0].case):
         for name, side, group in zip("AB", sides, groups, strict=True):
@@ -105,14 +90,13 @@ def _compare(
     ), environment
 
 
-def _build(side: BuiltSide, case: CompareCase, device: torch.device) -> Group:
+def _build(side: TimedSide, workload: BenchWorkload, case: CompareCase, device: torch.device) -> Group:
     """Build the network of a side, after checking that it can run and fits.
 
     Raises:
         UsageError: where it does not fit the memory of the device, or the checkpoint belongs to another network.
         MnfpnError: where its runtime cannot run there, or an external network fails.
     """
-    workload = side.workload
     input = workload.input(case.batch)
     reason = unavailable_reason(side.runtime, workload.origin, device, side.dtype, case.train)
     if reason is not None:
@@ -122,7 +106,7 @@ def _build(side: BuiltSide, case: CompareCase, device: torch.device) -> Group:
     return Group(workload, network, input, device, case.of(side.runtime, side.dtype), _images(side, input))
 
 
-def _images(side: BuiltSide, input: Inputs) -> CalibrationInputs | None:
+def _images(side: TimedSide, input: Inputs) -> CalibrationInputs | None:
     """Return random images to calibrate int8 with: they set no time, and nothing else is judged here."""
     if side.dtype != "int8":
         return None
@@ -170,7 +154,7 @@ def _time(
     raise MnfpnError(failure) if failure else KeyboardInterrupt
 
 
-def _compared_side(side: BuiltSide, group: Group, ready: ReadyRun) -> ComparedSide:
+def _compared_side(side: TimedSide, group: Group, ready: ReadyRun) -> ComparedSide:
     return ComparedSide(
         name=side.name,
         runtime=side.runtime,
@@ -180,7 +164,7 @@ def _compared_side(side: BuiltSide, group: Group, ready: ReadyRun) -> ComparedSi
         train=group.case.train,
         input=group.input,
         origin=side.workload.origin,
-        figures=workload_figures(side.workload, group.network, group.input, side.dtype),
+        figures=workload_figures(group.workload, group.network, group.input, side.dtype),
         difference=ready.checked.difference,
     )
 

@@ -13,7 +13,16 @@ import torch
 
 from mnfpn_cli.bench.bench import conditions, one_at_a_time
 from mnfpn_cli.bench.compare import prepared_warnings, side_fault_warnings
-from mnfpn_cli.bench.comparison import CompareCase, ComparedSide, Comparison, Pair, failure_of, run_name, side_warnings
+from mnfpn_cli.bench.comparison import (
+    CompareCase,
+    ComparedSide,
+    Comparison,
+    Pair,
+    TimedSide,
+    failure_of,
+    run_name,
+    side_warnings,
+)
 from mnfpn_cli.bench.isolated import end_run, no_pass_here
 from mnfpn_cli.bench.messages import Described
 from mnfpn_cli.bench.prepare import Checked, Ready
@@ -26,7 +35,7 @@ from mnfpn_cli.bench.watch import watch
 from mnfpn_cli.devices.choose import choose_devices
 from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WarningRecord
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError, within
-from mnfpn_cli.external.origin import Inputs, Workload
+from mnfpn_cli.external.origin import Inputs
 from mnfpn_cli.measure.engine import (
     RatioRule,
     TimedRun,
@@ -37,7 +46,7 @@ from mnfpn_cli.measure.engine import (
     take_samples,
 )
 from mnfpn_cli.measure.statistics import Latency, process_ratio
-from mnfpn_cli.settings.input import DType, NetworkInput
+from mnfpn_cli.settings.input import NetworkInput
 from mnfpn_cli.text import ReportProgress
 
 NAMES = "AB"
@@ -46,21 +55,9 @@ THREADS_VARIABLE = "OMP_NUM_THREADS"
 
 
 @dataclass(frozen=True)
-class ProcessSide:
-    """A side that is timed in processes of its own.
+class ProcessSide(TimedSide):
+    """A side that is timed in processes of its own; ``placed``: how they are started."""
 
-    Attributes:
-        name: the text of its options.
-        workload: the network, and the input of a pass on one image.
-        runtime: what executes it.
-        dtype: the element type that it computes in.
-        placed: how its processes are started.
-    """
-
-    name: str
-    workload: Workload
-    runtime: str
-    dtype: DType
     placed: PlacedSide
 
     def __str__(self) -> str:

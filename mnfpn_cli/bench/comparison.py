@@ -16,7 +16,7 @@ from mnfpn_cli.documents.compare import (
 )
 from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WarningRecord
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.external.origin import Inputs, Origin, input_record
+from mnfpn_cli.external.origin import Inputs, Origin, Workload, input_record
 from mnfpn_cli.measure.statistics import Latency, TimeRatio, latency_record
 from mnfpn_cli.settings.input import DType, NetworkInput
 from mnfpn_cli.settings.measuring import DEFAULT_ALLOCATOR, Allocator, BenchCase, Sampling
@@ -65,6 +65,23 @@ class CompareCase:
             train=self.train,
             sampling=self.sampling,
         )
+
+
+@dataclass(frozen=True)
+class TimedSide:
+    """A side to time.
+
+    Attributes:
+        name: the text of its options.
+        workload: the network, and the input of a pass on one image.
+        runtime: what executes it.
+        dtype: the element type to compute in.
+    """
+
+    name: str
+    workload: Workload
+    runtime: str
+    dtype: DType
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """`mnfpn compare`: two networks measured here, or two results; `--a` and `--b` contain options of their own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,18 +30,14 @@ from mnfpn_cli.cli.options import (
 from mnfpn_cli.cli.paths import Reads, named_path
 from mnfpn_cli.errors import INTERRUPTED, CheckError, MnfpnError, UsageError
 from mnfpn_cli.settings.input import parse_size
-from mnfpn_cli.settings.measuring import (
-    DEFAULT_PROCESSES,
-    OF_OWN_PROCESS,
-    check_device_name,
-)
+from mnfpn_cli.settings.measuring import check_device_name
 from mnfpn_cli.text import as_option
 
 if TYPE_CHECKING:
-    from mnfpn_cli.bench.comparison import CompareCase, Comparison, Gates
-    from mnfpn_cli.bench.sides import SideLaunch
+    from mnfpn_cli.bench.comparison import Comparison, Gates
     from mnfpn_cli.documents.compare import GatesRecord
     from mnfpn_cli.documents.records import EnvironmentRecord
+    from mnfpn_cli.text import ReportProgress
 
 
 def gate_option(name: str, help: str) -> Any:
@@ -185,15 +182,14 @@ def _from_files(files: list[str], shared: SharedOptions) -> "Comparison":
 def _measured(
     sides: tuple[GivenSide, GivenSide], launch: LaunchOptions, shared: SharedOptions, sampling: PairSamplingOptions
 ) -> "tuple[Comparison, EnvironmentRecord]":
-    """Build both sides, and time them in turn.
+    """Read both sides, and time them in turn.
 
     Raises:
         UsageError: if a side is wrong.
         MnfpnError: if a network cannot be built.
     """
     from mnfpn_cli.bench.comparison import CompareCase
-    from mnfpn_cli.cli.talk import progress_bar
-    from mnfpn_cli.devices.machine import reading_cpu_name
+    from mnfpn_cli.bench.run_comparison import run_comparison
 
     if shared.size is not None:
         parse_size(shared.size)  # a malformed size is an error of neither side
@@ -208,52 +204,21 @@ def _measured(
         allocator=shared.allocator,
         seed=shared.seed,
     )
-    launches = launch.launches(needed=case.allocator in OF_OWN_PROCESS)
-    if launches is not None:
-        return _in_processes(sides, launches, launch.processes or DEFAULT_PROCESSES, case, shared)
-    cases = [side.case(shared) for side in sides]
-    with progress_bar() as bar, reading_cpu_name() as cpu_name, interruptible(bar) as progress:
-        progress("loading torch", 0.0)
-        with ending_at_once(NOTHING_MEASURED):
-            from mnfpn_cli.bench.compare import compare_networks, side_of
-
-        first, second = (
-            side_of(f"`{where}`", side.name, workload, side.options.runtime, side.options.dtype, case.seed)
-            for where, side, workload in zip("ab", sides, cases, strict=True)
-        )
-        return compare_networks(first, second, case, cpu_name, progress)
+    given = dict(zip("ab", sides, strict=True))
+    return run_comparison(
+        lambda name: given[name].read(shared), launch.launches(), launch.processes, case, _measuring, _importing
+    )
 
 
-def _in_processes(
-    sides: tuple[GivenSide, GivenSide],
-    launches: "tuple[SideLaunch, SideLaunch]",
-    processes: int,
-    case: "CompareCase",
-    shared: SharedOptions,
-) -> "tuple[Comparison, EnvironmentRecord]":
-    """Time both sides in turn, each in processes of its own.
-
-    Raises:
-        UsageError: if a side is wrong.
-        MnfpnError: if a network cannot be built.
-    """
-    from mnfpn_cli.bench.sides import placed_sides
+@contextmanager
+def _measuring() -> "Iterator[ReportProgress]":
+    """Show progress and let signals interrupt in the block."""
     from mnfpn_cli.cli.talk import progress_bar
-    from mnfpn_cli.devices.machine import reading_cpu_name
 
-    with (
-        progress_bar() as bar,
-        reading_cpu_name() as cpu_name,
-        interruptible(bar) as progress,
-        placed_sides(*launches, progress) as (of_a, of_b, differences),
-    ):
-        workloads = [side.case(shared, placed) for side, placed in zip(sides, (of_a, of_b), strict=True)]
-        progress("loading torch", 0.0)
-        with stopping():  # what was checked out is removed, which `ending_at_once` would not do
-            from mnfpn_cli.bench.compare_processes import ProcessSide, compare_processes
+    with progress_bar() as bar, interruptible(bar) as progress:
+        yield progress
 
-        a, b = (
-            ProcessSide(side.name, workload, side.options.runtime, side.options.dtype, placed)
-            for side, workload, placed in zip(sides, workloads, (of_a, of_b), strict=True)
-        )
-        return compare_processes((a, b), case, processes, differences, cpu_name, progress)
+
+def _importing(in_processes: bool) -> AbstractContextManager[object]:
+    """Handle signals while torch is imported: at once, but for the cleanup of what was checked out for processes."""
+    return stopping() if in_processes else ending_at_once(NOTHING_MEASURED)

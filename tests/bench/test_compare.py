@@ -8,15 +8,14 @@ import torch
 
 from mnfpn_cli.bench import compare as sides
 from mnfpn_cli.bench import run_warnings
-from mnfpn_cli.bench.compare import BuiltSide, compare_networks, side_fault_warnings
-from mnfpn_cli.bench.comparison import CompareCase, Comparison
+from mnfpn_cli.bench.compare import compare_networks, side_fault_warnings
+from mnfpn_cli.bench.comparison import CompareCase, Comparison, TimedSide
 from mnfpn_cli.bench.judge import Reference
 from mnfpn_cli.bench.prepare import ReadyRun, prepare_run
-from mnfpn_cli.bench.workload import PlannedWorkload
 from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.devices.timers import HostTimer
 from mnfpn_cli.errors import MnfpnError, UsageError
-from mnfpn_cli.external.origin import FromSettings
+from mnfpn_cli.external.origin import FromSettings, Workload
 from mnfpn_cli.measure.engine import RatioRule, TimedRun
 from mnfpn_cli.runtimes import channels_last, eager
 from mnfpn_cli.runtimes.runtime import Job, Prepared
@@ -28,14 +27,15 @@ from tests.bench.broken import broken
 
 SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "pyramid": {"channels": 8}})
 WIDER = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "pyramid": {"channels": 16}})
-SIDE = BuiltSide("--small", PlannedWorkload(FromSettings(SETTINGS), Size(33, 47)), "eager", "float32")
+IMAGE = NetworkInput(1, 3, Size(33, 47))
+SIDE = TimedSide("--small", Workload(FromSettings(SETTINGS), IMAGE), "eager", "float32")
 OTHER = replace(SIDE, name="--other", runtime="channels-last")
 CASE = CompareCase(2, "cpu", 1, False, 0.01, Sampling(warmup=1, passes=6, min_time_s=0.0))
 
 
-def compared(a: BuiltSide = SIDE, b: BuiltSide = SIDE, case: CompareCase = CASE) -> Comparison:
+def compared(a: TimedSide = SIDE, b: TimedSide = SIDE, case: CompareCase = CASE) -> Comparison:
     """Compare two small networks."""
-    return compare_networks(a, b, case, lambda: "a CPU", lambda *_: None)[0]
+    return compare_networks((a, b), case, lambda: "a CPU", lambda *_: None)[0]
 
 
 def test_both_sides_are_timed_equally_often() -> None:
@@ -93,9 +93,7 @@ def test_time_ends_it_at_the_first_block_beyond_it(passes: int | None) -> None:
 
 def test_each_side_has_what_it_costs() -> None:
     """For the batch that was timed; weights and activations in its own dtype."""
-    result = compared(
-        b=replace(SIDE, workload=PlannedWorkload(FromSettings(WIDER), Size(33, 47)), dtype="bfloat16", name="--wide")
-    )
+    result = compared(b=replace(SIDE, workload=Workload(FromSettings(WIDER), IMAGE), dtype="bfloat16", name="--wide"))
     assert result.a.figures.keys() == result.b.figures.keys()
     assert (result.a.name, result.b.name, result.b.dtype) == ("--small", "--wide", "bfloat16")
     assert (result.a.device, result.a.threads, result.a.input) == ("cpu", 1, NetworkInput(2, 3, Size(33, 47)))
@@ -108,7 +106,7 @@ def test_each_side_has_what_it_costs() -> None:
 
 def test_sides_may_differ_in_what_executes_them_and_in_size() -> None:
     """Sizes that differ are warned of: it may be a mistake."""
-    result = compared(b=replace(OTHER, workload=PlannedWorkload(FromSettings(SETTINGS), Size(64, 64))))
+    result = compared(b=replace(OTHER, workload=Workload(FromSettings(SETTINGS), replace(IMAGE, size=Size(64, 64)))))
     assert (result.a.runtime, result.b.runtime) == ("eager", "channels-last")
     assert result.pairs[0].name == "batch 2 on cpu, 33x47 against 64x64"
     assert [one.cause for one in result.warnings if one.kind == "sizes"] == ["A takes images of 33x47, B of 64x64"]
@@ -174,7 +172,7 @@ def test_weights_of_a_side_are_read(tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
     path.write_bytes(b"not a checkpoint")
     with pytest.raises(MnfpnError, match=r"^B \(--small\): .*x\.pth"):
-        compared(b=replace(SIDE, workload=PlannedWorkload(FromSettings(SETTINGS, WeightsFile(path)), Size(33, 47))))
+        compared(b=replace(SIDE, workload=Workload(FromSettings(SETTINGS, WeightsFile(path)), IMAGE)))
 
 
 @pytest.mark.parametrize(("device", "causes"), [("cpu", 1), ("cuda", 0)])
