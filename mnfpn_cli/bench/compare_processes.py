@@ -26,7 +26,7 @@ from mnfpn_cli.bench.comparison import (
 from mnfpn_cli.bench.isolated import end_run, no_pass_here
 from mnfpn_cli.bench.messages import Described
 from mnfpn_cli.bench.prepare import Checked, Ready
-from mnfpn_cli.bench.processes import Launch, RunProcess, can_start_processes
+from mnfpn_cli.bench.processes import RunProcess, can_start_processes
 from mnfpn_cli.bench.request import run_request
 from mnfpn_cli.bench.results import RunKey
 from mnfpn_cli.bench.run_warnings import odd_pair_warnings
@@ -76,7 +76,7 @@ class ProcessSide(TimedSide):
         """
         key = RunKey(self.runtime, case.device_name, self.input(case.batch), self.dtype)
         request = run_request(self.workload.origin, case.seed, case.of(self.runtime, self.dtype), key)
-        return RunProcess(request, Launch(self.placed.python, self.placed.environment, self.placed.folder))
+        return RunProcess(request, self.placed.python, self.placed.environment, self.placed.folder)
 
 
 def compare_processes(
