@@ -160,7 +160,7 @@ def compare(
         _check_results(both, [name for name, value in given.items() if value is not None])
         return _compared_results(_result("a", a), _result("b", b), ignored, slower, larger)
     sides = {where: one if isinstance(one, Side) else Side(one) for where, one in zip("ab", both, strict=True)}
-    from mnfpn_cli.bench.comparison import CompareCase, Gates, compare_document, judge
+    from mnfpn_cli.bench.comparison import CompareCase, Gates, judge
     from mnfpn_cli.bench.run_comparison import run_comparison
 
     case = CompareCase(
@@ -176,11 +176,11 @@ def compare(
     number = optional(whole_number, "processes", processes, 1, MOST_PROCESSES)
     launches = _launch("a", sides["a"]), _launch("b", sides["b"])
     with reporting(progress) as report:
-        result, environment = run_comparison(
+        document = run_comparison(
             lambda where: _read(where, sides[where], inputs, size, batch),
             launches, number, case, lambda: nullcontext(report),
         )  # fmt: skip
-    return compare_document(result, judge(result, Gates(slower, larger)), environment)
+    return judge(document, Gates(slower, larger))
 
 
 def _read(where: str, side: Side, inputs: ForwardPass | None, size: Sides | None, batch: int | None) -> TimedSide:
@@ -265,8 +265,8 @@ def _compared_results(
 ) -> CompareDocument:
     """Compare two results, without torch."""
     from mnfpn_cli.bench.compare_files import compare_results
-    from mnfpn_cli.bench.comparison import Gates, check_gates_apply, compare_document, judge
+    from mnfpn_cli.bench.comparison import Gates, check_gates_apply, judge
 
-    result, gates = compare_results((a[0], b[0]), (a[1], b[1]), margin), Gates(slower, larger)
-    check_gates_apply(result, gates)
-    return compare_document(result, judge(result, gates))
+    document, gates = compare_results((a[0], b[0]), (a[1], b[1]), margin), Gates(slower, larger)
+    check_gates_apply(document, gates)
+    return judge(document, gates)

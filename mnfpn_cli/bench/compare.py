@@ -8,10 +8,9 @@ import torch
 from mnfpn_cli.bench.bench import conditions, one_at_a_time
 from mnfpn_cli.bench.comparison import (
     CompareCase,
-    ComparedSide,
-    Comparison,
-    Pair,
     TimedSide,
+    compare_document,
+    compared_run,
     failure_of,
     run_name,
     side_warnings,
@@ -23,13 +22,14 @@ from mnfpn_cli.bench.watch import watch
 from mnfpn_cli.bench.workload import BenchWorkload, bench_workloads, workload_figures
 from mnfpn_cli.devices.allocator import use_allocator
 from mnfpn_cli.devices.choose import choose_devices, device_of
-from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WarningRecord
+from mnfpn_cli.documents.compare import CompareDocument, SideRecord, SideTimes
+from mnfpn_cli.documents.records import Ended, WarningRecord
 from mnfpn_cli.errors import MnfpnError, Problem, within
 from mnfpn_cli.external.origin import Inputs
 from mnfpn_cli.measure.engine import RatioRule, TimedRun, rewarm, settling_of, take_samples
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed
-from mnfpn_cli.measure.statistics import Latency, paired_ratio
+from mnfpn_cli.measure.statistics import paired_ratio
 from mnfpn_cli.quantization.calibration import CalibrationInputs, calibration_inputs
 from mnfpn_cli.runtimes.runtime import unavailable_reason
 from mnfpn_cli.settings.measuring import Allocator
@@ -39,7 +39,7 @@ from mnfpn_cli.text import ReportProgress
 
 def compare_networks(
     sides: tuple[TimedSide, TimedSide], case: CompareCase, cpu_name: Callable[[], str], progress: ReportProgress
-) -> tuple[Comparison, EnvironmentRecord]:
+) -> CompareDocument:
     """Time two networks in turn, and decide which is faster. Whatever they print goes to standard error.
 
     Where Ctrl-C or the failure of a side ends the timed passes, the verdict is on the samples until then, and the
@@ -57,7 +57,7 @@ def compare_networks(
 
 def _compare(
     sides: tuple[TimedSide, TimedSide], case: CompareCase, cpu_name: Callable[[], str], progress: ReportProgress
-) -> tuple[Comparison, EnvironmentRecord]:
+) -> CompareDocument:
     workloads, groups, ready = list[BenchWorkload](), list[Group](), list[ReadyRun]()
     for name, side in zip("ab", sides, strict=True):
         with within(f"`{name}`"):
@@ -73,21 +73,24 @@ def _compare(
             with within(f"{name} ({side.name})"):
                 ready.append(_prepare(group, progress))
         timed, ended, machine_warnings = _time(groups, ready, case, progress)
-        a, b = (_compared_side(*each) for each in zip(sides, groups, ready, strict=True))
-    return Comparison(
+        name, samples = run_name(*sides, case, str(device)), [passes.samples for passes in timed]
+        run = compared_run(name, samples, paired_ratio(*samples), case.margin, ended)
+        a, b = (_side_record(*each) for each in zip(sides, groups, ready, (run.a, run.b), strict=True))
+    return compare_document(
         a,
         b,
-        (_pair(run_name(a, b), timed, ended, case.margin),),
+        [run],
         case.margin,
         (
             *machine_warnings,
-            *side_warnings(a, b),
+            *side_warnings(*sides),
             *_ready_warnings(ready),
             *side_fault_warnings([[one] for one in timed], device, case.allocator),
         ),
         complete=ended not in ("interrupted", "failed"),
         failure=failure_of([passes.failure or side.checked.failure for passes, side in zip(timed, ready, strict=True)]),
-    ), environment
+        environment=environment,
+    )
 
 
 def _build(side: TimedSide, workload: BenchWorkload, case: CompareCase, device: torch.device) -> Group:
@@ -154,25 +157,16 @@ def _time(
     raise MnfpnError(failure) if failure else KeyboardInterrupt
 
 
-def _compared_side(side: TimedSide, group: Group, ready: ReadyRun) -> ComparedSide:
-    return ComparedSide(
-        name=side.name,
-        runtime=side.runtime,
-        dtype=side.dtype,
+def _side_record(side: TimedSide, group: Group, ready: ReadyRun, times: SideTimes) -> SideRecord:
+    return side.record(
+        group.input,
+        times,
         device=str(group.device),
         threads=torch.get_num_threads(),
         train=group.case.train,
-        input=group.input,
-        origin=side.workload.origin,
         figures=workload_figures(group.workload, group.network, group.input, side.dtype),
         difference=ready.checked.difference,
     )
-
-
-def _pair(name: str, timed: Sequence[TimedRun], ended: Ended, margin: float) -> Pair:
-    a, b = (tuple(passes.samples) for passes in timed)
-    ratio = paired_ratio(a, b)
-    return Pair(name, Latency(a), Latency(b), ratio, ratio.verdict(margin) if ratio else "inconclusive", ended)
 
 
 def _ready_warnings(ready: Sequence[ReadyRun]) -> Iterator[WarningRecord]:

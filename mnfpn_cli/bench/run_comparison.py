@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
-from mnfpn_cli.bench.comparison import CompareCase, Comparison, TimedSide
+from mnfpn_cli.bench.comparison import CompareCase, TimedSide
 from mnfpn_cli.bench.sides import SIDES, PlacedSide, SideLaunch, placed_sides
 from mnfpn_cli.devices.machine import reading_cpu_name
-from mnfpn_cli.documents.records import EnvironmentRecord
+from mnfpn_cli.documents.compare import CompareDocument
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import only_here
 from mnfpn_cli.settings.measuring import DEFAULT_PROCESSES, OF_OWN_PROCESS
@@ -20,7 +20,7 @@ def run_comparison(
     case: CompareCase,
     measuring: Callable[[], AbstractContextManager[ReportProgress]],
     importing: Callable[[bool], AbstractContextManager[object]] = lambda _: nullcontext(),
-) -> tuple[Comparison, EnvironmentRecord]:
+) -> CompareDocument:
     """Time two sides in turn: in this process, or each in processes of its own where a side or the case needs them.
 
     Args:
@@ -64,5 +64,5 @@ def _read_in_place(name: str, read: Callable[[str], TimedSide], placed: PlacedSi
     with placed.here():
         side = read(name)
     if why := only_here(side.workload.origin, [side.workload]):
-        raise UsageError(Problem(f"`{name}`", f"needs another process: {why}"))
+        raise UsageError(Problem(name, f"needs another process: {why}"))
     return side

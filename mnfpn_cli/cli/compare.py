@@ -34,9 +34,8 @@ from mnfpn_cli.settings.measuring import check_device_name
 from mnfpn_cli.text import as_option
 
 if TYPE_CHECKING:
-    from mnfpn_cli.bench.comparison import Comparison, Gates
-    from mnfpn_cli.documents.compare import GatesRecord
-    from mnfpn_cli.documents.records import EnvironmentRecord
+    from mnfpn_cli.bench.comparison import Gates
+    from mnfpn_cli.documents.compare import CompareDocument, GatesRecord
     from mnfpn_cli.text import ReportProgress
 
 
@@ -124,32 +123,31 @@ def compare(
         mnfpn compare --a-ref main --b-ref HEAD --size 320 --model nets.py:Net
         mnfpn compare old.json new.json --fail-if-slower 3%
     """
-    from mnfpn_cli.bench.comparison import check_gates_apply, compare_document, judge
+    from mnfpn_cli.bench.comparison import check_gates_apply, judge
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.cli.words import as_options
     from mnfpn_cli.report.compare_checks import compare_commands, compare_markdown
     from mnfpn_cli.report.terminal.compare import compare_tables
 
-    wanted, environment = gates.gates(), None
+    wanted = gates.gates()
     both = SideOptions(network, model, weights, execution)
     if files:
         _check_files_alone(a, b, (network, model, weights, execution, launch, shared, sampling))
-        result = _from_files(files, shared)
-        check_gates_apply(result, wanted)
+        document = _from_files(files, shared)
+        check_gates_apply(document, wanted)
     else:
-        result, environment = _measured(given_sides(a, b, both, launch), launch, shared, sampling)
-    judged = judge(result, wanted)
-    document = compare_document(result, judged, environment)
+        document = _measured(given_sides(a, b, both, launch), launch, shared, sampling)
+    document = judge(document, wanted)
     texts = {
         "github": lambda: compare_commands(document, as_options),
         "markdown": lambda: compare_markdown(document, as_options),
     }
     emit(compare_tables(document), document, output, texts)
-    if result.failure:
-        raise MnfpnError(result.failure)
-    if not result.complete and not files:
+    if document.failure:
+        raise MnfpnError(document.failure)
+    if not document.complete and not files:
         raise Exit(INTERRUPTED)
-    enforce(judged, wanted.strict)
+    enforce(document.gates, wanted.strict)
 
 
 def _check_files_alone(a: str | None, b: str | None, groups: Sequence[Any]) -> None:
@@ -170,7 +168,7 @@ def _check_files_alone(a: str | None, b: str | None, groups: Sequence[Any]) -> N
         raise UsageError(f"{', '.join(given)}: cannot be used with result files, which are measured already")
 
 
-def _from_files(files: list[str], shared: SharedOptions) -> "Comparison":
+def _from_files(files: list[str], shared: SharedOptions) -> "CompareDocument":
     from mnfpn_cli.bench.compare_files import compare_files
 
     if len(files) != 2:
@@ -181,7 +179,7 @@ def _from_files(files: list[str], shared: SharedOptions) -> "Comparison":
 
 def _measured(
     sides: tuple[GivenSide, GivenSide], launch: LaunchOptions, shared: SharedOptions, sampling: PairSamplingOptions
-) -> "tuple[Comparison, EnvironmentRecord]":
+) -> "CompareDocument":
     """Read both sides, and time them in turn.
 
     Raises:
