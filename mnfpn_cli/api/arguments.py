@@ -308,14 +308,6 @@ def workloads_of(
     return [Workload(origin, NetworkInput(images, DEFAULT_CHANNELS, one)) for one in sizes]
 
 
-def only_here(origin: Origin, workloads: Sequence[Workload]) -> str:
-    """Return why no other process can build a network and its inputs; empty where one can."""
-    if isinstance(origin, External) and origin.module is not None:
-        return "a module is of this process alone; give a target, as package.module:attribute"
-    given = any(spec.value is not None for one in workloads for spec in one.specs)
-    return "tensors are of this process alone; give shapes" if given else ""
-
-
 def read_share(where: str, value: Any, zero: bool = False) -> float:
     """Return a share of less than 1, given as ``0.01`` or ``"1%"``; ``zero``: whether it may be 0.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -18,7 +19,6 @@ from mnfpn_cli.api.arguments import (
     choice,
     file_name,
     one_name,
-    only_here,
     optional,
     origin_of,
     read_share,
@@ -33,9 +33,7 @@ from mnfpn_cli.settings.input import ITEM_BYTES, MAX_BATCH, DType
 from mnfpn_cli.settings.measuring import (
     DEFAULT_ALLOCATOR,
     DEFAULT_MARGIN,
-    DEFAULT_PROCESSES,
     MOST_PROCESSES,
-    OF_OWN_PROCESS,
     check_allocator,
     check_device_name,
     choose_runtimes,
@@ -44,16 +42,13 @@ from mnfpn_cli.settings.overrides import in_words
 from mnfpn_cli.space.read import MAX_THREADS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from mnfpn_cli.api.arguments import ForwardPass, NetworkArgument
-    from mnfpn_cli.bench.comparison import CompareCase, Comparison
-    from mnfpn_cli.bench.sides import PlacedSide, SideLaunch
+    from mnfpn_cli.bench.comparison import TimedSide
+    from mnfpn_cli.bench.sides import SideLaunch
     from mnfpn_cli.documents.bench import BenchDocument
     from mnfpn_cli.documents.compare import CompareDocument
-    from mnfpn_cli.documents.records import EnvironmentRecord
-    from mnfpn_cli.external.origin import Workload
-    from mnfpn_cli.text import ReportProgress
 
 
 @dataclass(frozen=True)
@@ -164,8 +159,9 @@ def compare(
     if any(_is_result(one) for one in both):
         _check_results(both, [name for name, value in given.items() if value is not None])
         return _compared_results(_result("a", a), _result("b", b), ignored, slower, larger)
-    sides = [one if isinstance(one, Side) else Side(one) for one in both]
-    from mnfpn_cli.bench.comparison import CompareCase, Gates, compare_document, judge
+    sides = {where: one if isinstance(one, Side) else Side(one) for where, one in zip("ab", both, strict=True)}
+    from mnfpn_cli.bench.comparison import CompareCase, Gates, judge
+    from mnfpn_cli.bench.run_comparison import run_comparison
 
     case = CompareCase(
         batch=optional(whole_number, "batch", batch, 1, MAX_BATCH) or 1,
@@ -178,35 +174,26 @@ def compare(
         seed=whole_number("seed", seed, 0, MAX_SEED),
     )
     number = optional(whole_number, "processes", processes, 1, MOST_PROCESSES)
-    launches = _launch("a", sides[0]), _launch("b", sides[1])
-
-    def read(where: str, side: Side) -> _Read:
-        return _read(where, side, inputs, size, batch)
-
+    launches = _launch("a", sides["a"]), _launch("b", sides["b"])
     with reporting(progress) as report:
-        if number is None and launches == (None, None) and case.allocator not in OF_OWN_PROCESS:
-            result, environment = _timed_here([read(*one) for one in zip("ab", sides, strict=True)], case, report)
-        else:
-            result, environment = _timed_in_processes(sides, launches, number or DEFAULT_PROCESSES, read, case, report)
-    return compare_document(result, judge(result, Gates(slower, larger)), environment)
+        document = run_comparison(
+            lambda where: _read(where, sides[where], inputs, size, batch),
+            launches,
+            number,
+            case,
+            lambda: nullcontext(report),
+        )
+    return judge(document, Gates(slower, larger))
 
 
-@dataclass(frozen=True)
-class _Read:
-    """A side whose arguments were read: its name, its network and input, its runtime and its dtype."""
-
-    name: str
-    workload: Workload
-    runtime: str
-    dtype: DType
-
-
-def _read(where: str, side: Side, inputs: ForwardPass | None, size: Sides | None, batch: int | None) -> _Read:
+def _read(where: str, side: Side, inputs: ForwardPass | None, size: Sides | None, batch: int | None) -> TimedSide:
     """Read the arguments of a side; ``where`` is its place in messages.
 
     Raises:
         UsageError: where an argument is wrong.
     """
+    from mnfpn_cli.bench.comparison import TimedSide
+
     with within(where):
         checkpoint = checkpoint_of(side.weights, side.weights_key, side.weights_partial)
         origin = origin_of(side.network, checkpoint)
@@ -216,11 +203,11 @@ def _read(where: str, side: Side, inputs: ForwardPass | None, size: Sides | None
         (workload,) = workloads_of(origin, "inputs", [] if inputs is None else [inputs], size, batch)
     words = [origin.name if origin.settings is None else in_words(origin.settings)]
     words += [one for one, usual in ((runtime, Side.runtime), (dtype, Side.dtype)) if one != usual]
-    return _Read(side.name or ", ".join(words), workload, runtime, dtype)
+    return TimedSide(side.name or ", ".join(words), workload, runtime, dtype)
 
 
-def _launch(where: str, side: Side) -> SideLaunch | None:
-    """Return what was said of a side besides its network; None for nothing.
+def _launch(where: str, side: Side) -> SideLaunch:
+    """Return what was said of a side besides its network.
 
     Raises:
         UsageError: where an argument is wrong.
@@ -238,59 +225,7 @@ def _launch(where: str, side: Side) -> SideLaunch | None:
         raise UsageError(Problem(f"`{where}_ref`", "must be the name of a commit", type_of(side.ref)))
     python = None if side.python is None else Path(file_name(f"{where}_python", side.python))
     environment = parse_variables(f"`{where}_env`", [f"{name}={value}" for name, value in variables.items()])
-    launch = SideLaunch(python, environment, side.ref)
-    return None if launch == SideLaunch() else launch
-
-
-def _timed_here(
-    sides: Sequence[_Read], case: CompareCase, report: ReportProgress
-) -> tuple[Comparison, EnvironmentRecord]:
-    """Time both sides in turn in this process."""
-    report("loading torch", 0.0)
-    from mnfpn_cli.bench.bench import one_at_a_time
-    from mnfpn_cli.bench.compare import compare_networks, side_of
-    from mnfpn_cli.devices.machine import reading_cpu_name
-
-    with one_at_a_time(), reading_cpu_name() as cpu_name:
-        first, second = (
-            side_of(where, one.name, one.workload, one.runtime, one.dtype, case.seed)
-            for where, one in zip("ab", sides, strict=True)
-        )
-        return compare_networks(first, second, case, cpu_name, report)
-
-
-def _timed_in_processes(
-    sides: Sequence[Side],
-    launches: tuple[SideLaunch | None, SideLaunch | None],
-    processes: int,
-    read: Callable[[str, Side], _Read],
-    case: CompareCase,
-    report: ReportProgress,
-) -> tuple[Comparison, EnvironmentRecord]:
-    """Time both sides in turn, each in processes of its own; ``read`` reads the arguments of a side in its folder.
-
-    Raises:
-        UsageError: where a network or its inputs are of this process alone, or a side is wrong.
-    """
-    from mnfpn_cli.bench.sides import SideLaunch, placed_sides
-    from mnfpn_cli.devices.machine import reading_cpu_name
-
-    a, b = (one or SideLaunch() for one in launches)
-
-    def read_in_place(where: str, side: Side, placed: PlacedSide) -> _Read:
-        with placed.here():
-            found = read(where, side)
-        if why := only_here(found.workload.origin, [found.workload]):
-            raise UsageError(Problem(where, f"needs another process: {why}"))
-        return found
-
-    with reading_cpu_name() as cpu_name, placed_sides(a, b, report) as (of_a, of_b, differences):
-        found = list(map(read_in_place, "ab", sides, (of_a, of_b)))
-        report("loading torch", 0.0)
-        from mnfpn_cli.bench.compare_processes import ProcessSide, compare_processes
-
-        first, second = (ProcessSide(**vars(one), placed=of) for one, of in zip(found, (of_a, of_b), strict=True))
-        return compare_processes((first, second), case, processes, differences, cpu_name, report)
+    return SideLaunch(python, environment, side.ref)
 
 
 def _is_result(given: object) -> bool:
@@ -333,8 +268,8 @@ def _compared_results(
 ) -> CompareDocument:
     """Compare two results, without torch."""
     from mnfpn_cli.bench.compare_files import compare_results
-    from mnfpn_cli.bench.comparison import Gates, check_gates_apply, compare_document, judge
+    from mnfpn_cli.bench.comparison import Gates, check_gates_apply, judge
 
-    result, gates = compare_results((a[0], b[0]), (a[1], b[1]), margin), Gates(slower, larger)
-    check_gates_apply(result, gates)
-    return compare_document(result, judge(result, gates))
+    document, gates = compare_results((a[0], b[0]), (a[1], b[1]), margin), Gates(slower, larger)
+    check_gates_apply(document, gates)
+    return judge(document, gates)

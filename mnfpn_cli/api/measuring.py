@@ -15,7 +15,6 @@ from mnfpn_cli.api.arguments import (
     checkpoint_of,
     file_name,
     one_name,
-    only_here,
     optional,
     origin_of,
     sampling_of,
@@ -25,7 +24,7 @@ from mnfpn_cli.api.arguments import (
 )
 from mnfpn_cli.api.progress import Progress, reporting
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.external.origin import External
+from mnfpn_cli.external.origin import External, only_here
 from mnfpn_cli.settings.input import choose_dtypes
 from mnfpn_cli.settings.measuring import (
     DEFAULT_ALLOCATOR,

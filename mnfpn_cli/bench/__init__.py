@@ -8,6 +8,7 @@
 * Runs in processes of their own: `isolated` times a group of them. `processes` is the side that gives turns,
   `run_process` and `run_turns` are the process of a run; they share `request` and `messages`. A worker of a sweep does
   `measure_run`.
-* A comparison: `compare` in this process, `compare_processes` in several, with what differs besides the network
-  (`sides`, `worktrees`), or `compare_files` of recorded results. Each gives a `comparison`, with its verdict and gates.
+* A comparison: `run_comparison` chooses between `compare` in this process and `compare_processes` in several, with what
+  differs besides the network (`sides`, `worktrees`); `compare_files` reads recorded results. `comparison` has what they
+  share, and the gates.
 """

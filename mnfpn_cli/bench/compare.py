@@ -1,13 +1,20 @@
 """Compare two networks by timing them in turn, A B B A, in one process. `compare_files` compares recorded results."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from statistics import median
 
 import torch
 
 from mnfpn_cli.bench.bench import conditions, one_at_a_time
-from mnfpn_cli.bench.comparison import CompareCase, ComparedSide, Comparison, Pair, failure_of, run_name, side_warnings
+from mnfpn_cli.bench.comparison import (
+    CompareCase,
+    TimedSide,
+    compare_document,
+    compared_run,
+    failure_of,
+    run_name,
+    side_warnings,
+)
 from mnfpn_cli.bench.group import Group, eager_outputs
 from mnfpn_cli.bench.prepare import Checked, ExplainingTimer, Ready, ReadyRun, prepare_run
 from mnfpn_cli.bench.run_warnings import fault_warnings
@@ -15,104 +22,84 @@ from mnfpn_cli.bench.watch import watch
 from mnfpn_cli.bench.workload import BenchWorkload, bench_workloads, workload_figures
 from mnfpn_cli.devices.allocator import use_allocator
 from mnfpn_cli.devices.choose import choose_devices, device_of
-from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WarningRecord
+from mnfpn_cli.documents.compare import CompareDocument, SideRecord, SideTimes
+from mnfpn_cli.documents.records import Ended, WarningRecord
 from mnfpn_cli.errors import MnfpnError, Problem, within
-from mnfpn_cli.external.origin import Inputs, Workload
+from mnfpn_cli.external.origin import Inputs
 from mnfpn_cli.measure.engine import RatioRule, TimedRun, rewarm, settling_of, take_samples
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed
-from mnfpn_cli.measure.statistics import Latency, paired_ratio
+from mnfpn_cli.measure.statistics import paired_ratio
 from mnfpn_cli.quantization.calibration import CalibrationInputs, calibration_inputs
 from mnfpn_cli.runtimes.runtime import unavailable_reason
-from mnfpn_cli.settings.input import DType
 from mnfpn_cli.settings.measuring import Allocator
 from mnfpn_cli.settings.quantization import QuantizationCase
 from mnfpn_cli.text import ReportProgress
 
 
-@dataclass(frozen=True)
-class BuiltSide:
-    """A network to compare, and what executes it; ``name`` is the text of its options."""
-
-    name: str
-    workload: BenchWorkload
-    runtime: str
-    dtype: DType
-
-
-def side_of(where: str, name: str, workload: Workload, runtime: str, dtype: DType, seed: int) -> BuiltSide:
-    """Build the workload of a side; ``where`` is the place of the side in messages.
-
-    Raises:
-        UsageError: where a target is no network, or takes another number of inputs.
-        ModelError: where its code fails.
-    """
-    with within(where):
-        (built,) = bench_workloads([workload], seed)
-    return BuiltSide(name, built, runtime, dtype)
-
-
 def compare_networks(
-    a: BuiltSide, b: BuiltSide, case: CompareCase, cpu_name: Callable[[], str], progress: ReportProgress
-) -> tuple[Comparison, EnvironmentRecord]:
+    sides: tuple[TimedSide, TimedSide], case: CompareCase, cpu_name: Callable[[], str], progress: ReportProgress
+) -> CompareDocument:
     """Time two networks in turn, and decide which is faster. Whatever they print goes to standard error.
 
     Where Ctrl-C or the failure of a side ends the timed passes, the verdict is on the samples until then, and the
     comparison is marked incomplete.
 
     Raises:
-        UsageError: where the input does not fit the memory of the device, or a network cannot take it.
+        UsageError: where a target is no network, the input does not fit the memory of the device, or a network cannot
+            take it.
         MnfpnError: where there is no such device or allocator, or a side cannot be run on it.
         KeyboardInterrupt: where Ctrl-C came before anything was timed.
     """
-    (device,) = choose_devices([case.device_name])
-    use_allocator(case.allocator)
     with one_at_a_time():
-        return _compare((a, b), case, device, cpu_name, progress)
+        return _compare(sides, case, cpu_name, progress)
 
 
 def _compare(
-    sides: tuple[BuiltSide, BuiltSide],
-    case: CompareCase,
-    device: torch.device,
-    cpu_name: Callable[[], str],
-    progress: ReportProgress,
-) -> tuple[Comparison, EnvironmentRecord]:
-    groups, ready = list[Group](), list[ReadyRun]()
-    for name, side in zip("AB", sides, strict=True):
+    sides: tuple[TimedSide, TimedSide], case: CompareCase, cpu_name: Callable[[], str], progress: ReportProgress
+) -> CompareDocument:
+    workloads, groups, ready = list[BenchWorkload](), list[Group](), list[ReadyRun]()
+    for name, side in zip("ab", sides, strict=True):
+        with within(f"`{name}`"):
+            workloads += bench_workloads([side.workload], case.seed)
+    (device,) = choose_devices([case.device_name])
+    use_allocator(case.allocator)
+    for name, side, workload in zip("AB", sides, workloads, strict=True):
         with within(f"{name} ({side.name})"):
-            groups.append(_build(side, case, device))
+            groups.append(_build(side, workload, case, device))
     environment = read_environment(cpu_name())
     with conditions(device, groups[0].case):
         for name, side, group in zip("AB", sides, groups, strict=True):
             with within(f"{name} ({side.name})"):
                 ready.append(_prepare(group, progress))
         timed, ended, machine_warnings = _time(groups, ready, case, progress)
-        a, b = (_compared_side(*each) for each in zip(sides, groups, ready, strict=True))
-    return Comparison(
+        name, samples = run_name(*sides, case, str(device)), [passes.samples for passes in timed]
+        run = compared_run(name, samples, paired_ratio(*samples), case.margin, ended)
+        a, b = (_side_record(*each) for each in zip(sides, groups, ready, (run.a, run.b), strict=True))
+    return compare_document(
         a,
         b,
-        (_pair(run_name(a, b), timed, ended, case.margin),),
+        [run],
         case.margin,
         (
             *machine_warnings,
-            *side_warnings(a, b),
+            *side_warnings(*sides),
             *_ready_warnings(ready),
             *side_fault_warnings([[one] for one in timed], device, case.allocator),
         ),
         complete=ended not in ("interrupted", "failed"),
         failure=failure_of([passes.failure or side.checked.failure for passes, side in zip(timed, ready, strict=True)]),
-    ), environment
+        environment=environment,
+    )
 
 
-def _build(side: BuiltSide, case: CompareCase, device: torch.device) -> Group:
+def _build(side: TimedSide, workload: BenchWorkload, case: CompareCase, device: torch.device) -> Group:
     """Build the network of a side, after checking that it can run and fits.
 
     Raises:
         UsageError: where it does not fit the memory of the device, or the checkpoint belongs to another network.
         MnfpnError: where its runtime cannot run there, or an external network fails.
     """
-    workload = side.workload
     input = workload.input(case.batch)
     reason = unavailable_reason(side.runtime, workload.origin, device, side.dtype, case.train)
     if reason is not None:
@@ -122,7 +109,7 @@ def _build(side: BuiltSide, case: CompareCase, device: torch.device) -> Group:
     return Group(workload, network, input, device, case.of(side.runtime, side.dtype), _images(side, input))
 
 
-def _images(side: BuiltSide, input: Inputs) -> CalibrationInputs | None:
+def _images(side: TimedSide, input: Inputs) -> CalibrationInputs | None:
     """Return random images to calibrate int8 with: they set no time, and nothing else is judged here."""
     if side.dtype != "int8":
         return None
@@ -170,25 +157,16 @@ def _time(
     raise MnfpnError(failure) if failure else KeyboardInterrupt
 
 
-def _compared_side(side: BuiltSide, group: Group, ready: ReadyRun) -> ComparedSide:
-    return ComparedSide(
-        name=side.name,
-        runtime=side.runtime,
-        dtype=side.dtype,
+def _side_record(side: TimedSide, group: Group, ready: ReadyRun, times: SideTimes) -> SideRecord:
+    return side.record(
+        group.input,
+        times,
         device=str(group.device),
         threads=torch.get_num_threads(),
         train=group.case.train,
-        input=group.input,
-        origin=side.workload.origin,
-        figures=workload_figures(side.workload, group.network, group.input, side.dtype),
+        figures=workload_figures(group.workload, group.network, group.input, side.dtype),
         difference=ready.checked.difference,
     )
-
-
-def _pair(name: str, timed: Sequence[TimedRun], ended: Ended, margin: float) -> Pair:
-    a, b = (tuple(passes.samples) for passes in timed)
-    ratio = paired_ratio(a, b)
-    return Pair(name, Latency(a), Latency(b), ratio, ratio.verdict(margin) if ratio else "inconclusive", ended)
 
 
 def _ready_warnings(ready: Sequence[ReadyRun]) -> Iterator[WarningRecord]:

@@ -6,13 +6,14 @@ from fractions import Fraction
 from math import inf
 from pathlib import Path
 
-from mnfpn_cli.bench.comparison import FIGURES, ComparedSide, Comparison, Pair
+from mnfpn_cli.bench.comparison import FIGURES, TimedSide, compare_document, compared_run
 from mnfpn_cli.documents.bench import BenchDocument, RunRecord
+from mnfpn_cli.documents.compare import CompareDocument, ComparedRun, SideRecord, SideTimes
 from mnfpn_cli.documents.read import read_document
 from mnfpn_cli.documents.records import EnvironmentRecord, InputRecord, WarningRecord
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.external.origin import FromSettings, Origin, describe_inputs, recorded_inputs, recorded_origin
-from mnfpn_cli.measure.statistics import Latency, unpaired_ratio
+from mnfpn_cli.external.origin import FromSettings, Origin, Workload, describe_inputs, recorded_inputs, recorded_origin
+from mnfpn_cli.measure.statistics import unpaired_ratio
 from mnfpn_cli.plan.cost import activation_bytes, network_cost
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.plan.rules import plan_outline
@@ -36,7 +37,7 @@ RunPairs = list[tuple[RunRecord, RunRecord]]
 FileNames = tuple[str, str]
 
 
-def compare_files(paths: tuple[Path, Path], margin: float) -> Comparison:
+def compare_files(paths: tuple[Path, Path], margin: float) -> CompareDocument:
     """Compare the runs of two result files.
 
     Args:
@@ -51,7 +52,7 @@ def compare_files(paths: tuple[Path, Path], margin: float) -> Comparison:
     return compare_results((str(paths[0]), str(paths[1])), (a, b), margin)
 
 
-def compare_results(names: FileNames, results: tuple[BenchDocument, BenchDocument], margin: float) -> Comparison:
+def compare_results(names: FileNames, results: tuple[BenchDocument, BenchDocument], margin: float) -> CompareDocument:
     """Compare the runs of two results.
 
     Args:
@@ -64,16 +65,12 @@ def compare_results(names: FileNames, results: tuple[BenchDocument, BenchDocumen
             than one run each.
     """
     a, b = (_checked(*each) for each in zip(names, results, strict=True))
-    runs = _run_pairs(a, b, names)
-    side_a, side_b = (_compared_side(*each) for each in zip(names, (a, b), runs[0], strict=True))
-    return Comparison(
-        side_a,
-        side_b,
-        tuple(_pair(of_a, of_b, margin) for of_a, of_b in runs),
-        margin,
-        tuple(dict.fromkeys(_warnings(a, b, runs, names))),
-        complete=a.complete and b.complete,
-    )
+    pairs = _run_pairs(a, b, names)
+    runs = [_compared_run(of_a, of_b, margin) for of_a, of_b in pairs]
+    times = runs[0].a, runs[0].b
+    side_a, side_b = (_side_record(*each) for each in zip(names, (a, b), pairs[0], times, strict=True))
+    warnings = dict.fromkeys(_warnings(a, b, pairs, names))
+    return compare_document(side_a, side_b, runs, margin, warnings, complete=a.complete and b.complete)
 
 
 def _checked(name: str, file: BenchDocument) -> BenchDocument:
@@ -124,16 +121,14 @@ def _name(run: RunRecord) -> str:
     return f"{run.runtime} on {run.device}, batch {run.batch}, {recorded_inputs(run.input).size}, {run.dtype}{extra}"
 
 
-def _compared_side(name: str, file: BenchDocument, run: RunRecord) -> ComparedSide:
-    return ComparedSide(
-        name=name,
-        runtime=run.runtime,
-        dtype=run.dtype,
+def _side_record(name: str, file: BenchDocument, run: RunRecord, times: SideTimes) -> SideRecord:
+    workload = Workload(recorded_origin(file.settings, file.model), recorded_inputs(run.input))
+    return TimedSide(name, workload, run.runtime, run.dtype).record(
+        workload.inputs,
+        times,
         device=run.device,
         threads=run.threads,
         train=run.train,
-        input=recorded_inputs(run.input),
-        origin=recorded_origin(file.settings, file.model),
         figures=_figures(file, run),
         difference=inf if run.comparable is False else run.max_difference,
     )
@@ -161,11 +156,10 @@ def _figures(file: BenchDocument, run: RunRecord) -> dict[str, int]:
     }
 
 
-def _pair(of_a: RunRecord, of_b: RunRecord, margin: float) -> Pair:
-    a, b = Latency(of_a.latency_s.samples), Latency(of_b.latency_s.samples)
-    ratio = unpaired_ratio(a.samples, b.samples)
+def _compared_run(of_a: RunRecord, of_b: RunRecord, margin: float) -> ComparedRun:
+    samples = of_a.latency_s.samples, of_b.latency_s.samples
     name = _name(of_a) if _name(of_a) == _name(of_b) else f"{_name(of_a)} against {_name(of_b)}"
-    return Pair(name, a, b, ratio, ratio.verdict(margin))
+    return compared_run(name, samples, unpaired_ratio(*samples), margin)
 
 
 def _warnings(a: BenchDocument, b: BenchDocument, runs: RunPairs, names: FileNames) -> Iterator[WarningRecord]:

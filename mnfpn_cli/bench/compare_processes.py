@@ -6,27 +6,36 @@ process has other addresses and hash seeds, so the verdict holds beyond the luck
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import chain
 from statistics import median
 
 import torch
 
 from mnfpn_cli.bench.bench import conditions, one_at_a_time
 from mnfpn_cli.bench.compare import prepared_warnings, side_fault_warnings
-from mnfpn_cli.bench.comparison import CompareCase, ComparedSide, Comparison, Pair, failure_of, run_name, side_warnings
+from mnfpn_cli.bench.comparison import (
+    CompareCase,
+    TimedSide,
+    compare_document,
+    compared_run,
+    failure_of,
+    run_name,
+    side_warnings,
+)
 from mnfpn_cli.bench.isolated import end_run, no_pass_here
 from mnfpn_cli.bench.messages import Described
 from mnfpn_cli.bench.prepare import Checked, Ready
-from mnfpn_cli.bench.processes import Launch, RunProcess, can_start_processes
+from mnfpn_cli.bench.processes import RunProcess, can_start_processes
 from mnfpn_cli.bench.request import run_request
 from mnfpn_cli.bench.results import RunKey
 from mnfpn_cli.bench.run_warnings import odd_pair_warnings
 from mnfpn_cli.bench.sides import PlacedSide
 from mnfpn_cli.bench.watch import watch
 from mnfpn_cli.devices.choose import choose_devices
-from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WarningRecord
+from mnfpn_cli.documents.compare import CompareDocument, ComparedRun
+from mnfpn_cli.documents.records import Ended, WarningRecord
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError, within
-from mnfpn_cli.external.origin import Inputs, Workload
 from mnfpn_cli.measure.engine import (
     RatioRule,
     TimedRun,
@@ -36,8 +45,7 @@ from mnfpn_cli.measure.engine import (
     settling_of,
     take_samples,
 )
-from mnfpn_cli.measure.statistics import Latency, process_ratio
-from mnfpn_cli.settings.input import DType, NetworkInput
+from mnfpn_cli.measure.statistics import process_ratio
 from mnfpn_cli.text import ReportProgress
 
 NAMES = "AB"
@@ -46,30 +54,13 @@ THREADS_VARIABLE = "OMP_NUM_THREADS"
 
 
 @dataclass(frozen=True)
-class ProcessSide:
-    """A side that is timed in processes of its own.
+class ProcessSide(TimedSide):
+    """A side that is timed in processes of its own; ``placed``: how they are started."""
 
-    Attributes:
-        name: the text of its options.
-        workload: the network, and the input of a pass on one image.
-        runtime: what executes it.
-        dtype: the element type that it computes in.
-        placed: how its processes are started.
-    """
-
-    name: str
-    workload: Workload
-    runtime: str
-    dtype: DType
     placed: PlacedSide
 
     def __str__(self) -> str:
         return f"{self.placed.label} ({self.name})"
-
-    def input(self, batch: int) -> Inputs:
-        """Return the input of a pass; inputs of given shapes are the same for every batch."""
-        base = self.workload.inputs
-        return replace(base, batch=batch) if isinstance(base, NetworkInput) else base
 
     def start(self, case: CompareCase) -> RunProcess:
         """Start a process of the side, which loads its network.
@@ -79,7 +70,7 @@ class ProcessSide:
         """
         key = RunKey(self.runtime, case.device_name, self.input(case.batch), self.dtype)
         request = run_request(self.workload.origin, case.seed, case.of(self.runtime, self.dtype), key)
-        return RunProcess(request, Launch(self.placed.python, self.placed.environment, self.placed.folder))
+        return RunProcess(request, self.placed.python, self.placed.environment, self.placed.folder)
 
 
 def compare_processes(
@@ -89,7 +80,7 @@ def compare_processes(
     differences: Sequence[WarningRecord],
     cpu_name: Callable[[], str],
     progress: ReportProgress,
-) -> tuple[Comparison, EnvironmentRecord]:
+) -> CompareDocument:
     """Time two networks in turn, with several processes each, and decide which is faster.
 
     Where Ctrl-C or the failure of a side ends it, the verdict is on the samples until then, and the comparison is
@@ -118,7 +109,7 @@ def compare_processes(
         described = _describe(sides, case, progress)
         turns = _Turns(sides, case, processes, _device_here(described[0].device), progress)
         turns.take()
-    return _comparison(turns, described, differences), described[0].environment.model_copy(update={"cpu": cpu_name()})
+    return _document(turns, described, differences, cpu_name())
 
 
 def _describe(
@@ -281,49 +272,52 @@ def _silent(_doing: str, _share: float) -> None:
     """Report nothing: the conductor says which pair it is at."""
 
 
-def _comparison(turns: _Turns, described: Sequence[Described], differences: Sequence[WarningRecord]) -> Comparison:
+def _document(
+    turns: _Turns, described: Sequence[Described], differences: Sequence[WarningRecord], cpu: str
+) -> CompareDocument:
     case = turns.case
+    run = _run(turns, described[0].device)
     a, b = (
-        ComparedSide(
-            name=side.name,
-            runtime=side.runtime,
-            dtype=side.dtype,
+        side.record(
+            side.input(case.batch),
+            times,
             device=seen.device,
             threads=ready[0].threads,
             train=case.train,
-            input=side.input(case.batch),
-            origin=side.workload.origin,
             figures=seen.figures,
             difference=checked.difference,
             environment=side.placed.record,
         )
-        for side, seen, ready, checked in zip(turns.sides, described, turns.ready, turns.checked, strict=True)
+        for side, times, seen, ready, checked in zip(
+            turns.sides, (run.a, run.b), described, turns.ready, turns.checked, strict=True
+        )
     )
-    return Comparison(
+    return compare_document(
         a,
         b,
-        (_pair(run_name(a, b), turns),),
+        [run],
         case.margin,
         (
             *turns.warnings.values(),
             *differences,
-            *side_warnings(a, b),
+            *side_warnings(*turns.sides),
             *_ready_warnings(turns),
             *odd_pair_warnings(*turns.samples),
             *side_fault_warnings(turns.timed, turns.device, case.allocator),
         ),
         complete=not {"interrupted", "failed"} & set(turns.ends),
         failure=failure_of(turns.failures),
+        environment=described[0].environment.model_copy(update={"cpu": cpu}),
     )
 
 
-def _pair(name: str, turns: _Turns) -> Pair:
-    ratio = process_ratio(*turns.samples)
-    a, b = (Latency(tuple(seconds for process in side for seconds in process)) for side in turns.samples)
-    passes_a, passes_b = (tuple(map(len, side)) for side in turns.samples)
-    verdict = ratio.verdict(turns.case.margin) if ratio else "inconclusive"
-    ended = processes_ended(turns.ends, ratio, turns.case.sampling.precision)
-    return Pair(name, a, b, ratio, verdict, ended, (passes_a, passes_b), median(turns.turns) if turns.turns else None)
+def _run(turns: _Turns, device: str) -> ComparedRun:
+    case, ratio = turns.case, process_ratio(*turns.samples)
+    samples = [list(chain.from_iterable(side)) for side in turns.samples]
+    passes = [tuple(map(len, side)) for side in turns.samples]
+    ended = processes_ended(turns.ends, ratio, case.sampling.precision)
+    turn_s = median(turns.turns) if turns.turns else None
+    return compared_run(run_name(*turns.sides, case, device), samples, ratio, case.margin, ended, passes, turn_s)
 
 
 def _ready_warnings(turns: _Turns) -> Iterator[WarningRecord]:

@@ -1,8 +1,8 @@
 """A comparison of two sides, with a verdict, and the gates that it must pass. No torch here."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from math import isfinite
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf, isfinite
 
 from mnfpn_cli.documents.compare import (
     CompareDocument,
@@ -11,12 +11,11 @@ from mnfpn_cli.documents.compare import (
     SideEnvironment,
     SideRecord,
     SideTimes,
-    Verdict,
     VerdictRecord,
 )
 from mnfpn_cli.documents.records import Ended, EnvironmentRecord, WarningRecord
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.external.origin import Inputs, Origin, input_record
+from mnfpn_cli.external.origin import Inputs, Workload, input_record
 from mnfpn_cli.measure.statistics import Latency, TimeRatio, latency_record
 from mnfpn_cli.settings.input import DType, NetworkInput
 from mnfpn_cli.settings.measuring import DEFAULT_ALLOCATOR, Allocator, BenchCase, Sampling
@@ -68,82 +67,60 @@ class CompareCase:
 
 
 @dataclass(frozen=True)
-class ComparedSide:
-    """One of the two sides of a comparison.
+class TimedSide:
+    """A side to time, or that was timed.
 
     Attributes:
         name: the options of the side, or the name of its file.
+        workload: the network, and the input of a pass, of images on any number of them.
         runtime: what executes the network.
         dtype: the element type that it computes in.
-        device: the device of its passes.
-        threads: threads of the CPU.
-        train: whether a pass is a training step.
-        input: the input of a pass.
-        origin: where the network comes from.
-        figures: the exact figures, by the keys of ``FIGURES``.
-        difference: the largest relative difference from eager float32; infinite where outputs cannot be compared, None
-            where there was nothing to compare with.
-        environment: what the side ran in, where its processes were started for it; None otherwise.
     """
 
     name: str
+    workload: Workload
     runtime: str
     dtype: DType
-    device: str
-    threads: int
-    train: bool
-    input: Inputs
-    origin: Origin
-    figures: Mapping[str, int]
-    difference: float | None = None
-    environment: SideEnvironment | None = None
 
+    def input(self, batch: int) -> Inputs:
+        """Return the input of a pass; inputs of given shapes are the same for every batch."""
+        base = self.workload.inputs
+        return replace(base, batch=batch) if isinstance(base, NetworkInput) else base
 
-@dataclass(frozen=True)
-class Pair:
-    """A run that both sides have: the times of A and B, the time of B over that of A, and the verdict.
+    def record(
+        self,
+        input: Inputs,
+        times: SideTimes,
+        *,
+        device: str,
+        threads: int,
+        train: bool,
+        figures: Mapping[str, int],
+        difference: float | None,
+        environment: SideEnvironment | None = None,
+    ) -> SideRecord:
+        """Return the side as a document holds it, with the times of the first run.
 
-    ``ratio`` is None with too few passes; ``ended`` is None where the times come from files. ``processes`` are the
-    numbers of passes of each process of A and of B, and ``turn_s`` the median time in seconds that a turn took beside
-    the pass; None where both ran in one process.
-    """
-
-    name: str
-    a: Latency
-    b: Latency
-    ratio: TimeRatio | None
-    verdict: Verdict
-    ended: Ended | None = None
-    processes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
-    turn_s: float | None = None
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The result of a comparison.
-
-    Attributes:
-        a: the first side.
-        b: the second side.
-        pairs: the runs that both sides have.
-        margin: the share up to which a difference of times is ignored.
-        warnings: what else differs between the sides, and other reasons to trust the verdict less.
-        complete: False where Ctrl-C, or the failure of a side, ended it.
-        failure: why a side failed after some passes; None where none did.
-    """
-
-    a: ComparedSide
-    b: ComparedSide
-    pairs: tuple[Pair, ...]
-    margin: float
-    warnings: tuple[WarningRecord, ...] = ()
-    complete: bool = True
-    failure: str | None = None
-
-    def growth(self, figure: str) -> float | None:
-        """Return B's figure over A's; None where one of them is not known, or A's is zero."""
-        a, b = self.a.figures.get(figure), self.b.figures.get(figure)
-        return b / a if a and b is not None else None
+        ``figures`` have the keys of ``FIGURES``. ``difference`` is the largest relative difference from eager float32:
+        infinite where outputs cannot be compared, None where there was nothing to compare with.
+        """
+        comparable = None if difference is None else isfinite(difference)
+        return SideRecord(
+            name=self.name,
+            runtime=self.runtime,
+            dtype=self.dtype,
+            device=device,
+            threads=threads,
+            train=train,
+            input=input_record(input),
+            settings=self.workload.origin.settings,
+            model=self.workload.origin.model,
+            **figures,
+            comparable=comparable,
+            max_difference=difference if comparable else None,
+            latency_s=times.latency_s,
+            environment=environment,
+        )
 
 
 def failure_of(failures: Sequence[str | None]) -> str | None:
@@ -152,19 +129,20 @@ def failure_of(failures: Sequence[str | None]) -> str | None:
     return "\n".join(failed) or None
 
 
-def run_name(a: ComparedSide, b: ComparedSide) -> str:
+def run_name(a: TimedSide, b: TimedSide, case: CompareCase, device: str) -> str:
     """Name the run that both sides did."""
-    sizes = " against ".join(dict.fromkeys(str(side.input.size) for side in (a, b)))
-    return f"batch {a.input.batch} on {a.device}, {sizes}{', training' * a.train}"
+    sizes = " against ".join(dict.fromkeys(str(side.workload.inputs.size) for side in (a, b)))
+    return f"batch {a.input(case.batch).batch} on {device}, {sizes}{', training' * case.train}"
 
 
-def side_warnings(a: ComparedSide, b: ComparedSide) -> Iterator[WarningRecord]:
+def side_warnings(a: TimedSide, b: TimedSide) -> Iterator[WarningRecord]:
     """Warn of sides that may not be what was meant: of other sizes, or in int8."""
-    if str(a.input.size) != str(b.input.size):
-        images = isinstance(a.input, NetworkInput) and isinstance(b.input, NetworkInput)
+    of_a, of_b = a.workload.inputs, b.workload.inputs
+    if str(of_a.size) != str(of_b.size):
+        images = isinstance(of_a, NetworkInput) and isinstance(of_b, NetworkInput)
         yield WarningRecord(
             kind="sizes",
-            cause=f"A takes {'images of ' * images}{a.input.size}, B {'of ' * images}{b.input.size}",
+            cause=f"A takes {'images of ' * images}{of_a.size}, B {'of ' * images}{of_b.size}",
             helps="`size`, which both then take" if images else "inputs of the same shapes",
         )
     sides = [name for name, side in (("A", a), ("B", b)) if side.dtype == "int8"]
@@ -177,62 +155,68 @@ def side_warnings(a: ComparedSide, b: ComparedSide) -> Iterator[WarningRecord]:
         )
 
 
-def compare_document(
-    result: Comparison, gates: GatesRecord, environment: EnvironmentRecord | None = None
-) -> CompareDocument:
-    """Make the document of a comparison; its own verdict is that of the first run."""
-    first = result.pairs[0]
-    return CompareDocument(
-        settings=result.a.origin.settings,
-        model=result.a.origin.model,
-        complete=result.complete,
-        failure=result.failure,
-        **vars(_verdict(first)),
-        margin=result.margin,
-        a=_side(result.a, first.a),
-        b=_side(result.b, first.b),
-        runs=tuple(_compared_run(pair) for pair in result.pairs),
-        warnings=result.warnings,
-        gates=gates,
-        environment=environment,
-    )
+def compared_run(
+    name: str,
+    samples: Sequence[Sequence[float]],
+    ratio: TimeRatio | None,
+    margin: float,
+    ended: Ended | None = None,
+    processes: Sequence[tuple[int, ...] | None] = (None, None),
+    turn_s: float | None = None,
+) -> ComparedRun:
+    """Return a run that both sides have, with its verdict.
 
-
-def _compared_run(pair: Pair) -> ComparedRun:
+    Args:
+        name: of the run.
+        samples: the times of the passes of A and of B, in seconds.
+        ratio: the time of B over that of A; None with too few passes.
+        margin: the share up to which a difference of times is ignored.
+        ended: what ended the passes; None where the times come from files.
+        processes: the numbers of passes of each process of A and of B; None where both ran in one process.
+        turn_s: the median time in seconds that a turn of a process took beside the pass.
+    """
     a, b = (
-        SideTimes(latency_s=latency_record(latency), processes=processes)
-        for latency, processes in zip((pair.a, pair.b), pair.processes or (None, None), strict=True)
+        SideTimes(latency_s=latency_record(Latency(tuple(of_side))), processes=passes)
+        for of_side, passes in zip(samples, processes, strict=True)
     )
-    return ComparedRun(name=pair.name, **vars(_verdict(pair)), ended_by=pair.ended, a=a, b=b, turn_s=pair.turn_s)
-
-
-def _verdict(pair: Pair) -> VerdictRecord:
-    ratio = pair.ratio
-    return VerdictRecord(
-        verdict=pair.verdict,
+    return ComparedRun(
+        name=name,
+        verdict=ratio.verdict(margin) if ratio else "inconclusive",
         ratio=ratio.value if ratio else None,
         ratio_ci95=ratio.interval if ratio else None,
         method=ratio.method if ratio else None,
+        ended_by=ended,
+        a=a,
+        b=b,
+        turn_s=turn_s,
     )
 
 
-def _side(side: ComparedSide, latency: Latency) -> SideRecord:
-    difference = side.difference
-    return SideRecord(
-        name=side.name,
-        runtime=side.runtime,
-        dtype=side.dtype,
-        device=side.device,
-        threads=side.threads,
-        train=side.train,
-        input=input_record(side.input),
-        settings=side.origin.settings,
-        model=side.origin.model,
-        **side.figures,
-        comparable=None if difference is None else isfinite(difference),
-        max_difference=difference if difference is not None and isfinite(difference) else None,
-        latency_s=latency_record(latency),
-        environment=side.environment,
+def compare_document(
+    a: SideRecord,
+    b: SideRecord,
+    runs: Sequence[ComparedRun],
+    margin: float,
+    warnings: Iterable[WarningRecord] = (),
+    *,
+    complete: bool = True,
+    failure: str | None = None,
+    environment: EnvironmentRecord | None = None,
+) -> CompareDocument:
+    """Make the document of a comparison before any gate; its own verdict is that of the first run."""
+    return CompareDocument(
+        settings=a.settings,
+        model=a.model,
+        complete=complete,
+        failure=failure,
+        **{name: getattr(runs[0], name) for name in VerdictRecord.model_fields},
+        margin=margin,
+        a=a,
+        b=b,
+        runs=tuple(runs),
+        warnings=tuple(warnings),
+        gates=GatesRecord(broken=(), undecided=()),
+        environment=environment,
     )
 
 
@@ -268,31 +252,37 @@ class Gates:
     strict: bool = False
 
 
-def judge(result: Comparison, gates: Gates) -> GatesRecord:
-    """Return which gates a comparison breaks, and which are undecided."""
-    return GatesRecord(broken=tuple(broken_gates(result, gates)), undecided=tuple(undecided_gates(result, gates)))
+def judge(result: CompareDocument, gates: Gates) -> CompareDocument:
+    """Return a comparison with the gates that it breaks, and those that are undecided."""
+    broken, undecided = tuple(broken_gates(result, gates)), tuple(undecided_gates(result, gates))
+    return result.model_copy(update={"gates": GatesRecord(broken=broken, undecided=undecided)})
 
 
-def broken_gates(result: Comparison, gates: Gates) -> Iterator[str]:
+def growth(result: CompareDocument, figure: str) -> float | None:
+    """Return B's figure over A's; None where A's is zero."""
+    a, b = getattr(result.a, figure), getattr(result.b, figure)
+    return b / a if a else None
+
+
+def broken_gates(result: CompareDocument, gates: Gates) -> Iterator[str]:
     """Yield a sentence for each run and figure that breaks a gate.
 
     A time breaks it only where the whole interval of the ratio lies beyond the gate.
     """
     if gates.slower is not None:
-        for pair in result.pairs:
-            interval = pair.ratio.interval if pair.ratio else None
-            if interval and interval.low > 1 + gates.slower:
+        for run in result.runs:
+            if run.ratio_ci95 and run.ratio_ci95[0] > 1 + gates.slower:
                 name = _gate(SLOWER, gates.slower)
-                yield f"{name}: {pair.name}: B takes at least {interval.low:.4f} × A's time"
+                yield f"{name}: {run.name}: B takes at least {run.ratio_ci95[0]:.4f} × A's time"
     if gates.larger is not None:
         for figure, words in FIGURES.items():
-            growth = result.growth(figure)
-            if growth is not None and growth > 1 + gates.larger:
-                name, a, b = _gate(LARGER, gates.larger), result.a.figures[figure], result.b.figures[figure]
-                yield f"{name}: {words}: B has {growth:.4f} × A's, {b:,} against {a:,}"
+            grown = growth(result, figure)
+            if grown is not None and grown > 1 + gates.larger:
+                name, a, b = _gate(LARGER, gates.larger), getattr(result.a, figure), getattr(result.b, figure)
+                yield f"{name}: {words}: B has {grown:.4f} × A's, {b:,} against {a:,}"
 
 
-def undecided_gates(result: Comparison, gates: Gates) -> Iterator[str]:
+def undecided_gates(result: CompareDocument, gates: Gates) -> Iterator[str]:
     """Yield a sentence for each run that leaves the gate on time undecided.
 
     The gate lies within the interval of the ratio, or there is no interval, or the run is missing on one side.
@@ -302,18 +292,18 @@ def undecided_gates(result: Comparison, gates: Gates) -> Iterator[str]:
     name = _gate(SLOWER, gates.slower)
     missing = (warning.cause for warning in result.warnings if warning.kind in MISSING_RUNS)
     yield from (f"{name}: inconclusive: {cause}" for cause in missing)
-    for pair in result.pairs:
-        interval = pair.ratio.interval if pair.ratio else None
-        if interval is None or interval.low <= 1 + gates.slower < interval.high:
-            reach = f"B takes {interval.low:.4f} to {interval.high:.4f} × A's time" if interval else "too few passes"
-            yield f"{name}: {pair.name}: inconclusive: {reach}"
+    for run in result.runs:
+        low, high = run.ratio_ci95 or (-inf, inf)
+        if low <= 1 + gates.slower < high:
+            reach = f"B takes {low:.4f} to {high:.4f} × A's time" if run.ratio_ci95 else "too few passes"
+            yield f"{name}: {run.name}: inconclusive: {reach}"
 
 
 def _gate(name: str, share: float) -> str:
     return f"{name} {100 * share:g}%"
 
 
-def check_gates_apply(result: Comparison, gates: Gates) -> None:
+def check_gates_apply(result: CompareDocument, gates: Gates) -> None:
     """Check that both sides were measured under conditions in which the gates mean something.
 
     Raises:

@@ -37,6 +37,7 @@ from mnfpn_cli.bench.messages import (
     read_answer,
 )
 from mnfpn_cli.bench.prepare import Ready
+from mnfpn_cli.bench.sides import Variables
 from mnfpn_cli.devices.allocator import allocator_environment
 from mnfpn_cli.devices.timers import Timing
 from mnfpn_cli.documents.worker import RunRequest
@@ -61,33 +62,22 @@ def can_start_processes() -> bool:
     return os.name == "posix"
 
 
-@dataclass(frozen=True)
-class Launch:
-    """How the process of a run is started.
-
-    Attributes:
-        python: the interpreter; None for the one that runs now.
-        environment: the variables that are added to those of this process.
-        folder: the working folder; None for the present one.
-    """
-
-    python: Path | None = None
-    environment: tuple[tuple[str, str], ...] = ()
-    folder: Path | None = None
-
-
 @dataclass
 class RunProcess:
     """A run in a process of its own. It is a `Timer`, whose pass is that of the process.
 
     Attributes:
         request: the run.
-        launch: how its process is started.
+        python: the interpreter; None for the one that runs now.
+        environment: the variables that are added to those of this process.
+        folder: the working folder; None for the present one.
         turns: the seconds that each turn took beside the pass.
     """
 
     request: RunRequest
-    launch: Launch = Launch()
+    python: Path | None = None
+    environment: Variables = ()
+    folder: Path | None = None
     turns: list[float] = field(default_factory=list)
     _unread: bytes = field(default=b"", repr=False)
     _failed: bool = field(default=False, repr=False)
@@ -99,9 +89,9 @@ class RunProcess:
             UnavailableError: where the allocator that it must start with is not there.
             MnfpnError: where no process can be started.
         """
-        python = str(self.launch.python or sys.executable)
+        python = str(self.python or sys.executable)
         inherited = {name: value for name, value in os.environ.items() if name != HASH_SEED}
-        variables = {**allocator_environment(self.request.allocator), **dict(self.launch.environment)}
+        variables = {**allocator_environment(self.request.allocator), **dict(self.environment)}
         self._output: IO[bytes] = TemporaryFile()  # noqa: SIM115 - closed with the process
         try:
             self._process = subprocess.Popen(
@@ -110,7 +100,7 @@ class RunProcess:
                 stdout=subprocess.PIPE,
                 stderr=self._output,
                 env={**inherited, **variables},
-                cwd=self.launch.folder,
+                cwd=self.folder,
                 start_new_session=True,  # Ctrl-C is for the one who gives the turns, who ends this process
             )
         except OSError as error:

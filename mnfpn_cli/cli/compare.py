@@ -1,6 +1,7 @@
 """`mnfpn compare`: two networks measured here, or two results; `--a` and `--b` contain options of their own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,18 +30,13 @@ from mnfpn_cli.cli.options import (
 from mnfpn_cli.cli.paths import Reads, named_path
 from mnfpn_cli.errors import INTERRUPTED, CheckError, MnfpnError, UsageError
 from mnfpn_cli.settings.input import parse_size
-from mnfpn_cli.settings.measuring import (
-    DEFAULT_PROCESSES,
-    OF_OWN_PROCESS,
-    check_device_name,
-)
+from mnfpn_cli.settings.measuring import check_device_name
 from mnfpn_cli.text import as_option
 
 if TYPE_CHECKING:
-    from mnfpn_cli.bench.comparison import CompareCase, Comparison, Gates
-    from mnfpn_cli.bench.sides import SideLaunch
-    from mnfpn_cli.documents.compare import GatesRecord
-    from mnfpn_cli.documents.records import EnvironmentRecord
+    from mnfpn_cli.bench.comparison import Gates
+    from mnfpn_cli.documents.compare import CompareDocument, GatesRecord
+    from mnfpn_cli.text import ReportProgress
 
 
 def gate_option(name: str, help: str) -> Any:
@@ -127,32 +123,31 @@ def compare(
         mnfpn compare --a-ref main --b-ref HEAD --size 320 --model nets.py:Net
         mnfpn compare old.json new.json --fail-if-slower 3%
     """
-    from mnfpn_cli.bench.comparison import check_gates_apply, compare_document, judge
+    from mnfpn_cli.bench.comparison import check_gates_apply, judge
     from mnfpn_cli.cli.output import emit
     from mnfpn_cli.cli.words import as_options
     from mnfpn_cli.report.compare_checks import compare_commands, compare_markdown
     from mnfpn_cli.report.terminal.compare import compare_tables
 
-    wanted, environment = gates.gates(), None
+    wanted = gates.gates()
     both = SideOptions(network, model, weights, execution)
     if files:
         _check_files_alone(a, b, (network, model, weights, execution, launch, shared, sampling))
-        result = _from_files(files, shared)
-        check_gates_apply(result, wanted)
+        document = _from_files(files, shared)
+        check_gates_apply(document, wanted)
     else:
-        result, environment = _measured(given_sides(a, b, both, launch), launch, shared, sampling)
-    judged = judge(result, wanted)
-    document = compare_document(result, judged, environment)
+        document = _measured(given_sides(a, b, both, launch), launch, shared, sampling)
+    document = judge(document, wanted)
     texts = {
         "github": lambda: compare_commands(document, as_options),
         "markdown": lambda: compare_markdown(document, as_options),
     }
     emit(compare_tables(document), document, output, texts)
-    if result.failure:
-        raise MnfpnError(result.failure)
-    if not result.complete and not files:
+    if document.failure:
+        raise MnfpnError(document.failure)
+    if not document.complete and not files:
         raise Exit(INTERRUPTED)
-    enforce(judged, wanted.strict)
+    enforce(document.gates, wanted.strict)
 
 
 def _check_files_alone(a: str | None, b: str | None, groups: Sequence[Any]) -> None:
@@ -173,7 +168,7 @@ def _check_files_alone(a: str | None, b: str | None, groups: Sequence[Any]) -> N
         raise UsageError(f"{', '.join(given)}: cannot be used with result files, which are measured already")
 
 
-def _from_files(files: list[str], shared: SharedOptions) -> "Comparison":
+def _from_files(files: list[str], shared: SharedOptions) -> "CompareDocument":
     from mnfpn_cli.bench.compare_files import compare_files
 
     if len(files) != 2:
@@ -184,16 +179,15 @@ def _from_files(files: list[str], shared: SharedOptions) -> "Comparison":
 
 def _measured(
     sides: tuple[GivenSide, GivenSide], launch: LaunchOptions, shared: SharedOptions, sampling: PairSamplingOptions
-) -> "tuple[Comparison, EnvironmentRecord]":
-    """Build both sides, and time them in turn.
+) -> "CompareDocument":
+    """Read both sides, and time them in turn.
 
     Raises:
         UsageError: if a side is wrong.
         MnfpnError: if a network cannot be built.
     """
     from mnfpn_cli.bench.comparison import CompareCase
-    from mnfpn_cli.cli.talk import progress_bar
-    from mnfpn_cli.devices.machine import reading_cpu_name
+    from mnfpn_cli.bench.run_comparison import run_comparison
 
     if shared.size is not None:
         parse_size(shared.size)  # a malformed size is an error of neither side
@@ -208,52 +202,21 @@ def _measured(
         allocator=shared.allocator,
         seed=shared.seed,
     )
-    launches = launch.launches(needed=case.allocator in OF_OWN_PROCESS)
-    if launches is not None:
-        return _in_processes(sides, launches, launch.processes or DEFAULT_PROCESSES, case, shared)
-    cases = [side.case(shared) for side in sides]
-    with progress_bar() as bar, reading_cpu_name() as cpu_name, interruptible(bar) as progress:
-        progress("loading torch", 0.0)
-        with ending_at_once(NOTHING_MEASURED):
-            from mnfpn_cli.bench.compare import compare_networks, side_of
-
-        first, second = (
-            side_of(f"`{where}`", side.name, workload, side.options.runtime, side.options.dtype, case.seed)
-            for where, side, workload in zip("ab", sides, cases, strict=True)
-        )
-        return compare_networks(first, second, case, cpu_name, progress)
+    given = dict(zip("ab", sides, strict=True))
+    return run_comparison(
+        lambda name: given[name].read(shared), launch.launches(), launch.processes, case, _measuring, _importing
+    )
 
 
-def _in_processes(
-    sides: tuple[GivenSide, GivenSide],
-    launches: "tuple[SideLaunch, SideLaunch]",
-    processes: int,
-    case: "CompareCase",
-    shared: SharedOptions,
-) -> "tuple[Comparison, EnvironmentRecord]":
-    """Time both sides in turn, each in processes of its own.
-
-    Raises:
-        UsageError: if a side is wrong.
-        MnfpnError: if a network cannot be built.
-    """
-    from mnfpn_cli.bench.sides import placed_sides
+@contextmanager
+def _measuring() -> "Iterator[ReportProgress]":
+    """Show progress and let signals interrupt in the block."""
     from mnfpn_cli.cli.talk import progress_bar
-    from mnfpn_cli.devices.machine import reading_cpu_name
 
-    with (
-        progress_bar() as bar,
-        reading_cpu_name() as cpu_name,
-        interruptible(bar) as progress,
-        placed_sides(*launches, progress) as (of_a, of_b, differences),
-    ):
-        workloads = [side.case(shared, placed) for side, placed in zip(sides, (of_a, of_b), strict=True)]
-        progress("loading torch", 0.0)
-        with stopping():  # what was checked out is removed, which `ending_at_once` would not do
-            from mnfpn_cli.bench.compare_processes import ProcessSide, compare_processes
+    with progress_bar() as bar, interruptible(bar) as progress:
+        yield progress
 
-        a, b = (
-            ProcessSide(side.name, workload, side.options.runtime, side.options.dtype, placed)
-            for side, workload, placed in zip(sides, workloads, (of_a, of_b), strict=True)
-        )
-        return compare_processes((a, b), case, processes, differences, cpu_name, progress)
+
+def _importing(in_processes: bool) -> AbstractContextManager[object]:
+    """Handle signals while torch is imported: at once, but for the cleanup of what was checked out for processes."""
+    return stopping() if in_processes else ending_at_once(NOTHING_MEASURED)

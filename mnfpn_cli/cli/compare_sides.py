@@ -46,7 +46,8 @@ from mnfpn_cli.settings.measuring import (
 from mnfpn_cli.text import as_option
 
 if TYPE_CHECKING:
-    from mnfpn_cli.bench.sides import PlacedSide, SideLaunch
+    from mnfpn_cli.bench.comparison import TimedSide
+    from mnfpn_cli.bench.sides import SideLaunch
 
 QUOTES = "; put quotes around a value with spaces, as \"--stages '1,16,1,1 6,24,2,2'\""
 
@@ -96,7 +97,7 @@ class SideOptions:
         for group in (self.network, self.model, self.weights):
             yield from files_of(group)
 
-    def case(self, size: str | None, batch: int | None) -> Workload:
+    def workload(self, size: str | None, batch: int | None) -> Workload:
         """Return the network and its input; ``batch`` is None if it was not given.
 
         Raises:
@@ -187,10 +188,8 @@ class LaunchOptions:
         given = [getattr(self, one.name) for one in fields(self) if one.name != "processes"]
         return any(value not in (None, []) for value in given)
 
-    def launches(self, needed: bool) -> "tuple[SideLaunch, SideLaunch] | None":
-        """Return what was said of each side; None if both run in this process.
-
-        ``needed``: whether they cannot.
+    def launches(self) -> "tuple[SideLaunch, SideLaunch]":
+        """Return what was said of each side besides its network.
 
         Raises:
             UsageError: if a variable is malformed.
@@ -199,7 +198,7 @@ class LaunchOptions:
 
         a = SideLaunch(self.a_python, parse_variables("`a_env`", self.a_env or ()), self.a_ref)
         b = SideLaunch(self.b_python, parse_variables("`b_env`", self.b_env or ()), self.b_ref)
-        return (a, b) if needed or self.of_sides or self.processes is not None else None
+        return a, b
 
 
 @dataclass(frozen=True)
@@ -242,14 +241,17 @@ class GivenSide:
     name: str
     where: str
 
-    def case(self, shared: SharedOptions, placed: "PlacedSide | None" = None) -> Workload:
-        """Return the network and its input; of a side that is placed, with the files of its commit.
+    def read(self, shared: SharedOptions) -> "TimedSide":
+        """Return the side to time.
 
         Raises:
             UsageError: if the options are wrong or contradict each other, or the size does not fit.
         """
-        with placed.here() if placed else nullcontext(), within(self.where) if self.where else nullcontext():
-            return self.options.case(shared.size, shared.batch)
+        from mnfpn_cli.bench.comparison import TimedSide
+
+        with within(self.where) if self.where else nullcontext():
+            workload = self.options.workload(shared.size, shared.batch)
+        return TimedSide(self.name, workload, self.options.runtime, self.options.dtype)
 
 
 def given_sides(a: str | None, b: str | None, both: SideOptions, launch: LaunchOptions) -> tuple[GivenSide, GivenSide]:

@@ -264,6 +264,14 @@ class Workload:
         return tuple(map(specs_of, (self.inputs, *self.others)))
 
 
+def only_here(origin: Origin, workloads: Sequence[Workload]) -> str:
+    """Return why no other process can build a network and its inputs; empty where one can."""
+    if isinstance(origin, External) and origin.module is not None:
+        return "a module is of this process alone; give a target, as package.module:attribute"
+    given = any(spec.value is not None for one in workloads for spec in one.specs)
+    return "tensors are of this process alone; give shapes" if given else ""
+
+
 def all_passes(workloads: Sequence[Workload]) -> Workload:
     """Return a workload of the passes of several, all of one network."""
     first, *others = workloads

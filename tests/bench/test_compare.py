@@ -8,15 +8,15 @@ import torch
 
 from mnfpn_cli.bench import compare as sides
 from mnfpn_cli.bench import run_warnings
-from mnfpn_cli.bench.compare import BuiltSide, compare_networks, side_fault_warnings
-from mnfpn_cli.bench.comparison import CompareCase, Comparison
+from mnfpn_cli.bench.compare import compare_networks, side_fault_warnings
+from mnfpn_cli.bench.comparison import FIGURES, CompareCase, TimedSide, growth
 from mnfpn_cli.bench.judge import Reference
 from mnfpn_cli.bench.prepare import ReadyRun, prepare_run
-from mnfpn_cli.bench.workload import PlannedWorkload
 from mnfpn_cli.devices.cpu import Cpu
 from mnfpn_cli.devices.timers import HostTimer
+from mnfpn_cli.documents.compare import CompareDocument, ComparedRun
 from mnfpn_cli.errors import MnfpnError, UsageError
-from mnfpn_cli.external.origin import FromSettings
+from mnfpn_cli.external.origin import FromSettings, Workload, recorded_inputs
 from mnfpn_cli.measure.engine import RatioRule, TimedRun
 from mnfpn_cli.runtimes import channels_last, eager
 from mnfpn_cli.runtimes.runtime import Job, Prepared
@@ -28,25 +28,31 @@ from tests.bench.broken import broken
 
 SETTINGS = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "pyramid": {"channels": 8}})
 WIDER = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "pyramid": {"channels": 16}})
-SIDE = BuiltSide("--small", PlannedWorkload(FromSettings(SETTINGS), Size(33, 47)), "eager", "float32")
+IMAGE = NetworkInput(1, 3, Size(33, 47))
+SIDE = TimedSide("--small", Workload(FromSettings(SETTINGS), IMAGE), "eager", "float32")
 OTHER = replace(SIDE, name="--other", runtime="channels-last")
 CASE = CompareCase(2, "cpu", 1, False, 0.01, Sampling(warmup=1, passes=6, min_time_s=0.0))
 
 
-def compared(a: BuiltSide = SIDE, b: BuiltSide = SIDE, case: CompareCase = CASE) -> Comparison:
+def compared(a: TimedSide = SIDE, b: TimedSide = SIDE, case: CompareCase = CASE) -> CompareDocument:
     """Compare two small networks."""
-    return compare_networks(a, b, case, lambda: "a CPU", lambda *_: None)[0]
+    return compare_networks((a, b), case, lambda: "a CPU", lambda *_: None)
+
+
+def samples(run: ComparedRun) -> tuple[int, int]:
+    """How many samples A and B have."""
+    return len(run.a.latency_s.samples), len(run.b.latency_s.samples)
 
 
 def test_both_sides_are_timed_equally_often() -> None:
     """In blocks of A B B A, whose ratios make the interval."""
     result = compared()
-    (pair,) = result.pairs
-    assert (len(pair.a.samples), len(pair.b.samples), pair.ended) == (6, 6, "passes")
-    assert (pair.name, result.complete, result.failure) == ("batch 2 on cpu, 33x47", True, None)
-    assert pair.ratio is not None
-    assert "ABBA" in pair.ratio.method
-    assert pair.verdict == "inconclusive"  # three blocks have no interval
+    (run,) = result.runs
+    assert (samples(run), run.ended_by) == ((6, 6), "passes")
+    assert (run.name, result.complete, result.failure) == ("batch 2 on cpu, 33x47", True, None)
+    assert run.method is not None
+    assert "ABBA" in run.method
+    assert run.verdict == "inconclusive"  # three blocks have no interval
 
 
 @pytest.mark.usefixtures("one_pass_settles")
@@ -63,19 +69,18 @@ def test_the_order_is_there_and_back_again(monkeypatch: pytest.MonkeyPatch) -> N
     assert "".join(order) == "AB" + "AABBBAA" + "ABBBAA"  # each side's first pass, and two blocks
 
 
-@pytest.mark.parametrize(("passes", "samples"), [(1, 2), (2, 2), (7, 8), (20, 20)])
-def test_as_many_passes_as_were_asked_for(passes: int, samples: int) -> None:
+@pytest.mark.parametrize(("passes", "expected"), [(1, 2), (2, 2), (7, 8), (20, 20)])
+def test_as_many_passes_as_were_asked_for(passes: int, expected: int) -> None:
     """One more where a block would not be whole."""
-    (pair,) = compared(case=replace(CASE, sampling=Sampling(1, passes, min_time_s=0.0))).pairs
-    assert len(pair.a.samples) == len(pair.b.samples) == samples
+    (run,) = compared(case=replace(CASE, sampling=Sampling(1, passes, min_time_s=0.0))).runs
+    assert samples(run) == (expected, expected)
 
 
 def test_no_time_at_all_leaves_enough_for_an_interval() -> None:
     """`--max-time 0`: six blocks, and no division by it."""
-    (pair,) = compared(case=replace(CASE, sampling=Sampling(1, min_time_s=0.0, max_time_s=0.0))).pairs
-    assert (len(pair.a.samples), pair.ended) == (12, "max_time")
-    assert pair.ratio is not None
-    assert pair.ratio.interval is not None
+    (run,) = compared(case=replace(CASE, sampling=Sampling(1, min_time_s=0.0, max_time_s=0.0))).runs
+    assert (samples(run)[0], run.ended_by) == (12, "max_time")
+    assert run.ratio_ci95 is not None
 
 
 @pytest.mark.parametrize("passes", [None, 1000])
@@ -93,31 +98,32 @@ def test_time_ends_it_at_the_first_block_beyond_it(passes: int | None) -> None:
 
 def test_each_side_has_what_it_costs() -> None:
     """For the batch that was timed; weights and activations in its own dtype."""
-    result = compared(
-        b=replace(SIDE, workload=PlannedWorkload(FromSettings(WIDER), Size(33, 47)), dtype="bfloat16", name="--wide")
-    )
-    assert result.a.figures.keys() == result.b.figures.keys()
+    result = compared(b=replace(SIDE, workload=Workload(FromSettings(WIDER), IMAGE), dtype="bfloat16", name="--wide"))
     assert (result.a.name, result.b.name, result.b.dtype) == ("--small", "--wide", "bfloat16")
-    assert (result.a.device, result.a.threads, result.a.input) == ("cpu", 1, NetworkInput(2, 3, Size(33, 47)))
-    growth = {figure: result.growth(figure) for figure in result.a.figures}
-    assert (growth["parameters"] or 0) > 1.05
-    assert (growth["activation_bytes"] or 2) < 1
-    assert result.a.difference is None  # eager float32 is what others are compared with
-    assert 0 < (result.b.difference or 0) < 0.1
+    assert (result.a.device, result.a.threads, recorded_inputs(result.a.input)) == (
+        "cpu",
+        1,
+        NetworkInput(2, 3, Size(33, 47)),
+    )
+    grown = {figure: growth(result, figure) for figure in FIGURES}
+    assert (grown["parameters"] or 0) > 1.05
+    assert (grown["activation_bytes"] or 2) < 1
+    assert result.a.comparable is result.a.max_difference is None  # eager float32 is what others are compared with
+    assert 0 < (result.b.max_difference or 0) < 0.1
 
 
 def test_sides_may_differ_in_what_executes_them_and_in_size() -> None:
     """Sizes that differ are warned of: it may be a mistake."""
-    result = compared(b=replace(OTHER, workload=PlannedWorkload(FromSettings(SETTINGS), Size(64, 64))))
+    result = compared(b=replace(OTHER, workload=Workload(FromSettings(SETTINGS), replace(IMAGE, size=Size(64, 64)))))
     assert (result.a.runtime, result.b.runtime) == ("eager", "channels-last")
-    assert result.pairs[0].name == "batch 2 on cpu, 33x47 against 64x64"
+    assert result.runs[0].name == "batch 2 on cpu, 33x47 against 64x64"
     assert [one.cause for one in result.warnings if one.kind == "sizes"] == ["A takes images of 33x47, B of 64x64"]
 
 
 def test_training_steps_are_compared() -> None:
     """And said to be."""
     result = compared(case=replace(CASE, train=True))
-    assert (result.a.train, result.pairs[0].name) == (True, "batch 2 on cpu, 33x47, training")
+    assert (result.a.train, result.runs[0].name) == (True, "batch 2 on cpu, 33x47, training")
 
 
 @pytest.mark.usefixtures("one_pass_settles")
@@ -125,12 +131,11 @@ def test_ctrl_c_in_the_middle_gives_what_was_measured_by_then() -> None:
     """The verdict is on whole blocks, and marked incomplete; B's pass that was interrupted is lost."""
     with broken(channels_last, 2 + 16 + 8, KeyboardInterrupt()):
         result = compared(b=OTHER, case=replace(CASE, sampling=Sampling(1, 40, min_time_s=0.0)))
-    (pair,) = result.pairs
+    (run,) = result.runs
     # B goes first in round 16, and has settled in 8.
-    assert (len(pair.a.samples), len(pair.b.samples)) == (15, 15)
-    assert (pair.ended, result.complete, result.failure) == ("interrupted", False, None)
-    assert pair.ratio is not None
-    assert pair.ratio.interval is not None
+    assert samples(run) == (15, 15)
+    assert (run.ended_by, result.complete, result.failure) == ("interrupted", False, None)
+    assert run.ratio_ci95 is not None
 
 
 def test_ctrl_c_before_anything_was_timed_is_passed_on() -> None:
@@ -144,8 +149,8 @@ def test_a_side_that_fails_half_way_loses_nothing() -> None:
     """What was measured by then is there, marked, with whose failure it was."""
     with broken(channels_last, 2 + 16 + 8, RuntimeError("the driver has gone")):
         result = compared(b=OTHER, case=replace(CASE, sampling=Sampling(1, 40, min_time_s=0.0)))
-    assert (len(result.pairs[0].a.samples), len(result.pairs[0].b.samples)) == (16, 15)
-    assert (result.pairs[0].ended, result.complete) == ("failed", False)
+    assert samples(result.runs[0]) == (16, 15)
+    assert (result.runs[0].ended_by, result.complete) == ("failed", False)
     assert result.failure == ("B: could not run channels-last on cpu at batch 2, 33x47, float32: the driver has gone")
 
 
@@ -174,7 +179,7 @@ def test_weights_of_a_side_are_read(tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
     path.write_bytes(b"not a checkpoint")
     with pytest.raises(MnfpnError, match=r"^B \(--small\): .*x\.pth"):
-        compared(b=replace(SIDE, workload=PlannedWorkload(FromSettings(SETTINGS, WeightsFile(path)), Size(33, 47))))
+        compared(b=replace(SIDE, workload=Workload(FromSettings(SETTINGS, WeightsFile(path)), IMAGE)))
 
 
 @pytest.mark.parametrize(("device", "causes"), [("cpu", 1), ("cuda", 0)])

@@ -18,10 +18,11 @@ import pytest
 
 from mnfpn_cli.bench import compare_processes as processes
 from mnfpn_cli.bench.compare_processes import ProcessSide, compare_processes
-from mnfpn_cli.bench.comparison import CompareCase, Comparison
+from mnfpn_cli.bench.comparison import FIGURES, CompareCase
 from mnfpn_cli.bench.processes import RunProcess
 from mnfpn_cli.bench.sides import SideLaunch, placed_sides
-from mnfpn_cli.documents.records import EnvironmentRecord, WarningRecord
+from mnfpn_cli.documents.compare import CompareDocument
+from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.errors import MnfpnError, UsageError
 from mnfpn_cli.external.origin import External, FromSettings, Workload
 from mnfpn_cli.external.target import parse_target
@@ -50,7 +51,7 @@ def compared(
     number: int = 1,
     runtimes: tuple[str, str] = ("eager", "channels-last"),
     before: Callable[[], object] = lambda: None,
-) -> tuple[Comparison, EnvironmentRecord, Sequence[WarningRecord]]:
+) -> tuple[CompareDocument, Sequence[WarningRecord]]:
     """Compare a small network from settings, or a target, with itself; ``before`` is called when sides are placed."""
     with placed_sides(a, b, lambda *_: None) as (*placed, warnings):
         before()
@@ -61,7 +62,7 @@ def compared(
             sides.append(ProcessSide(f"--{runtime}", Workload(origin, INPUT), runtime, "float32", one))
         first, second = sides
         result = compare_processes((first, second), case, number, warnings, lambda: "a CPU", lambda *_: None)
-    return *result, warnings
+    return result, warnings
 
 
 def test_the_number_of_threads_is_given_once() -> None:
@@ -96,32 +97,33 @@ def _is_run(process: psutil.Process) -> bool:
 
 def test_each_pair_of_processes_is_timed_in_turn() -> None:
     """Each process as often as was asked for; the ratio is that of the pairs."""
-    result, environment, _ = compared(number=2)
-    (pair,) = result.pairs
-    assert (pair.processes, len(pair.a.samples), pair.ended) == (((4, 4), (4, 4)), 8, "passes")
-    assert pair.ratio is not None
-    assert "2 pairs of processes" in pair.ratio.method
-    assert (result.complete, result.failure, pair.name) == (True, None, "batch 2 on cpu, 33x47")
+    result, _ = compared(number=2)
+    (run,) = result.runs
+    assert (run.a.processes, run.b.processes) == ((4, 4), (4, 4))
+    assert (len(run.a.latency_s.samples), run.ended_by) == (8, "passes")
+    assert run.method is not None
+    assert "2 pairs of processes" in run.method
+    assert (result.complete, result.failure, run.name) == (True, None, "batch 2 on cpu, 33x47")
     assert (result.a.runtime, result.b.runtime, result.a.device, result.a.threads) == (
         "eager",
         "channels-last",
         "cpu",
         1,
     )
-    assert result.a.figures == result.b.figures
-    assert result.a.figures["parameters"] == sum(one.numel() for one in SMALL.build(0)[0].parameters())
-    assert result.b.difference is not None
-    assert result.b.difference < 1e-4
-    assert (environment.cpu, result.a.environment is not None) == ("a CPU", True)
+    assert [getattr(result.a, figure) for figure in FIGURES] == [getattr(result.b, figure) for figure in FIGURES]
+    assert result.a.parameters == sum(one.numel() for one in SMALL.build(0)[0].parameters())
+    assert result.b.max_difference is not None
+    assert result.b.max_difference < 1e-4
+    assert result.environment is not None
+    assert (result.environment.cpu, result.a.environment is not None) == ("a CPU", True)
 
 
 def test_two_commits_are_told_apart(repository: MadeRepository) -> None:
     """By the same target: the second has far more parameters, and the files of the working tree play no part."""
     (repository.folder / "mynets.py").write_text("broken(", encoding="utf-8")
-    result, _, warnings = compared(SideLaunch(ref="main"), SideLaunch(ref="HEAD"), target=TARGET)
-    assert (result.a.figures["parameters"], result.b.figures["parameters"]) == (224, 37_888)
-    assert result.pairs[0].ratio is not None
-    assert result.pairs[0].ratio.value > 1
+    result, warnings = compared(SideLaunch(ref="main"), SideLaunch(ref="HEAD"), target=TARGET)
+    assert (result.a.parameters, result.b.parameters) == (224, 37_888)
+    assert (result.ratio or 0) > 1
     assert [one.kind for one in warnings] == ["uncommitted"]
     assert set(warnings) <= set(result.warnings)
     records = [side.environment.commit for side in (result.a, result.b) if side.environment]
@@ -132,7 +134,7 @@ def test_a_commit_is_compared_with_the_files_as_they_are(repository: MadeReposit
     """Changes included."""
     (repository.folder / "mynets.py").write_text(SLOW.replace("256", "64"), encoding="utf-8")
     result, *_ = compared(SideLaunch(ref="main"), target=TARGET)
-    assert (result.a.figures["parameters"], result.b.figures["parameters"]) == (224, 9472)
+    assert (result.a.parameters, result.b.parameters) == (224, 9472)
 
 
 def test_a_model_that_one_side_lacks_is_an_error_of_that_side(repository: MadeRepository) -> None:
@@ -160,7 +162,7 @@ def test_variables_reach_the_processes_of_their_side(tmp_path: Path, monkeypatch
     (tmp_path / "net.py").write_text(VARIABLE, encoding="utf-8")
     a, b = (SideLaunch(environment=(("CHANNELS", text),)) for text in ("4", "8"))
     result, *_ = compared(a, b, target="net.py:build")
-    assert (result.a.figures["parameters"], result.b.figures["parameters"]) == (4 * 28, 8 * 28)
+    assert (result.a.parameters, result.b.parameters) == (4 * 28, 8 * 28)
     with pytest.raises(MnfpnError, match=r"^B \(--channels-last\): .*KeyError: 'CHANNELS'"):
         compared(a, target="net.py:build")
 
@@ -181,7 +183,7 @@ def test_the_time_of_a_pair_is_what_timing_it_took(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(processes, "pair_sampling", noted)
     result, *_ = compared(number=2)
-    first = sum(sum(side.samples[:4]) for side in (result.pairs[0].a, result.pairs[0].b))
+    first = sum(sum(side.latency_s.samples[:4]) for side in (result.runs[0].a, result.runs[0].b))
     rests = 5 * OTHER_RUNTIME.rest_s  # A BB AA BB A
     assert spent[0] == 0.0
     assert spent[1] > first + rests
@@ -238,12 +240,12 @@ def test_a_process_that_is_killed_or_stopped_leaves_what_was_measured(
     """In the first pair, or in a later one."""
     after_passes(monkeypatch, number, lambda process: os.kill(process.pid, sent))
     result, *_ = compared(number=3)
-    (pair,) = result.pairs
-    assert (result.complete, result.failure, pair.ended) == (False, failure, "failed")
-    assert pair.processes is not None
-    assert pair.processes[1] == of_b
-    assert pair.processes[0][:-1] == of_a[:-1]
-    assert abs(pair.processes[0][-1] - of_b[-1]) <= 1
+    (run,) = result.runs
+    assert (result.complete, result.failure, run.ended_by) == (False, failure, "failed")
+    assert run.a.processes is not None
+    assert run.b.processes == of_b
+    assert run.a.processes[:-1] == of_a[:-1]
+    assert abs(run.a.processes[-1] - of_b[-1]) <= 1
 
 
 def test_a_side_that_fails_at_once_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,11 +266,10 @@ def test_ctrl_c_leaves_what_was_measured(monkeypatch: pytest.MonkeyPatch, number
     """In the first pair, whose outputs are then not known, or in a later one."""
     after_passes(monkeypatch, number, interrupted)
     result, *_ = compared(number=3)
-    (pair,) = result.pairs
-    assert (result.complete, result.failure, pair.ended) == (False, None, "interrupted")
-    assert pair.processes is not None
-    assert pair.processes[1] == of_b
-    assert (result.b.difference is None) == (len(of_b) == 1)
+    (run,) = result.runs
+    assert (result.complete, result.failure, run.ended_by) == (False, None, "interrupted")
+    assert run.b.processes == of_b
+    assert (result.b.comparable is None) == (len(of_b) == 1)
 
 
 def test_ctrl_c_while_the_next_pair_is_prepared_leaves_the_pairs_before(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,7 +284,8 @@ def test_ctrl_c_while_the_next_pair_is_prepared_leaves_the_pairs_before(monkeypa
 
     monkeypatch.setattr(RunProcess, "prepare", prepare)
     result, *_ = compared(number=3)
-    assert (result.complete, result.pairs[0].processes) == (False, ((4,), (4,)))
+    (run,) = result.runs
+    assert (result.complete, run.a.processes, run.b.processes) == (False, (4,), (4,))
 
 
 def test_ctrl_c_before_the_first_pass_is_an_interrupt(
@@ -348,6 +350,6 @@ def test_an_interpreter_of_its_own_is_run(tmp_path: Path, monkeypatch: pytest.Mo
     python.write_text(f'#!/bin/sh\nCHANNELS=16 exec "{sys.executable}" "$@"\n', encoding="utf-8")
     python.chmod(0o755)
     result, *_ = compared(SideLaunch(environment=(("CHANNELS", "4"),)), SideLaunch(python), target="net.py:build")
-    assert (result.a.figures["parameters"], result.b.figures["parameters"]) == (4 * 28, 16 * 28)
+    assert (result.a.parameters, result.b.parameters) == (4 * 28, 16 * 28)
     assert result.b.environment is not None
     assert result.b.environment.python == str(python)

@@ -1,49 +1,54 @@
 """Gates: a figure that is certainly beyond one breaks it; one that may be beyond it leaves it undecided."""
 
-from dataclasses import replace
-
 import pytest
 
 from mnfpn_cli.bench.comparison import (
-    ComparedSide,
-    Comparison,
     Gates,
-    Pair,
+    TimedSide,
     broken_gates,
     check_gates_apply,
+    compare_document,
+    compared_run,
+    growth,
     undecided_gates,
 )
+from mnfpn_cli.documents.compare import CompareDocument, ComparedRun
 from mnfpn_cli.documents.records import WarningRecord
 from mnfpn_cli.errors import UsageError
-from mnfpn_cli.external.origin import FromSettings
-from mnfpn_cli.measure.statistics import Interval, Latency, TimeRatio
+from mnfpn_cli.external.origin import FromSettings, Workload
+from mnfpn_cli.measure.statistics import Interval, TimeRatio
 from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 
-A = ComparedSide(
-    name="a",
-    runtime="eager",
-    dtype="float32",
+INPUT = NetworkInput(1, 3, Size(33, 47))
+SIDE = TimedSide("a", Workload(FromSettings(NetworkSettings()), INPUT), "eager", "float32")
+
+
+def run(ratio: TimeRatio | None, name: str = "run") -> ComparedRun:
+    """Return a run of one pass a side."""
+    return compared_run(name, [[1.0], [1.0]], ratio, 0.01)
+
+
+def within(low: float, high: float, name: str = "run") -> ComparedRun:
+    """Return a run whose ratio has this interval."""
+    return run(TimeRatio((low + high) / 2, Interval(low, high), "by hand"), name)
+
+
+A = SIDE.record(
+    INPUT,
+    run(None).a,
     device="cpu",
     threads=1,
     train=False,
-    input=NetworkInput(1, 3, Size(33, 47)),
-    origin=FromSettings(NetworkSettings()),
     figures={"parameters": 100, "macs": 1000, "model_bytes": 400, "activation_bytes": 50},
+    difference=None,
 )
-ONE = Latency((1.0,))
 
 
-def pair(low: float, high: float, name: str = "run") -> Pair:
-    """Return a run whose ratio has this interval."""
-    ratio = TimeRatio((low + high) / 2, Interval(low, high), "by hand")
-    return Pair(name, ONE, ONE, ratio, ratio.verdict(0.01))
-
-
-def compared(*pairs: Pair, warnings: tuple[WarningRecord, ...] = (), **figures: int) -> Comparison:
+def compared(*runs: ComparedRun, warnings: tuple[WarningRecord, ...] = (), **figures: int) -> CompareDocument:
     """A against a B of other figures."""
-    b = replace(A, name="b", figures={**A.figures, **figures})
-    return Comparison(A, b, pairs or (pair(0.99, 1.01),), 0.01, warnings)
+    b = A.model_copy(update={"name": "b", **figures})
+    return compare_document(A, b, runs or (within(0.99, 1.01),), 0.01, warnings)
 
 
 @pytest.mark.parametrize(
@@ -61,20 +66,20 @@ def test_an_interval_wholly_beyond_breaks_the_gate_and_one_across_it_leaves_it_u
     low: float, high: float, broken: bool, undecided: bool
 ) -> None:
     """Never both, whatever the verdict at the margin is."""
-    result, gates = compared(pair(low, high)), Gates(slower=0.05)
+    result, gates = compared(within(low, high)), Gates(slower=0.05)
     assert bool(list(broken_gates(result, gates))) == broken
     assert bool(list(undecided_gates(result, gates))) == undecided
 
 
 def test_a_gate_that_was_not_asked_for_neither_breaks_nor_is_undecided() -> None:
     """However much slower and larger B is."""
-    result = compared(pair(2.0, 9.0), parameters=900)
+    result = compared(within(2.0, 9.0), parameters=900)
     assert list(broken_gates(result, Gates())) == list(undecided_gates(result, Gates(strict=True))) == []
 
 
 def test_every_run_has_to_pass() -> None:
     """Each that does not is named, with the gate as it was given and the figure."""
-    result = compared(pair(1.0, 1.01, "fine"), pair(1.06, 1.07, "slow"), pair(1.04, 1.06, "unsure"))
+    result = compared(within(1.0, 1.01, "fine"), within(1.06, 1.07, "slow"), within(1.04, 1.06, "unsure"))
     gates = Gates(slower=0.05)
     assert list(broken_gates(result, gates)) == ["`fail_if_slower` 5%: slow: B takes at least 1.0600 × A's time"]
     assert list(undecided_gates(result, gates)) == [
@@ -85,7 +90,7 @@ def test_every_run_has_to_pass() -> None:
 def test_too_few_passes_leave_the_gate_undecided() -> None:
     """With a ratio that has no interval, or with none."""
     for ratio in (None, TimeRatio(3.0, None, "by hand")):
-        result = compared(Pair("run", ONE, ONE, ratio, "inconclusive"))
+        result = compared(run(ratio))
         assert not list(broken_gates(result, Gates(slower=0.05)))
         assert list(undecided_gates(result, Gates(slower=0.05))) == [
             "`fail_if_slower` 5%: run: inconclusive: too few passes"
@@ -103,11 +108,10 @@ def test_figures_are_exact_so_a_gate_on_them_is_never_undecided() -> None:
 
 
 def test_growth_is_b_over_a() -> None:
-    """None where one of them is not known, or A has none of it."""
+    """None where A has none of it."""
     result = compared(macs=500)
-    assert result.growth("macs") == 0.5
-    assert result.growth("watts") is None
-    assert Comparison(replace(A, figures={"macs": 0}), A, (), 0.01).growth("macs") is None
+    assert growth(result, "macs") == 0.5
+    assert growth(result.model_copy(update={"a": A.model_copy(update={"macs": 0})}), "macs") is None
 
 
 @pytest.mark.parametrize(
@@ -149,7 +153,7 @@ def test_what_is_compared_or_only_uncertain_keeps_no_gate_from_applying(kind: st
 def test_a_missing_run_leaves_a_gate_on_time_undecided(kind: str) -> None:
     """A runtime that stopped working is not as fast as before."""
     result = compared(
-        pair(0.99, 1.01), warnings=(WarningRecord(kind=kind, cause="fused is gone", helps="measure it again"),)
+        within(0.99, 1.01), warnings=(WarningRecord(kind=kind, cause="fused is gone", helps="measure it again"),)
     )
     assert list(undecided_gates(result, Gates(slower=0.05))) == ["`fail_if_slower` 5%: inconclusive: fused is gone"]
     assert not list(broken_gates(result, Gates(slower=0.05)))

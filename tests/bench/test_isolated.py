@@ -33,7 +33,7 @@ from mnfpn_cli.bench.messages import (
     read_command,
 )
 from mnfpn_cli.bench.prepare import Checked, Ready
-from mnfpn_cli.bench.processes import Launch, RunProcess
+from mnfpn_cli.bench.processes import RunProcess
 from mnfpn_cli.bench.request import request_of, requested_case, requested_workload
 from mnfpn_cli.bench.results import Benchmark, FirstPass, RunKey
 from mnfpn_cli.bench.workload import BenchWorkload, PlannedWorkload, load_observed
@@ -191,7 +191,7 @@ def test_a_run_that_cannot_be_prepared_is_not_run() -> None:
 def test_a_process_that_cannot_be_started_is_a_failure(tmp_path: Path) -> None:
     """With the reason of the system."""
     with pytest.raises(MnfpnError, match="could not start a process to measure it: No such file"):
-        RunProcess(work(), Launch(python=tmp_path / "python"))
+        RunProcess(work(), python=tmp_path / "python")
 
 
 def test_the_launch_of_a_process_has_its_variables_and_its_folder(
@@ -200,7 +200,7 @@ def test_the_launch_of_a_process_has_its_variables_and_its_folder(
     """The network is found in that folder. Hash seeds are not those of this process."""
     monkeypatch.setenv("PYTHONHASHSEED", "0")
     request = request_of(_group(network, CASE), RunKey("eager", "cpu", network.input(1)))
-    process = RunProcess(request, Launch(environment=(("MNFPN_TEST_MIB", "3"),), folder=tmp_path))
+    process = RunProcess(request, environment=(("MNFPN_TEST_MIB", "3"),), folder=tmp_path)
     try:
         assert process.load(lambda *_: None) == LoadedRun()
         seen = psutil.Process(process.pid)
@@ -216,7 +216,7 @@ def test_a_process_ends_with_those_that_it_started(tmp_path: Path, first: str) -
     python, written = tmp_path / "python", tmp_path / "child"
     python.write_text(f"#!/bin/sh\nsleep 60 >/dev/null & echo $! > new\nmv new child\n{first}\n", encoding="utf-8")
     python.chmod(0o755)
-    with closing(RunProcess(work(), Launch(python=python, folder=tmp_path))) as process:
+    with closing(RunProcess(work(), python=python, folder=tmp_path)) as process:
         assert within_seconds(20, written.exists)
         child = int(written.read_text(encoding="utf-8"))
         if first != "wait":

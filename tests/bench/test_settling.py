@@ -6,12 +6,11 @@ import pytest
 
 from mnfpn_cli.bench.bench import benchmark
 from mnfpn_cli.bench.workload import PlannedWorkload
-from mnfpn_cli.external.origin import FromSettings
+from mnfpn_cli.external.origin import FromSettings, Workload
 from mnfpn_cli.measure.engine import OTHER_RUNTIME, SAME_RUNTIME, Settling, TimedRun
-from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.measuring import BenchCase, Sampling
 from tests.bench import test_compare, test_compare_processes, test_postprocess
-from tests.bench.test_compare import OTHER, SIDE, WIDER
+from tests.bench.test_compare import IMAGE, OTHER, SIDE, WIDER
 
 
 @pytest.fixture
@@ -42,7 +41,7 @@ def timed(*runtimes: str, postprocess: bool = False) -> None:
 
 def test_two_networks_of_one_runtime_in_one_process(seen: set[Settling]) -> None:
     """Their weights take each other's place in the caches."""
-    test_compare.compared(b=replace(SIDE, workload=PlannedWorkload(FromSettings(WIDER), Size(33, 47))))
+    test_compare.compared(b=replace(SIDE, workload=Workload(FromSettings(WIDER), IMAGE)))
     assert seen == {SAME_RUNTIME}
 
 

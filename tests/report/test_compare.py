@@ -2,21 +2,28 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from io import StringIO
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from rich.console import Console
 
-from mnfpn_cli.bench.comparison import ComparedSide, Comparison, Pair, compare_document
+from mnfpn_cli.bench.comparison import TimedSide, compare_document, compared_run
 from mnfpn_cli.cli.words import as_options
-from mnfpn_cli.documents.base import to_json
-from mnfpn_cli.documents.compare import CommitRecord, CompareDocument, GatesRecord, SideEnvironment, Verdict
-from mnfpn_cli.documents.records import EnvironmentRecord, WarningRecord
-from mnfpn_cli.external.origin import FromSettings
+from mnfpn_cli.documents.base import Record, to_json
+from mnfpn_cli.documents.compare import (
+    CommitRecord,
+    CompareDocument,
+    ComparedRun,
+    GatesRecord,
+    SideEnvironment,
+    SideRecord,
+    Verdict,
+)
+from mnfpn_cli.documents.records import Ended, WarningRecord
+from mnfpn_cli.external.origin import FromSettings, Workload
 from mnfpn_cli.measure.environment import read_environment
-from mnfpn_cli.measure.statistics import Interval, Latency, TimeRatio
+from mnfpn_cli.measure.statistics import Interval, TimeRatio
 from mnfpn_cli.report.compare_checks import compare_commands, compare_markdown
 from mnfpn_cli.report.markdown import as_markdown
 from mnfpn_cli.report.terminal.compare import compare_tables
@@ -27,60 +34,70 @@ from mnfpn_cli.settings.input import NetworkInput, Size
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.documents.validated import check_document
 
-A = ComparedSide(
-    name="--width-mult 1.0",
-    runtime="eager",
-    dtype="float32",
-    device="cpu",
-    threads=1,
-    train=False,
-    input=NetworkInput(1, 3, Size(600, 900)),
-    origin=FromSettings(NetworkSettings()),
-    figures={
-        "parameters": 4_293_888,
-        "macs": 29_950_000_000,
-        "model_bytes": 17_313_804,
-        "activation_bytes": 99_000_000,
-    },
-)
-B = replace(
-    A,
-    name="--width-mult 0.75 --runtime fused",
-    runtime="fused",
-    threads=2,
-    origin=FromSettings(NetworkSettings(width_mult=0.75)),
-    figures={**A.figures, "parameters": 3_220_416},
-    difference=1.9e-6,
-)
-TIMES_A = Latency(tuple(0.5 + k / 1000 for k in range(12)))
-TIMES_B = Latency(tuple(0.4 + k / 1000 for k in range(12)))
-FASTER = Pair(
-    "batch 1 on cpu", TIMES_A, TIMES_B, TimeRatio(0.8022, Interval(0.8, 0.81), "by hand"), "b_faster", "precision"
-)
-NO_GATES = GatesRecord(broken=(), undecided=())
-RESULT = Comparison(A, B, (FASTER,), 0.01)
+INPUT = NetworkInput(1, 3, Size(600, 900))
+FIGURES = {
+    "parameters": 4_293_888,
+    "macs": 29_950_000_000,
+    "model_bytes": 17_313_804,
+    "activation_bytes": 99_000_000,
+}
+FIGURES_OF_B = {**FIGURES, "parameters": 3_220_416}
+TIMES_A = tuple(0.5 + k / 1000 for k in range(12))
+TIMES_B = tuple(0.4 + k / 1000 for k in range(12))
+RATIO = TimeRatio(0.8022, Interval(0.8, 0.81), "by hand")
+R = TypeVar("R", bound=Record)
 
 
-def tables(result: Comparison, environment: EnvironmentRecord | None = None) -> Report:
+def run(
+    ratio: TimeRatio | None = RATIO, name: str = "batch 1 on cpu", ended: Ended | None = "precision"
+) -> ComparedRun:
+    """A run of both sides with this ratio."""
+    return compared_run(name, [TIMES_A, TIMES_B], ratio, 0.01, ended)
+
+
+FASTER = run()
+
+
+def side_b(difference: float) -> SideRecord:
+    """The second side, with this difference from eager float32."""
+    workload = Workload(FromSettings(NetworkSettings(width_mult=0.75)), INPUT)
+    return TimedSide("--width-mult 0.75 --runtime fused", workload, "fused", "float32").record(
+        INPUT, FASTER.b, device="cpu", threads=2, train=False, figures=FIGURES_OF_B, difference=difference
+    )
+
+
+A = TimedSide("--width-mult 1.0", Workload(FromSettings(NetworkSettings()), INPUT), "eager", "float32").record(
+    INPUT, FASTER.a, device="cpu", threads=1, train=False, figures=FIGURES, difference=None
+)
+B = side_b(1.9e-6)
+RESULT = compare_document(A, B, (FASTER,), 0.01)
+
+
+def changed(record: R, **values: object) -> R:
+    """A record with other values."""
+    return record.model_copy(update=values)
+
+
+def tables(result: CompareDocument) -> Report:
     """The tables of a comparison."""
-    return compare_tables(compare_document(result, NO_GATES, environment))
+    return compare_tables(result)
 
 
-def document_of(result: Comparison) -> dict[str, Any]:
+def document_of(result: CompareDocument) -> dict[str, Any]:
     """The document of a comparison, as JSON."""
-    made = to_json(compare_document(result, NO_GATES))
+    made = to_json(result)
     check_document(made)
     found: dict[str, Any] = json.loads(made)
     return found
 
 
-def verdict(low: float, value: float, high: float) -> tuple[Verdict, Comparison]:
+def verdict(low: float, value: float, high: float) -> tuple[Verdict, CompareDocument]:
     """The verdict on a ratio with this interval, and a comparison of one run with it."""
     ratio = TimeRatio(value, Interval(low, high), "by hand")
-    return ratio.verdict(0.01), replace(RESULT, pairs=(Pair("row", TIMES_A, TIMES_B, ratio, ratio.verdict(0.01)),))
+    return ratio.verdict(0.01), compare_document(A, B, (run(ratio, "row"),), 0.01)
 
 
-def lines(result: Comparison) -> list[list[str]]:
+def lines(result: CompareDocument) -> list[list[str]]:
     """The words of each line of the tables."""
     return [line.split() for line in as_text(tables(result)).splitlines()]
 
@@ -115,8 +132,7 @@ def test_each_verdict_has_its_sentence(interval: tuple[float, float, float], kin
 def test_too_few_passes_are_inconclusive() -> None:
     """With a ratio that has no interval, or with none."""
     for ratio in (None, TimeRatio(0.8, None, "by hand")):
-        pair = replace(FASTER, ratio=ratio, verdict="inconclusive")
-        text = as_text(tables(replace(RESULT, pairs=(pair,)))).splitlines()
+        text = as_text(tables(compare_document(A, B, (run(ratio),), 0.01))).splitlines()
         assert "Inconclusive: too few passes for an interval." in text
 
 
@@ -140,8 +156,7 @@ def test_the_sides_stand_side_by_side() -> None:
 
 def test_each_of_several_runs_has_its_name_and_its_sentence() -> None:
     """The runtime is part of the name."""
-    slow = replace(FASTER, name="fused on cpu", verdict="inconclusive", ratio=None)
-    result = replace(RESULT, pairs=(FASTER, slow))
+    result = compare_document(A, B, (FASTER, run(None, "fused on cpu")), 0.01)
     text = as_text(tables(result)).splitlines()
     assert "fused on cpu: Inconclusive: too few passes for an interval." in text
     assert any(line.startswith("batch 1 on cpu: B is faster: ") for line in text)
@@ -156,16 +171,16 @@ def test_warnings_are_printed() -> None:
         WarningRecord(kind="load", cause="chrome used 1.5 cores", helps="close it"),
         WarningRecord(kind="x", cause="something else", helps=""),
     )
-    text = as_text(tables(replace(RESULT, warnings=warnings))).splitlines()
+    text = as_text(tables(changed(RESULT, warnings=warnings))).splitlines()
     assert "warning: chrome used 1.5 cores. What helps: close it." in text
     assert "warning: something else." in text
 
 
 def test_an_early_end_is_printed() -> None:
     """Ctrl-C, or a side that failed; the latter also in JSON."""
-    interrupted = replace(RESULT, pairs=(replace(FASTER, ended="interrupted"),), complete=False)
+    interrupted = compare_document(A, B, (run(ended="interrupted"),), 0.01, complete=False)
     assert as_text(tables(interrupted)).splitlines()[-1] == "Interrupted: the measurement is incomplete."
-    failed = replace(RESULT, pairs=(replace(FASTER, ended="failed"),), complete=False, failure="B: out of memory")
+    failed = compare_document(A, B, (run(ended="failed"),), 0.01, complete=False, failure="B: out of memory")
     assert as_text(tables(failed)).splitlines()[-1] == "Failed: B: out of memory"
     document = document_of(failed)
     assert (document["complete"], document["failure"]) == (False, "B: out of memory")
@@ -188,7 +203,7 @@ HASH = MAIN.model_copy(
         "commit": CommitRecord(ref="5d6e7f", hash="5d6e7f80" * 5, subject="Make it `wider`"),
     }
 )
-PLACED = replace(RESULT, a=replace(A, environment=MAIN), b=replace(B, environment=HASH))
+PLACED = changed(RESULT, a=changed(A, environment=MAIN), b=changed(B, environment=HASH))
 
 
 def test_what_the_sides_run_in_stands_above_what_they_cost() -> None:
@@ -217,12 +232,12 @@ def test_what_the_sides_run_in_stands_above_what_they_cost() -> None:
         "as",
         "they",
         "are",
-    ] in lines(replace(PLACED, b=replace(B, environment=files)))
+    ] in lines(changed(PLACED, b=changed(B, environment=files)))
 
 
 def test_what_both_sides_share_is_not_listed() -> None:
     """But for variables, which both may have been given."""
-    alike = replace(RESULT, a=replace(A, environment=MAIN), b=replace(B, environment=MAIN))
+    alike = changed(RESULT, a=changed(A, environment=MAIN), b=changed(B, environment=MAIN))
     shown = [words[0] for words in lines(alike) if words]
     assert [name for name in ("commit", "Python", "interpreter", "torch", "mnfpn", "variables") if name in shown] == [
         "variables"
@@ -236,7 +251,7 @@ def document_with(*, broken: tuple[str, ...] = (), undecided: tuple[str, ...] = 
         WarningRecord(kind="other_torch", cause="torch differs: 2.12.0 against 2.13.0", helps=""),
     )
     gates = GatesRecord(broken=broken, undecided=undecided)
-    return compare_document(replace(PLACED, warnings=warnings, failure="B: 1\nB: 2"), gates)
+    return changed(PLACED, warnings=warnings, failure="B: 1\nB: 2", gates=gates)
 
 
 def test_github_shows_a_line_for_each_gate_warning_and_verdict() -> None:
@@ -284,14 +299,14 @@ def test_markdown_has_each_part_of_a_report() -> None:
 
 def test_training_steps_are_no_passes() -> None:
     """The title says which it was."""
-    text = as_text(tables(replace(RESULT, a=replace(A, train=True))))
+    text = as_text(tables(changed(RESULT, a=changed(A, train=True))))
     assert "Time of a training step" in text
 
 
 def test_the_machine_is_printed() -> None:
     """Not for result files, which have environments of their own."""
     here = read_environment("a CPU")
-    assert "Measured on" in as_text(tables(RESULT, here))
+    assert "Measured on" in as_text(tables(changed(RESULT, environment=here)))
     assert "Measured on" not in as_text(tables(RESULT))
 
 
@@ -302,8 +317,8 @@ def test_the_json_has_the_keys_that_scripts_rely_on() -> None:
     for found in (document, row):
         assert found["verdict"] == "b_faster"
         assert (found["ratio"], found["ratio_ci95"], found["method"]) == (0.8022, [0.8, 0.81], "by hand")
-    assert row["a"]["latency_s"]["samples"] == list(TIMES_A.samples)
-    assert row["b"]["latency_s"]["samples"] == list(TIMES_B.samples)
+    assert row["a"]["latency_s"]["samples"] == list(TIMES_A)
+    assert row["b"]["latency_s"]["samples"] == list(TIMES_B)
     assert (row["name"], row["ended_by"]) == ("batch 1 on cpu", "precision")
     assert (document["margin"], document["complete"], document["failure"]) == (0.01, True, None)
     assert document["warnings"] == []
@@ -313,7 +328,7 @@ def test_the_json_says_of_each_side_what_it_was() -> None:
     """Settings, what executed it on what, and its figures."""
     side = document_of(RESULT)["b"]
     assert side.pop("settings")["width_mult"] == 0.75
-    assert side.pop("latency_s")["samples"] == list(TIMES_B.samples)
+    assert side.pop("latency_s")["samples"] == list(TIMES_B)
     assert side == {
         "name": "--width-mult 0.75 --runtime fused",
         "runtime": "fused",
@@ -322,7 +337,7 @@ def test_the_json_says_of_each_side_what_it_was() -> None:
         "threads": 2,
         "train": False,
         "input": {"batch": 1, "channels": 3, "height": 600, "width": 900, "shapes": None},
-        **B.figures,
+        **FIGURES_OF_B,
         "model": None,
         "comparable": True,
         "max_difference": 1.9e-6,
@@ -332,8 +347,7 @@ def test_the_json_says_of_each_side_what_it_was() -> None:
 
 def test_what_is_not_known_is_null_in_json() -> None:
     """Never a number that JSON has no word for."""
-    pair = replace(FASTER, ratio=None, verdict="inconclusive", ended=None)
-    result = replace(RESULT, b=replace(B, difference=float("inf")), pairs=(pair,))
+    result = compare_document(A, side_b(float("inf")), (run(None, ended=None),), 0.01)
     document = document_of(result)
     assert (document["verdict"], document["ratio"], document["ratio_ci95"]) == ("inconclusive", None, None)
     assert (document["method"], document["b"]["max_difference"], document["b"]["comparable"]) == (None, None, False)
@@ -343,19 +357,19 @@ def test_what_is_not_known_is_null_in_json() -> None:
 def test_a_name_is_never_read_as_markup() -> None:
     """A file may be called anything."""
     for name in ("[red]x[/red].json", "[/x].json", "x\x1b[31m.json"):
-        text = as_text(tables(replace(RESULT, a=replace(A, name=name))))
+        text = as_text(tables(changed(RESULT, a=changed(A, name=name))))
         assert (name if name.isprintable() else "x\\x1b[31m.json") in text
 
 
 @pytest.mark.parametrize("width", [80, 100])
 def test_no_number_is_cut_in_a_narrow_terminal(width: int) -> None:
     """Names are broken into lines instead."""
-    slow = replace(FASTER, name="channels-last on cpu, batch 1, 600x900, float32")
-    result = replace(RESULT, a=replace(A, name="results/2026-01-01/a-machine-with-a-long-name/mobilenetv2.json"))
+    slow = changed(FASTER, name="channels-last on cpu, batch 1, 600x900, float32")
+    result = changed(RESULT, a=changed(A, name="results/2026-01-01/a-machine-with-a-long-name/mobilenetv2.json"))
     for runs in ((FASTER,), (FASTER, slow)):
         buffer = StringIO()
         console = Console(file=buffer, width=width, color_system=None)
-        print_report(tables(replace(result, pairs=runs)), console)
+        print_report(tables(changed(result, runs=runs)), console)
         shown = buffer.getvalue()
         assert all(len(line) <= width for line in shown.splitlines())
         assert "…" not in shown

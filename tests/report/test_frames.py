@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 
 from mnfpn_cli.accuracy.presets import presets_document
 from mnfpn_cli.bench.bench_document import bench_document
-from mnfpn_cli.bench.comparison import Comparison, compare_document
 from mnfpn_cli.documents.audit import AuditDocument
 from mnfpn_cli.documents.base import Document
 from mnfpn_cli.documents.export import ExportDocument
@@ -31,7 +29,7 @@ from mnfpn_cli.sweep.state import Swept, swept_document
 from tests.bench.made import benchmark, key, missing, timed
 from tests.conftest import Mnfpn
 from tests.needs import needs
-from tests.report.test_compare import FASTER, NO_GATES, RESULT
+from tests.report.test_compare import FASTER, RESULT, changed
 from tests.report.test_screens import SWEPT, Stored, recommended
 
 
@@ -136,12 +134,12 @@ def test_runs_of_a_bench() -> None:
 
 def test_sides_of_a_comparison() -> None:
     """For each run; what only one run has is not given for several."""
-    document = compare_document(RESULT, NO_GATES)
+    document = RESULT
     assert column(document, "side") == ["A", "B"]
     assert column(document, "runtime") == ["eager", "fused"]
     assert column(document, "latency_s.median") == [document.a.latency_s.median, document.b.latency_s.median]
     assert column(document, "ratio_ci95_low") == [0.8, 0.8]
-    several = compare_document(Comparison(RESULT.a, RESULT.b, (FASTER, replace(FASTER, name="other")), 0.01), NO_GATES)
+    several = changed(RESULT, runs=(FASTER, changed(FASTER, name="other")))
     assert [(row["run"], row["side"]) for row in rows(several)] == [
         *((run, side) for run in ("batch 1 on cpu", "other") for side in "AB")
     ]
