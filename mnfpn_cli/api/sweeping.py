@@ -164,7 +164,7 @@ def sweep(
     from mnfpn_cli.sweep.start import space_document
 
     workers, changes = Workers(ray, accelerator), Changes(every, timeout_s)
-    repeats, notes = Remeasure(again, retry_failed, by_layer), list[str]()
+    remeasure, notes = Remeasure(again, retry_failed, by_layer), list[str]()
     with reporting(progress) as report:
         callbacks = SweepCallbacks(bar=lambda _runs: nullcontext(partial(report_state, report)), note=notes.append)
         if resume:
@@ -178,11 +178,11 @@ def sweep(
             MeasuringRecord(sampling=record, by_layer=by_layer or predict, max_latency_s=limits.latency_s)
         )
         if name is None or dry_run:
-            timed = (chosen, measuring, record.sampling(), workers, repeats)
+            timed = (chosen, measuring, record.sampling(), workers, remeasure)
             return space_document(chosen, expected_time(name, *timed) if chosen.runs else None)
         if chosen_by == "none":
-            return space_document(defer_sweep(name, chosen, measuring, workers, repeats, callbacks), None)
-        return outcome_document(run_sweep(name, chosen, measuring, workers, repeats, callbacks), notes)
+            return space_document(defer_sweep(name, chosen, measuring, workers, remeasure, callbacks), None)
+        return outcome_document(run_sweep(name, chosen, measuring, workers, remeasure, callbacks), notes)
 
 
 def outcome_document(outcome: SweepOutcome, notes: Sequence[str] = ()) -> MeasuredDocument:

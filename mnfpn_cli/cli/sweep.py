@@ -52,7 +52,7 @@ def sweep(
     from mnfpn_cli.sweep.run import SweepCallbacks, defer_sweep, expected_time, plan_sweep, resume_sweeps, run_sweep
 
     options.check(space, budget, sampling, store)
-    workers, changes, again = options.workers(), options.changes(), options.repeats()
+    workers, changes, remeasure = options.workers(), options.changes(), options.remeasure()
     if options.resume:
         assert store is not None
         _measure(lambda callbacks: resume_sweeps(store, workers, options.retry_failed, changes, callbacks), output)
@@ -75,12 +75,12 @@ def sweep(
         )
     measuring = options.measuring(sampling, limits.latency_s)
     if store is None or options.dry_run:
-        timed = (chosen, measuring, sampling.sampling(), workers, again)
+        timed = (chosen, measuring, sampling.sampling(), workers, remeasure)
         _show_space(chosen, expected_time(store, *timed) if chosen.runs else None, output)
     elif options.measure == "none":
-        _show_space(defer_sweep(store, chosen, measuring, workers, again, SweepCallbacks(note=warn)), None, output)
+        _show_space(defer_sweep(store, chosen, measuring, workers, remeasure, SweepCallbacks(note=warn)), None, output)
     else:
-        _measure(lambda callbacks: run_sweep(store, chosen, measuring, workers, again, callbacks), output)
+        _measure(lambda callbacks: run_sweep(store, chosen, measuring, workers, remeasure, callbacks), output)
 
 
 def _show_space(chosen: "Chosen", expected: "ExpectedRecord | None", output: OutputOptions) -> None:

@@ -140,7 +140,7 @@ class SweepOptions:
 
         return Workers(self.ray, self.accelerator)
 
-    def repeats(self) -> "Remeasure":
+    def remeasure(self) -> "Remeasure":
         """Return which runs are measured again although the store has a result of them."""
         from mnfpn_cli.store.sweeps import Remeasure
 

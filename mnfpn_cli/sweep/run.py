@@ -182,7 +182,7 @@ def expected_time(
     measuring: MeasuringRecord,
     sampling: Sampling,
     workers: Workers,
-    again: Remeasure,
+    remeasure: Remeasure,
 ) -> ExpectedRecord:
     """Estimate how long a sweep takes, without writing to the store.
 
@@ -191,13 +191,18 @@ def expected_time(
     """
     machine = workers.machine
     if store is None or ("://" not in store and not Path(store).exists()):
-        return expect(chosen, measuring, sampling, machine, None, again)
+        return expect(chosen, measuring, sampling, machine, None, remeasure)
     with open_store(store) as opened:
-        return expect(chosen, measuring, sampling, machine, opened, again)
+        return expect(chosen, measuring, sampling, machine, opened, remeasure)
 
 
 def defer_sweep(
-    name: str, chosen: Chosen, measuring: MeasuringRecord, workers: Workers, again: Remeasure, callbacks: SweepCallbacks
+    name: str,
+    chosen: Chosen,
+    measuring: MeasuringRecord,
+    workers: Workers,
+    remeasure: Remeasure,
+    callbacks: SweepCallbacks,
 ) -> Chosen:
     """Insert a sweep with all runs of its space, to measure them later; return it without runs to measure now.
 
@@ -207,7 +212,7 @@ def defer_sweep(
     with open_store(name, create=True) as store:
         _check_budget(chosen)
         chosen = replace(chosen, runs=chosen.space.runs)
-        sweep = begin(store, chosen, measuring, workers.machine, again)
+        sweep = begin(store, chosen, measuring, workers.machine, remeasure)
         counts = Counter(one.status for one in read_runs(store, sweep))
         later = f"{counted(counts['pending'], 'run')} to measure later: {resuming(store.argument)}"
         callbacks.note(later if counts["pending"] else nothing_left(store, counts))
@@ -219,7 +224,7 @@ def run_sweep(
     chosen: Chosen,
     measuring: MeasuringRecord,
     workers: Workers,
-    again: Remeasure,
+    remeasure: Remeasure,
     callbacks: SweepCallbacks,
 ) -> SweepOutcome:
     """Insert a sweep into a store, and measure it; then train its networks, where it has a command for that.
@@ -230,8 +235,8 @@ def run_sweep(
     with open_store(name, create=True) as store:
         _check_budget(chosen)
         with workers.pool([one.run for one in chosen.runs]) as pool:  # may fail, before there is a sweep to resume
-            sweep = begin(store, chosen, measuring, workers.machine, again)
-            return _measure(store, [sweep], pool, Changes(), again, callbacks)
+            sweep = begin(store, chosen, measuring, workers.machine, remeasure)
+            return _measure(store, [sweep], pool, Changes(), remeasure, callbacks)
 
 
 def resume_sweeps(
@@ -290,7 +295,7 @@ def _measure(
     numbers: Sequence[int],
     pool: Pool,
     changes: Changes,
-    again: Remeasure,
+    remeasure: Remeasure,
     callbacks: SweepCallbacks,
 ) -> SweepOutcome:
     """Measure sweeps one after the other, and then train their networks, which would disturb the measurements.
@@ -312,7 +317,7 @@ def _measure(
         for number in sorted(numbers, reverse=True):
             if known[number].plan.scoring and not stopped():
                 with callbacks.training() as report_training:
-                    Trainer(store, known[number], pool, again, stopped, report_training).run()
+                    Trainer(store, known[number], pool, remeasure, stopped, report_training).run()
     return _outcome(store, [one for one in read_sweeps(store) if one.id in numbers], states, stopped())
 
 
