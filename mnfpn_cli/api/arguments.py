@@ -52,7 +52,6 @@ Share = str | float
 FileName = str | PathLike[str]
 """The name of a file."""
 
-MAX_SEED = 2**63 - 1
 SIZE_RULE = 'must be as "600x900", (600, 900), or 600 for a square'
 NETWORK_RULE = "must be what settings() returns, an nn.Module, or a target as 'torchvision.models:resnet18'"
 PASS_RULE = 'must be a tensor, a tuple of tensors, or a shape as "1x3x600x900"'

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.api.arguments import (
-    MAX_SEED,
     FileName,
     Share,
     Sides,
@@ -34,6 +33,8 @@ from mnfpn_cli.settings.measuring import (
     DEFAULT_ALLOCATOR,
     DEFAULT_MARGIN,
     DEFAULT_PROCESSES,
+    MAX_SEED,
+    MAX_THREADS,
     MOST_PROCESSES,
     OF_OWN_PROCESS,
     check_allocator,
@@ -41,7 +42,6 @@ from mnfpn_cli.settings.measuring import (
     choose_runtimes,
 )
 from mnfpn_cli.settings.overrides import in_words
-from mnfpn_cli.space.read import MAX_THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.api.arguments import (
-    MAX_SEED,
     FileName,
     Share,
     Sizes,
@@ -27,9 +26,15 @@ from mnfpn_cli.api.progress import Progress, reporting
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.external.origin import External
 from mnfpn_cli.settings.input import choose_dtypes
-from mnfpn_cli.settings.measuring import DEFAULT_ALLOCATOR, bench_case, check_allocator, check_device_name
+from mnfpn_cli.settings.measuring import (
+    DEFAULT_ALLOCATOR,
+    MAX_SEED,
+    MAX_THREADS,
+    bench_case,
+    check_allocator,
+    check_device_name,
+)
 from mnfpn_cli.settings.quantization import quantization_case
-from mnfpn_cli.space.read import MAX_THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
