@@ -21,7 +21,7 @@ from mnfpn_cli.api.arguments import (
     optional,
     origin_of,
     read_share,
-    sampling_of,
+    sampling_values,
     type_of,
     whole_number,
     workloads_of,
@@ -40,6 +40,7 @@ from mnfpn_cli.settings.measuring import (
     check_allocator,
     check_device_name,
     choose_runtimes,
+    sampling,
 )
 from mnfpn_cli.settings.overrides import in_words
 
@@ -173,7 +174,7 @@ def compare(
         threads=optional(whole_number, "threads", threads, 1, MAX_THREADS),
         train=train,
         margin=ignored,
-        sampling=sampling_of(precision, passes, max_time, min_time, warmup, ignored / 2),
+        sampling=sampling(*sampling_values(precision, passes, max_time, min_time, warmup), ignored / 2),
         allocator=check_allocator(one_name("allocator", allocator)),
         seed=whole_number("seed", seed, 0, MAX_SEED),
     )

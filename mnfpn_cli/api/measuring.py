@@ -17,7 +17,7 @@ from mnfpn_cli.api.arguments import (
     only_here,
     optional,
     origin_of,
-    sampling_of,
+    sampling_values,
     whole_number,
     words,
     workloads_of,
@@ -33,6 +33,7 @@ from mnfpn_cli.settings.measuring import (
     bench_case,
     check_allocator,
     check_device_name,
+    sampling,
 )
 from mnfpn_cli.settings.quantization import quantization_case
 
@@ -167,7 +168,7 @@ def bench(
             mean,
             std,
         ),
-        sampling=sampling_of(precision, passes, max_time, min_time, warmup),
+        sampling=sampling(*sampling_values(precision, passes, max_time, min_time, warmup)),
         only_here=only_here(origin, workloads),
     )
     devices = [check_device_name(name) for name in words("device", device)]

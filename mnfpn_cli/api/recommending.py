@@ -136,7 +136,7 @@ def recommended(
             fails.
     """
     from mnfpn_cli.sweep.answer import answer
-    from mnfpn_cli.sweep.run import Workers
+    from mnfpn_cli.sweep.case import Workers
 
     return _document(answer(store, question, predict, Workers(), callbacks, say), question.budget, given)
 
@@ -168,13 +168,14 @@ def recommended_of_space(
         MnfpnError: where no run is within the budget, none could be measured, or the store or the machine fails.
     """
     from mnfpn_cli.sweep.answer import ANSWER_S, SMALL, answer, survey
+    from mnfpn_cli.sweep.case import SweepCase, Workers
     from mnfpn_cli.sweep.objective import check_unscored_metric
     from mnfpn_cli.sweep.predictions import check_installed
-    from mnfpn_cli.sweep.run import Workers, plan_sweep
+    from mnfpn_cli.sweep.run import plan_sweep
 
     began, workers, budget = time.monotonic(), Workers(), question.budget
     with planning() as progress:
-        chosen = plan_sweep(space, budget, "all", command, None, progress)
+        chosen = plan_sweep(space, budget, SweepCase(), command, progress)
     if len(chosen.runs) > SMALL:
         check_installed()
     if store is None:

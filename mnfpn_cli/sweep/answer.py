@@ -18,12 +18,13 @@ from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import BaselineTiming, StoredRun
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import REMEASURE_NONE, read_baselines, read_sweeps
+from mnfpn_cli.sweep.case import Workers
 from mnfpn_cli.sweep.command_lines import PREDICTING
 from mnfpn_cli.sweep.frontier import Candidate, TimingGroup, candidates
 from mnfpn_cli.sweep.objective import Objective, choose_objective
 from mnfpn_cli.sweep.predictions import Predicted, for_its_kind, predict_stored
 from mnfpn_cli.sweep.recommend import Recommendation, is_allowed, recommend
-from mnfpn_cli.sweep.run import SweepCallbacks, Workers, run_sweep
+from mnfpn_cli.sweep.run import SweepCallbacks, run_sweep
 from mnfpn_cli.sweep.start import Chosen
 from mnfpn_cli.text import counted
 

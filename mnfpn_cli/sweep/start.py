@@ -21,7 +21,7 @@ from mnfpn_cli.documents.sweep import (
     ScoringRecord,
     SpaceCounts,
 )
-from mnfpn_cli.settings.measuring import Sampling, runtime_names
+from mnfpn_cli.settings.measuring import runtime_names
 from mnfpn_cli.space.frontier import by_macs, shuffled, spread
 from mnfpn_cli.space.planned import Planned, PlannedSpace, planned_run
 from mnfpn_cli.space.runs import Execution, Run, identifying_columns, run_key
@@ -89,7 +89,6 @@ class Chosen:
 def expect(
     chosen: Chosen,
     measuring: MeasuringRecord,
-    sampling: Sampling,
     machine: str,
     store: Store | None,
     remeasure: Remeasure,
@@ -99,7 +98,6 @@ def expect(
     Args:
         chosen: the runs of the sweep.
         measuring: the options of the measurements.
-        sampling: how long a run is timed.
         machine: the kind of machine that measures.
         store: a store that may already have some of the runs.
         remeasure: which of these are measured again.
@@ -118,6 +116,7 @@ def expect(
     durations = [_duration(run.result) for run in known.values() if run.result and run.measured]
     if durations:
         return ExpectedRecord(runs=left, baselines=baselines, each_s=fmean(durations), reused=tuple(reused))
+    sampling = measuring.sampling.sampling()
     most = STARTED_S + sampling.max_time_s if sampling.max_time_s != float("inf") else None
     least = STARTED_S + sampling.min_time_s
     return ExpectedRecord(runs=left, baselines=baselines, each_s=least, most_s=most, reused=tuple(reused))
