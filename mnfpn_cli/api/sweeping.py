@@ -210,7 +210,7 @@ def swept(
         return resume_sweeps(store, case, callbacks)
     with planning() as progress:
         chosen = plan_sweep(space, budget, case, command, progress)
-    given = (chosen, case.measuring(budget.latency_s), case.workers, case.remeasure)
+    given = (chosen, case.measuring(budget.latency_s), case)
     if store is None or case.dry_run:
         return space_document(chosen, expected_time(store, *given) if chosen.runs else None)
     if case.measure == "none":

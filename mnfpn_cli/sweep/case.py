@@ -1,4 +1,4 @@
-"""What a sweep measures, how, and with which workers."""
+"""What a sweep measures, how, and with which workers: the parameters of Python and the command line alike."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -52,20 +52,6 @@ class Workers:
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
-    """The options of measuring that a resumed sweep may change; None leaves what the sweep has."""
-
-    baseline_every: int | None = None
-    timeout_s: float | None = None
-
-    def of(self, measuring: MeasuringRecord) -> MeasuringRecord:
-        """Return the options with these changes."""
-        every = measuring.baseline_every if self.baseline_every is None else self.baseline_every
-        timeout_s = measuring.timeout_s if self.timeout_s is None else self.timeout_s
-        return measuring.model_copy(update={"baseline_every": every, "timeout_s": timeout_s})
-
-
-@dataclass(frozen=True, slots=True)
 class SweepCase:
     """Which runs to measure, and how: the parameters of a sweep besides its space, its budget and its store.
 
@@ -102,11 +88,6 @@ class SweepCase:
     accelerator: str | None = None
 
     @property
-    def changes(self) -> Changes:
-        """The options of measuring that a resumed sweep may change."""
-        return Changes(self.baseline_every, self.run_timeout)
-
-    @property
     def remeasure(self) -> Remeasure:
         """Which runs are measured again."""
         return Remeasure(self.again, self.retry_failed, self.by_layer)
@@ -127,4 +108,11 @@ class SweepCase:
     def measuring(self, latency_s: float | None) -> MeasuringRecord:
         """Return how the runs are measured; ``latency_s`` is the limit of the budget."""
         by_layer = self.by_layer or self.predict  # the times of layers teach more than those of passes
-        return self.changes.of(MeasuringRecord(sampling=self.sampling, by_layer=by_layer, max_latency_s=latency_s))
+        measuring = MeasuringRecord(sampling=self.sampling, by_layer=by_layer, max_latency_s=latency_s)
+        return self.changed(measuring)
+
+    def changed(self, measuring: MeasuringRecord) -> MeasuringRecord:
+        """Return how a resumed sweep measures, which is as before but for what is given here."""
+        every = measuring.baseline_every if self.baseline_every is None else self.baseline_every
+        timeout_s = measuring.timeout_s if self.run_timeout is None else self.run_timeout
+        return measuring.model_copy(update={"baseline_every": every, "timeout_s": timeout_s})

@@ -17,8 +17,8 @@ from mnfpn_cli.store.change import retry_failed
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import RunStatus, StoredRun, Sweep
 from mnfpn_cli.store.store import Store, open_store
-from mnfpn_cli.store.sweeps import REMEASURE_NONE, Remeasure, read_sweeps
-from mnfpn_cli.sweep.case import ON_RAY, Changes, SweepCase, Workers
+from mnfpn_cli.store.sweeps import read_sweeps
+from mnfpn_cli.sweep.case import ON_RAY, SweepCase, Workers
 from mnfpn_cli.sweep.command import check_command
 from mnfpn_cli.sweep.command_lines import resuming
 from mnfpn_cli.sweep.pool import Pool
@@ -109,28 +109,21 @@ def plan_sweep(space: Space, budget: Budget, case: SweepCase, command: str, prog
     return Chosen(chosen, planned, case.measure, command, scoring, case.predict)
 
 
-def expected_time(
-    store: str | None, chosen: Chosen, measuring: MeasuringRecord, workers: Workers, remeasure: Remeasure
-) -> ExpectedRecord:
+def expected_time(store: str | None, chosen: Chosen, measuring: MeasuringRecord, case: SweepCase) -> ExpectedRecord:
     """Estimate how long a sweep takes, without writing to the store.
 
     Raises:
         MnfpnError: where the store cannot be read.
     """
-    machine = workers.machine
+    machine = case.workers.machine
     if store is None or ("://" not in store and not Path(store).exists()):
-        return expect(chosen, measuring, machine, None, remeasure)
+        return expect(chosen, measuring, machine, None, case.remeasure)
     with open_store(store) as opened:
-        return expect(chosen, measuring, machine, opened, remeasure)
+        return expect(chosen, measuring, machine, opened, case.remeasure)
 
 
 def defer_sweep(
-    name: str,
-    chosen: Chosen,
-    measuring: MeasuringRecord,
-    workers: Workers,
-    remeasure: Remeasure,
-    callbacks: SweepCallbacks,
+    name: str, chosen: Chosen, measuring: MeasuringRecord, case: SweepCase, callbacks: SweepCallbacks
 ) -> Chosen:
     """Insert a sweep with all runs of its space, to measure them later; return it without runs to measure now.
 
@@ -140,7 +133,7 @@ def defer_sweep(
     with open_store(name, create=True) as store:
         _check_budget(chosen)
         chosen = replace(chosen, runs=chosen.space.runs)
-        sweep = begin(store, chosen, measuring, workers.machine, remeasure)
+        sweep = begin(store, chosen, measuring, case.workers.machine, case.remeasure)
         counts = Counter(one.status for one in read_runs(store, sweep))
         later = f"{counted(counts['pending'], 'run')} to measure later: {resuming(store.argument)}"
         callbacks.note(later if counts["pending"] else nothing_left(store, counts))
@@ -148,12 +141,7 @@ def defer_sweep(
 
 
 def run_sweep(
-    name: str,
-    chosen: Chosen,
-    measuring: MeasuringRecord,
-    workers: Workers,
-    remeasure: Remeasure,
-    callbacks: SweepCallbacks,
+    name: str, chosen: Chosen, measuring: MeasuringRecord, case: SweepCase, callbacks: SweepCallbacks
 ) -> SweepOutcome:
     """Insert a sweep into a store, and measure it; then train its networks, where it has a command for that.
 
@@ -162,9 +150,9 @@ def run_sweep(
     """
     with open_store(name, create=True) as store:
         _check_budget(chosen)
-        with workers.pool([one.run for one in chosen.runs]) as pool:  # may fail, before there is a sweep to resume
-            sweep = begin(store, chosen, measuring, workers.machine, remeasure)
-            return _measure(store, [sweep], pool, Changes(), remeasure, callbacks)
+        with case.workers.pool([one.run for one in chosen.runs]) as pool:  # may fail, before there is a sweep to resume
+            sweep = begin(store, chosen, measuring, case.workers.machine, case.remeasure)
+            return _measure(store, [sweep], pool, case, callbacks)
 
 
 def resume_sweeps(name: str, case: SweepCase, callbacks: SweepCallbacks) -> SweepOutcome:
@@ -194,7 +182,8 @@ def resume_sweeps(name: str, case: SweepCase, callbacks: SweepCallbacks) -> Swee
         runs = [one for sweep in here for one in read_runs(store, sweep.id)]
         left_runs = [one.planned.run for one in runs if one.status == "pending"]
         with workers.pool(left_runs or [one.planned.run for one in runs]) as pool:
-            return _measure(store, [one.id for one in here], pool, case.changes, REMEASURE_NONE, callbacks)
+            pending = replace(case, retry_failed=False)  # what failed is pending already
+            return _measure(store, [one.id for one in here], pool, pending, callbacks)
 
 
 def _check_budget(chosen: Chosen) -> None:
@@ -216,12 +205,7 @@ def nothing_left(store: Store, counts: "Counter[RunStatus]") -> str:
 
 
 def _measure(
-    store: Store,
-    numbers: Sequence[int],
-    pool: Pool,
-    changes: Changes,
-    remeasure: Remeasure,
-    callbacks: SweepCallbacks,
+    store: Store, numbers: Sequence[int], pool: Pool, case: SweepCase, callbacks: SweepCallbacks
 ) -> SweepOutcome:
     """Measure sweeps one after the other, and then train their networks, which would disturb the measurements.
 
@@ -233,7 +217,7 @@ def _measure(
     known, states = {one.id: one for one in read_sweeps(store)}, list[State]()
     with callbacks.stopping() as stopped:
         for number in sorted(numbers, reverse=True):
-            measuring = changes.of(known[number].plan.measuring)
+            measuring = case.changed(known[number].plan.measuring)
             with callbacks.bar(read_runs(store, number)) as report:
                 teacher = _teacher(store, known[number])
                 states.append(Sweeper(store, number, pool, measuring, stopped, report, teacher=teacher).run())
@@ -242,7 +226,7 @@ def _measure(
         for number in sorted(numbers, reverse=True):
             if known[number].plan.scoring and not stopped():
                 with callbacks.training() as report_training:
-                    Trainer(store, known[number], pool, remeasure, stopped, report_training).run()
+                    Trainer(store, known[number], pool, case.remeasure, stopped, report_training).run()
     return _outcome(store, [one for one in read_sweeps(store) if one.id in numbers], states, stopped())
 
 
