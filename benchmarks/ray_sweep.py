@@ -107,7 +107,7 @@ def measuring(address: str, rounds: int) -> None:
             pool.wait(0.1)
         with open_store(str(Path(folder) / "runs.db"), create=True) as store:
             for _ in range(rounds):
-                sweep = begin(store, chosen, TIMED, "here", again=Remeasure(every=True))
+                sweep = begin(store, chosen, TIMED, "here", remeasure=Remeasure(every=True))
                 (run,) = read_runs(store, sweep)
                 here = partial(run_task, task_of(run, TIMED, False))
                 both.append((spent(here), spent(partial(sweep_once, store, sweep, pool))))

@@ -24,15 +24,13 @@ from mnfpn_cli.external.origin import (
 )
 from mnfpn_cli.external.target import InputSpec, parse_pass, parse_target
 from mnfpn_cli.settings.input import DEFAULT_CHANNELS, MAX_BATCH, NetworkInput, parse_size
-from mnfpn_cli.settings.measuring import DEFAULT_PRECISION, Sampling, parse_share, sampling
+from mnfpn_cli.settings.measuring import parse_share
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.text import did_you_mean
 from mnfpn_cli.weights.file import WeightsFile, weights_file  # noqa: TID253 - needs no torch
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from mnfpn_cli.documents.worker import SamplingRecord
 
     NetworkArgument = NetworkSettings | nn.Module | str
     """What `settings` returns, an ``nn.Module``, or a target as text: ``torchvision.models:resnet18``."""
@@ -52,7 +50,6 @@ Share = str | float
 FileName = str | PathLike[str]
 """The name of a file."""
 
-MAX_SEED = 2**63 - 1
 SIZE_RULE = 'must be as "600x900", (600, 900), or 600 for a square'
 NETWORK_RULE = "must be what settings() returns, an nn.Module, or a target as 'torchvision.models:resnet18'"
 PASS_RULE = 'must be a tensor, a tuple of tensors, or a shape as "1x3x600x900"'
@@ -329,44 +326,18 @@ def one_name(where: str, value: Any) -> str:
     return names[0]
 
 
-def sampling_of(
-    precision: Share | None,
-    passes: int | None,
-    max_time: float | None,
-    min_time: float | None,
-    warmup: int | None,
-    usual: float = DEFAULT_PRECISION,
-) -> Sampling:
-    """Return when a measurement is warm, and when it ends.
+def sampling_values(
+    precision: Share | None, passes: int | None, max_time: float | None, min_time: float | None, warmup: int | None
+) -> tuple[int | None, int | None, float | None, float | None, float | None]:
+    """Return the warm-up, passes, precision, least and most time in seconds, as `sampling` takes them.
 
     Raises:
-        UsageError: where an argument is wrong, or two contradict each other.
+        UsageError: where an argument is wrong.
     """
-    return sampling(
+    return (
         optional(whole_number, "warmup", warmup, 0),
         optional(whole_number, "passes", passes, 1),
         optional(read_share, "precision", precision),
         optional(real_number, "min_time", min_time),
         optional(real_number, "max_time", max_time),
-        usual,
-    )
-
-
-def sampling_record(
-    precision: Share | None, passes: int | None, max_time: float | None, min_time: float | None, warmup: int | None
-) -> SamplingRecord:
-    """Return the same as a document for the workers of a sweep.
-
-    Raises:
-        UsageError: where an argument is wrong, or two contradict each other.
-    """
-    from mnfpn_cli.documents.worker import SamplingRecord
-
-    sampling_of(precision, passes, max_time, min_time, warmup)
-    return SamplingRecord(
-        precision=optional(read_share, "precision", precision),
-        passes=passes,
-        max_time_s=max_time,
-        min_time_s=min_time,
-        warmup=warmup,
     )

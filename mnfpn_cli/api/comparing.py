@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.api.arguments import (
-    MAX_SEED,
     FileName,
     Share,
     Sides,
@@ -22,7 +21,7 @@ from mnfpn_cli.api.arguments import (
     optional,
     origin_of,
     read_share,
-    sampling_of,
+    sampling_values,
     type_of,
     whole_number,
     workloads_of,
@@ -33,13 +32,15 @@ from mnfpn_cli.settings.input import ITEM_BYTES, MAX_BATCH, DType
 from mnfpn_cli.settings.measuring import (
     DEFAULT_ALLOCATOR,
     DEFAULT_MARGIN,
+    MAX_SEED,
+    MAX_THREADS,
     MOST_PROCESSES,
     check_allocator,
     check_device_name,
     choose_runtimes,
+    sampling,
 )
 from mnfpn_cli.settings.overrides import in_words
-from mnfpn_cli.space.read import MAX_THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -169,7 +170,7 @@ def compare(
         threads=optional(whole_number, "threads", threads, 1, MAX_THREADS),
         train=train,
         margin=ignored,
-        sampling=sampling_of(precision, passes, max_time, min_time, warmup, ignored / 2),
+        sampling=sampling(*sampling_values(precision, passes, max_time, min_time, warmup), ignored / 2),
         allocator=check_allocator(one_name("allocator", allocator)),
         seed=whole_number("seed", seed, 0, MAX_SEED),
     )

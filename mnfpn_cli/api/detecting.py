@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.api.arguments import (
-    MAX_SEED,
     checkpoint_of,
     file_name,
     optional,
@@ -19,7 +18,7 @@ from mnfpn_cli.api.arguments import (
 from mnfpn_cli.api.progress import Progress, reporting
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.plan.rules import choose_size, network_input
-from mnfpn_cli.settings.measuring import parse_share
+from mnfpn_cli.settings.measuring import MAX_SEED, parse_share
 from mnfpn_cli.settings.network import NetworkSettings
 
 if TYPE_CHECKING:

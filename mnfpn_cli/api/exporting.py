@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.api.arguments import (
-    MAX_SEED,
     checkpoint_of,
     choice,
     file_name,
@@ -23,6 +22,7 @@ from mnfpn_cli.errors import MnfpnError, Problem, UsageError
 from mnfpn_cli.export.axes import SIDES, DynamicAxis, parse_axes  # noqa: TID253 - needs no torch
 from mnfpn_cli.export.formats import FORMATS, MAX_OPSET, ExportRequest, Format  # noqa: TID253 - needs no torch
 from mnfpn_cli.settings.input import ITEM_BYTES, DType
+from mnfpn_cli.settings.measuring import MAX_SEED
 from mnfpn_cli.settings.quantization import quantization_case
 
 if TYPE_CHECKING:

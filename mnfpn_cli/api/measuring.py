@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.api.arguments import (
-    MAX_SEED,
     FileName,
     Share,
     Sizes,
@@ -17,7 +16,7 @@ from mnfpn_cli.api.arguments import (
     one_name,
     optional,
     origin_of,
-    sampling_of,
+    sampling_values,
     whole_number,
     words,
     workloads_of,
@@ -28,14 +27,16 @@ from mnfpn_cli.external.origin import External, only_here
 from mnfpn_cli.settings.input import choose_dtypes
 from mnfpn_cli.settings.measuring import (
     DEFAULT_ALLOCATOR,
+    MAX_SEED,
+    MAX_THREADS,
     BenchCase,
     check_allocator,
     check_device_name,
     checked_case,
     choose_runtimes,
+    sampling,
 )
 from mnfpn_cli.settings.quantization import quantization_case
-from mnfpn_cli.space.read import MAX_THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,7 +168,7 @@ def bench(
             mean,
             std,
         ),
-        sampling=sampling_of(precision, passes, max_time, min_time, warmup),
+        sampling=sampling(*sampling_values(precision, passes, max_time, min_time, warmup)),
     )
     case = checked_case(case, isolate, only_here(origin, workloads))
     devices = [check_device_name(name) for name in words("device", device)]

@@ -7,11 +7,12 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnfpn_cli.api.arguments import MAX_SEED, Sides, file_name, type_of, whole_number
+from mnfpn_cli.api.arguments import Sides, file_name, type_of, whole_number
 from mnfpn_cli.api.plans import settings_at
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.plan.rules import resolve
 from mnfpn_cli.settings.files import parse_settings, read_config, read_preset
+from mnfpn_cli.settings.measuring import MAX_SEED
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.settings.overrides import parse_override
 from mnfpn_cli.settings.sources import Source

@@ -136,9 +136,8 @@ def recommended(
             fails.
     """
     from mnfpn_cli.sweep.answer import answer
-    from mnfpn_cli.sweep.run import Workers
 
-    return _document(answer(store, question, predict, Workers(), callbacks, say), question.budget, given)
+    return _document(answer(store, question, predict, callbacks, say), question.budget, given)
 
 
 def recommended_of_space(
@@ -168,13 +167,14 @@ def recommended_of_space(
         MnfpnError: where no run is within the budget, none could be measured, or the store or the machine fails.
     """
     from mnfpn_cli.sweep.answer import ANSWER_S, SMALL, answer, survey
+    from mnfpn_cli.sweep.case import SweepCase
     from mnfpn_cli.sweep.objective import check_unscored_metric
     from mnfpn_cli.sweep.predictions import check_installed
-    from mnfpn_cli.sweep.run import Workers, plan_sweep
+    from mnfpn_cli.sweep.run import plan_sweep
 
-    began, workers, budget = time.monotonic(), Workers(), question.budget
+    began, budget = time.monotonic(), question.budget
     with planning() as progress:
-        chosen = plan_sweep(space, budget, "all", command, None, progress)
+        chosen = plan_sweep(space, budget, SweepCase(), command, progress)
     if len(chosen.runs) > SMALL:
         check_installed()
     if store is None:
@@ -183,8 +183,8 @@ def recommended_of_space(
     with TemporaryDirectory() if store is None else nullcontext() as folder:
         name = store if folder is None else str(Path(folder) / "runs.db")
         assert name is not None
-        measured = survey(name, chosen, budget.latency_s, workers, callbacks, say, began)
-        found = answer(name, question, measured.predict, workers, callbacks, say, began + ANSWER_S, lenient=True)
+        measured = survey(name, chosen, budget.latency_s, callbacks, say, began)
+        found = answer(name, question, measured.predict, callbacks, say, began + ANSWER_S, lenient=True)
         return _document(replace(found, warnings=(*measured.warnings, *found.warnings)), budget, given)
 
 

@@ -15,7 +15,7 @@ from mnfpn_cli.api.arguments import (
     optional,
     quantity,
     real_number,
-    sampling_record,
+    sampling_values,
     type_of,
     whole_number,
     words,
@@ -25,16 +25,21 @@ from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.measuring import check_timeout
 from mnfpn_cli.space.planned import Budget, parse_bytes, parse_count, parse_duration
 from mnfpn_cli.space.read import merge_axes, read_space, space_axes
-from mnfpn_cli.sweep.parameters import check_parameters, check_predict  # noqa: TID253 - imports nothing heavy
-from mnfpn_cli.text import did_you_mean
+from mnfpn_cli.sweep.parameters import (  # noqa: TID253 - imports nothing heavy
+    check_measure,
+    check_parameters,
+    check_predict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from mnfpn_cli.api.arguments import FileName, Share
-    from mnfpn_cli.documents.sweep import MeasuredDocument, PlannedDocument, ScoringRecord
+    from mnfpn_cli.documents.sweep import MeasuredDocument, PlannedDocument
     from mnfpn_cli.space.axes import Space
-    from mnfpn_cli.sweep.run import SweepOutcome
+    from mnfpn_cli.sweep.case import SweepCase
+    from mnfpn_cli.sweep.run import SweepCallbacks, SweepOutcome
     from mnfpn_cli.sweep.state import State
     from mnfpn_cli.text import ReportProgress
 
@@ -42,7 +47,6 @@ Quantity = str | float
 """A quantity with a unit, as ``"5G"``, ``"64MiB"`` or ``"30ms"``; or a number of MACs, parameters, bytes or seconds."""
 
 SPACE_RULE = "must be a dictionary of choices, or the name of a JSON file"
-MEASURES = ("all", "none")
 
 
 def sweep(
@@ -85,7 +89,7 @@ def sweep(
         store: an SQLite file or PostgreSQL URL for the results; without one, the space is only planned.
         measure: ``"all"``, ``"none"``, or a number of runs, from the fewest MACs to the most.
         predict: whether to measure only the runs that teach most, until the others can be predicted, and ``measure`` at
-            most; `report` and `recommend` predict the others.
+            most; `recommend` predicts the others.
         resume: whether to measure the runs that earlier sweeps of the store left, instead of a space.
         dry_run: whether only to plan, and to estimate the time.
         again: whether to measure runs that the store has results of, too.
@@ -128,7 +132,7 @@ def sweep(
     flags = {"resume": resume, "dry_run": dry_run, "again": again, "retry_failed": retry_failed, "by_layer": by_layer}
     flags["predict"] = predict
     check_flags(**flags)
-    chosen_by = _measure(measure)
+    chosen_by = check_measure(measure) if isinstance(measure, str) else str(whole_number("measure", measure, 1))
     check_predict(predict, chosen_by)
     name = None if store is None else file_name("store", store)
     budget = {"max_macs": max_macs, "max_parameters": max_parameters, "max_memory": max_memory}
@@ -144,45 +148,74 @@ def sweep(
     if not resume and space is None:
         raise UsageError(Problem("`space`", SPACE_RULE, "none"))
     limits, _ = read_budget(budget)
-    record = sampling_record(precision, passes, max_time, min_time, warmup)
-    every = optional(whole_number, "baseline_every", baseline_every, 1)
-    timeout_s = optional(_timeout, "run_timeout", run_timeout)
-    scoring = _scoring(score_command, score_timeout)
+    from mnfpn_cli.documents.sweep import PlannedDocument
+    from mnfpn_cli.documents.worker import sampling_record
+    from mnfpn_cli.sweep.case import SweepCase
+    from mnfpn_cli.sweep.run import SweepCallbacks
 
-    from mnfpn_cli.documents.sweep import MeasuringRecord
-    from mnfpn_cli.store.sweeps import Remeasure
-    from mnfpn_cli.sweep.run import (
-        Changes,
-        SweepCallbacks,
-        Workers,
-        defer_sweep,
-        expected_time,
-        plan_sweep,
-        resume_sweeps,
-        run_sweep,
+    case = SweepCase(
+        **flags,
+        measure=chosen_by,
+        sampling=sampling_record(*sampling_values(precision, passes, max_time, min_time, warmup)),
+        baseline_every=optional(whole_number, "baseline_every", baseline_every, 1),
+        run_timeout=optional(_timeout, "run_timeout", run_timeout),
+        score_timeout=optional(_timeout, "score_timeout", score_timeout),
+        score_command=None if score_command is None else words("score_command", score_command)[0],
+        ray=ray,
+        accelerator=accelerator,
     )
-    from mnfpn_cli.sweep.start import space_document
-
-    workers, changes = Workers(ray, accelerator), Changes(every, timeout_s)
-    repeats, notes = Remeasure(again, retry_failed, by_layer), list[str]()
+    notes = list[str]()
     with reporting(progress) as report:
         callbacks = SweepCallbacks(bar=lambda _runs: nullcontext(partial(report_state, report)), note=notes.append)
-        if resume:
-            assert name is not None
-            return outcome_document(resume_sweeps(name, workers, retry_failed, changes, callbacks), notes)
-        stated, command = space_of(space), f"mnfpn_cli.api.sweep({text_of(space)})"
+        stated = space_of({} if resume else space)
         if by_layer:
             _check_inference(stated)
-        chosen = plan_sweep(stated, limits, chosen_by, command, ray, report, scoring, predict)
-        measuring = changes.of(
-            MeasuringRecord(sampling=record, by_layer=by_layer or predict, max_latency_s=limits.latency_s)
-        )
-        if name is None or dry_run:
-            timed = (chosen, measuring, record.sampling(), workers, repeats)
-            return space_document(chosen, expected_time(name, *timed) if chosen.runs else None)
-        if chosen_by == "none":
-            return space_document(defer_sweep(name, chosen, measuring, workers, repeats, callbacks), None)
-        return outcome_document(run_sweep(name, chosen, measuring, workers, repeats, callbacks), notes)
+        command = f"mnfpn_cli.api.sweep({text_of(space)})"
+        found = swept(name, stated, limits, case, command, lambda: nullcontext(report), callbacks)
+    return found if isinstance(found, PlannedDocument) else outcome_document(found, notes)
+
+
+def swept(
+    store: str | None,
+    space: Space,
+    budget: Budget,
+    case: SweepCase,
+    command: str,
+    planning: Callable[[], AbstractContextManager[ReportProgress]],
+    callbacks: SweepCallbacks,
+) -> PlannedDocument | SweepOutcome:
+    """Plan a space, and measure the chosen runs; or resume the sweeps of a store.
+
+    Args:
+        store: the file or URL; None where the space is only planned.
+        space: the runs; unused where sweeps are resumed.
+        budget: the limits of a run.
+        case: which of the runs to measure, and how.
+        command: what starts the sweep, for its record.
+        planning: shows the progress of planning the space.
+        callbacks: what is called while runs are measured.
+
+    Returns:
+        The plan of the space, where nothing is measured; else what was measured.
+
+    Raises:
+        UsageError: where no combination is a valid network, or the command cannot train the networks.
+        MnfpnError: where nothing is within the budget, or the store or the workers fail.
+    """
+    from mnfpn_cli.sweep.run import defer_sweep, expected_time, plan_sweep, resume_sweeps, run_sweep
+    from mnfpn_cli.sweep.start import space_document
+
+    if case.resume:
+        assert store is not None
+        return resume_sweeps(store, case, callbacks)
+    with planning() as progress:
+        chosen = plan_sweep(space, budget, case, command, progress)
+    given = (chosen, case.measuring(budget.latency_s), case)
+    if store is None or case.dry_run:
+        return space_document(chosen, expected_time(store, *given) if chosen.runs else None)
+    if case.measure == "none":
+        return space_document(defer_sweep(store, *given, callbacks), None)
+    return run_sweep(store, *given, callbacks)
 
 
 def outcome_document(outcome: SweepOutcome, notes: Sequence[str] = ()) -> MeasuredDocument:
@@ -219,26 +252,6 @@ def read_budget(given: Mapping[str, Any]) -> tuple[Budget, dict[str, str]]:
         if value is not None
     }
     return budget, texts
-
-
-def _measure(value: str | int) -> str:
-    if isinstance(value, str):
-        if value in MEASURES:
-            return value
-        near = did_you_mean(value, MEASURES)
-        raise UsageError(Problem("`measure`", "must be all, none or a number of runs", f"'{value}'", near))
-    return str(whole_number("measure", value, 1))
-
-
-def _scoring(command: Any, timeout: Any) -> ScoringRecord | None:
-    """Return how networks are scored; None where no command is given."""
-    from mnfpn_cli.documents.sweep import ScoringRecord
-
-    limit_s = optional(_timeout, "score_timeout", timeout)
-    if command is None:
-        return None
-    text = words("score_command", command)[0]
-    return ScoringRecord(command=text) if limit_s is None else ScoringRecord(command=text, timeout_s=limit_s)
 
 
 def _check_inference(space: Space) -> None:

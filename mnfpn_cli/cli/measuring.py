@@ -101,16 +101,9 @@ class SamplingOptions:
         Raises:
             UsageError: as `sampling`.
         """
-        from mnfpn_cli.documents.worker import SamplingRecord
+        from mnfpn_cli.documents.worker import sampling_record
 
-        self.sampling()
-        return SamplingRecord(
-            precision=self.precision,
-            passes=self.passes,
-            max_time_s=self.max_time,
-            min_time_s=self.min_time,
-            warmup=self.warmup,
-        )
+        return sampling_record(self.warmup, self.passes, self.precision, self.min_time, self.max_time)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,16 @@ from mnfpn_cli.cli.talk import talk, tell
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.files import form_of_file
 from mnfpn_cli.settings.input import DEFAULT_DTYPE, DEFAULT_SIZE, ITEM_BYTES, MAX_BATCH, DType
-from mnfpn_cli.settings.measuring import ALLOCATORS, DEFAULT_RUNTIME, DEVICES, Allocator, parse_share, runtime_names
+from mnfpn_cli.settings.measuring import (
+    ALLOCATORS,
+    DEFAULT_RUNTIME,
+    DEVICES,
+    MAX_SEED,
+    MAX_THREADS,
+    Allocator,
+    parse_share,
+    runtime_names,
+)
 from mnfpn_cli.text import did_you_mean, either
 
 if TYPE_CHECKING:
@@ -344,7 +353,7 @@ SeedOption = Annotated[
     Option(
         help="Seed the random weights with N (default: 0).",
         metavar="N",
-        parser=whole("--seed", 0, 2**63 - 1),
+        parser=whole("--seed", 0, MAX_SEED),
         rich_help_panel=MORE,
     ),
 ]
@@ -353,7 +362,7 @@ ThreadsOption = Annotated[
     Option(
         help=THREADS_HELP,
         metavar="N",
-        parser=whole("--threads", 1, 4096),
+        parser=whole("--threads", 1, MAX_THREADS),
         rich_help_panel=MORE,
     ),
 ]

@@ -18,8 +18,7 @@ from mnfpn_cli.files import form_of_file
 from mnfpn_cli.text import either
 
 if TYPE_CHECKING:
-    from mnfpn_cli.store.rows import BaselineTiming, RunStatus, StoredRun
-    from mnfpn_cli.store.store import Store
+    from mnfpn_cli.store.rows import RunStatus
 
 STATUSES = ("done", "failed", "pending")
 FORMATS = ("csv", "json", "parquet", "markdown")
@@ -70,12 +69,12 @@ def list_(
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.store.sweeps import read_sweeps
     from mnfpn_cli.sweep.command_lines import measuring
-    from mnfpn_cli.sweep.run_records import list_document
+    from mnfpn_cli.sweep.run_records import list_document, select_runs
 
     most = limit or (ON_SCREEN if sys.stdout.isatty() and output.output is None else IN_PIPE)
     in_document = limit if "json" in (output.form, output.file_form) else most
     with open_store(store) as opened:
-        rows, times = _rows(opened, status, sweep)
+        rows, times = select_runs(opened, status, sweep)
         listed = [one for one in reversed(read_sweeps(opened)) if sweep in (None, one.id)]
         document = list_document(opened.location, rows, in_document, listed, times, measuring)
     emit(list_report(document, most), document, output)
@@ -317,11 +316,11 @@ def export(
     from mnfpn_cli.store.scores import with_metric
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.sweep.command_lines import measuring
-    from mnfpn_cli.sweep.run_records import runs_export_document
+    from mnfpn_cli.sweep.run_records import runs_export_document, select_runs
 
     form = _form(format, output, json=json)
     with open_store(store) as opened:
-        rows, times = _rows(opened, status, sweep)
+        rows, times = select_runs(opened, status, sweep)
         scored = rows if metric is None else with_metric(rows, metric)
         document = runs_export_document(scored, times, measuring)
     if output is not None:
@@ -342,22 +341,3 @@ def _form(asked: str | None, output: Path | None, *, json: bool) -> str:
     if form == "parquet" and output is None:
         raise UsageError(Problem("--format", "parquet is binary, and requires --output FILE"))
     return form
-
-
-def _rows(store: "Store", status: str | None, sweep: int | None) -> "tuple[list[StoredRun], Sequence[BaselineTiming]]":
-    """Return the runs of a status and a sweep, the newest first, and all times of baseline runs; None stands for all.
-
-    Raises:
-        UsageError: if the store has no such sweep.
-        StoreError: if the store cannot be read.
-    """
-    from mnfpn_cli.store.read import read_runs
-    from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
-    from mnfpn_cli.sweep.run_records import newest_first
-
-    known = [one.id for one in read_sweeps(store)] if sweep is not None else []
-    if sweep is not None and sweep not in known:
-        raise UsageError(
-            Problem("--sweep", f"must be a sweep of {store.name}: {', '.join(map(str, known)) or 'none'}", str(sweep))
-        )
-    return newest_first(read_runs(store, sweep, status)), read_baselines(store)  # type: ignore[arg-type]

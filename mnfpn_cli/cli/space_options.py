@@ -182,12 +182,7 @@ class BudgetOptions:
         Raises:
             UsageError: if a value is malformed.
         """
-        from mnfpn_cli.space.planned import Budget, parse_bytes, parse_count, parse_duration
+        from mnfpn_cli.api.sweeping import read_budget
 
-        return Budget(
-            parse_count("`max_macs`", self.max_macs) if self.max_macs is not None else None,
-            parse_count("`max_parameters`", self.max_parameters) if self.max_parameters is not None else None,
-            parse_bytes("`max_memory`", self.max_memory) if self.max_memory is not None else None,
-            whole("--min-levels", 1)(self.min_levels) if self.min_levels is not None else None,
-            parse_duration("`max_latency`", self.max_latency) if self.max_latency is not None else None,
-        )
+        levels = None if self.min_levels is None else whole("--min-levels", 1)(self.min_levels)
+        return read_budget({**vars(self), "min_levels": levels})[0]

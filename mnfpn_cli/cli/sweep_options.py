@@ -8,22 +8,19 @@ from typer import Option
 from mnfpn_cli.cli.completion import words
 from mnfpn_cli.cli.help import MEASURING, MORE, OPTIONS
 from mnfpn_cli.cli.measuring import SamplingOptions
-from mnfpn_cli.cli.options import (
-    number,
-    whole,
-)
-from mnfpn_cli.errors import Problem, UsageError
+from mnfpn_cli.cli.options import number, whole
+from mnfpn_cli.cli.space_options import BudgetOptions, SpaceOptions
+from mnfpn_cli.errors import UsageError
 from mnfpn_cli.settings.measuring import LAYERED, check_timeout
-from mnfpn_cli.sweep.parameters import check_parameters, check_predict  # noqa: TID253 - imports nothing heavy
-from mnfpn_cli.text import did_you_mean
+from mnfpn_cli.sweep.parameters import (  # noqa: TID253 - imports nothing heavy
+    MEASURES,
+    check_measure,
+    check_parameters,
+    check_predict,
+)
 
 if TYPE_CHECKING:
-    from mnfpn_cli.documents.sweep import MeasuringRecord, ScoringRecord
-    from mnfpn_cli.store.sweeps import Remeasure
-    from mnfpn_cli.sweep.run import Changes, Workers
-
-
-from mnfpn_cli.cli.space_options import BudgetOptions, SpaceOptions
+    from mnfpn_cli.sweep.case import SweepCase
 
 
 def sweep_option(help: str, metavar: str, panel: str = MORE, **more: Any) -> Any:
@@ -36,23 +33,16 @@ def sweep_flag(name: str, help: str, panel: str = OPTIONS) -> Any:
     return Option(name, help=help, rich_help_panel=panel)
 
 
-WORDS = ("all", "none")
-
-
 def parse_measure(text: str) -> str:
     """Return which runs to measure: all, none or a number.
 
     Raises:
         UsageError: if it is none of them.
     """
-    if text not in WORDS:
-        try:
-            return str(whole("--measure", 1)(text))
-        except UsageError:
-            near = did_you_mean(text, WORDS)
-            rule = "must be all, none or a number of runs"
-            raise UsageError(Problem("--measure", rule, f"'{text}'", near)) from None
-    return text
+    try:
+        return str(whole("--measure", 1)(text))
+    except UsageError:
+        return check_measure(text)
 
 
 @dataclass(frozen=True)
@@ -66,7 +56,7 @@ class SweepOptions:
             "RUNS",
             OPTIONS,
             parser=parse_measure,
-            autocompletion=words(*WORDS),
+            autocompletion=words(*MEASURES),
         ),
     ] = "all"
     predict: Annotated[bool, sweep_flag("--predict", "Measure only until the other runs can be predicted.")] = False
@@ -107,44 +97,15 @@ class SweepOptions:
     ] = None
     accelerator: Annotated[str | None, sweep_option("With --ray: use only GPUs of this kind, as H100.", "NAME")] = None
 
-    def measuring(self, sampling: SamplingOptions, latency_s: float | None) -> "MeasuringRecord":
-        """Return how the runs are measured; ``latency_s`` is the limit of the budget.
+    def case(self, sampling: SamplingOptions) -> "SweepCase":
+        """Return what the sweep measures, and how.
 
         Raises:
             UsageError: if options of sampling contradict each other.
         """
-        from mnfpn_cli.documents.sweep import MeasuringRecord
+        from mnfpn_cli.sweep.case import SweepCase
 
-        by_layer = self.by_layer or self.predict  # the times of layers teach more than those of passes
-        measuring = MeasuringRecord(sampling=sampling.record(), by_layer=by_layer, max_latency_s=latency_s)
-        return self.changes().of(measuring)
-
-    def changes(self) -> "Changes":
-        """Return the changes by --baseline-every and --run-timeout, which a resumed sweep may have."""
-        from mnfpn_cli.sweep.run import Changes
-
-        return Changes(self.baseline_every, self.run_timeout)
-
-    def scoring(self) -> "ScoringRecord | None":
-        """Return how networks are trained; None for not at all."""
-        from mnfpn_cli.documents.sweep import ScoringRecord
-
-        if self.score_command is None:
-            return None
-        timeout = {} if self.score_timeout is None else {"timeout_s": self.score_timeout}
-        return ScoringRecord(command=self.score_command, **timeout)
-
-    def workers(self) -> "Workers":
-        """Return what measures the runs."""
-        from mnfpn_cli.sweep.run import Workers
-
-        return Workers(self.ray, self.accelerator)
-
-    def repeats(self) -> "Remeasure":
-        """Return which runs are measured again although the store has a result of them."""
-        from mnfpn_cli.store.sweeps import Remeasure
-
-        return Remeasure(self.again, self.retry_failed, self.by_layer)
+        return SweepCase(**vars(self), sampling=sampling.record())
 
     def check(self, space: SpaceOptions, budget: BudgetOptions, sampling: SamplingOptions, store: str | None) -> None:
         """Check that options are within bounds, and do not contradict each other.

@@ -6,10 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.text import Text
-
 from mnfpn_cli.cli.stderr import write_error
 from mnfpn_cli.cli.talk import progress_bar, talk
 from mnfpn_cli.cli.words import as_options
@@ -38,6 +34,10 @@ def sweep_bar(runs: Sequence[StoredRun], printed: set[str]) -> Iterator[Callable
     if not talk().shows_bars:
         yield _Lines(printed, name).show
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.text import Text
+
     console = Console(stderr=True)
     bar = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[status]}"))
     with Progress(*bar, TimeElapsedColumn(), console=console, transient=True) as bars:

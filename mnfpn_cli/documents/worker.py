@@ -43,6 +43,24 @@ class SamplingRecord(Record):
         return sampling(self.warmup, self.passes, self.precision, self.min_time_s, self.max_time_s)
 
 
+def sampling_record(
+    warmup: int | None,
+    passes: int | None,
+    precision: float | None,
+    min_time_s: float | None,
+    max_time_s: float | None,
+) -> SamplingRecord:
+    """Make the record of what was asked for.
+
+    Raises:
+        UsageError: where a time is not finite or is negative, or values contradict each other.
+    """
+    sampling(warmup, passes, precision, min_time_s, max_time_s)  # a record would refuse them in other words
+    return SamplingRecord(
+        warmup=warmup, passes=passes, precision=precision, min_time_s=min_time_s, max_time_s=max_time_s
+    )
+
+
 class CheckpointRequest(Record):
     """A checkpoint to load."""
 

@@ -34,6 +34,9 @@ OF_OWN_PROCESS: tuple[Allocator, ...] = ("jemalloc",)
 ALLOCATORS: tuple[Allocator, ...] = get_args(Allocator)
 DEFAULT_ALLOCATOR: Allocator = "system"
 
+MAX_SEED, MAX_THREADS = 2**63 - 1, 4096
+"""The largest seed of random weights, and the most CPU threads of a run."""
+
 PASSES = ("inference", "training")
 """The kinds of pass, indexed by whether it is a training step."""
 

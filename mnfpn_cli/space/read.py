@@ -11,15 +11,12 @@ from typing import Any
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.settings.files import ANNOTATIONS, read_bytes, read_config, read_preset
 from mnfpn_cli.settings.input import MAX_BATCH, check_dtype, parse_size
-from mnfpn_cli.settings.measuring import check_allocator, check_device_name, choose_runtimes
+from mnfpn_cli.settings.measuring import MAX_THREADS, check_allocator, check_device_name, choose_runtimes
 from mnfpn_cli.settings.overrides import parse_value, path_of
 from mnfpn_cli.settings.problems import KEYS, KeyPath, all_keys, check_key
 from mnfpn_cli.settings.sources import Source
 from mnfpn_cli.settings.strict_json import read_json
 from mnfpn_cli.space.axes import MAX_RUNS, Axis, Space
-
-MAX_THREADS = 4096
-"""The most CPU threads of a run."""
 
 LEVELS = ("pyramid", "levels")
 """The only key whose value may contain commas in other commands, where ``p3,p4`` is a list of levels."""

@@ -39,14 +39,14 @@ class Remeasure:
 REMEASURE_NONE = Remeasure()
 
 
-def runs_to_remeasure(connection: Connection, keys: Sequence[str], again: Remeasure) -> list[str]:
+def runs_to_remeasure(connection: Connection, keys: Sequence[str], remeasure: Remeasure) -> list[str]:
     """Return the keys of the runs that are not pending and are to be measured again."""
     query = select(t.runs.c.key, t.runs.c.status, t.runs.c.runtime, t.runs.c.passes).where(t.runs.c.status != "pending")
     rows = list(select_by(connection, query, t.runs.c.key, keys))
-    if again.every:
+    if remeasure.every:
         return [row.key for row in rows]
-    chosen = [row.key for row in rows if again.failed and row.status == "failed"]
-    if again.for_layers:
+    chosen = [row.key for row in rows if remeasure.failed and row.status == "failed"]
+    if remeasure.for_layers:
         layered = [row.key for row in rows if row.status == "done" and _execution(row).has_layers]
         chosen += _without_layers(connection, layered)
     return chosen
@@ -77,7 +77,11 @@ def now() -> str:
 
 
 def add_sweep(
-    store: Store, plan: PlanRecord, machine: str, runs: Sequence[tuple[str, Planned]], again: Remeasure = REMEASURE_NONE
+    store: Store,
+    plan: PlanRecord,
+    machine: str,
+    runs: Sequence[tuple[str, Planned]],
+    remeasure: Remeasure = REMEASURE_NONE,
 ) -> int:
     """Insert a sweep and its runs, in their order; return the sweep's id. Existing runs are reused.
 
@@ -86,7 +90,7 @@ def add_sweep(
         plan: the space, the choice of runs, and how each is measured.
         machine: the kind of machine that is to measure the runs.
         runs: each run with its key.
-        again: which existing runs become pending again; their results stay.
+        remeasure: which existing runs become pending again; their results stay.
 
     Raises:
         StoreError: where the store cannot be written.
@@ -107,7 +111,7 @@ def add_sweep(
             return known  # an earlier attempt was committed
         store.insert_missing(connection, t.networks, networks.rows())
         store.insert_missing(connection, t.runs, rows)
-        mark_pending(connection, runs_to_remeasure(connection, keys, again))
+        mark_pending(connection, runs_to_remeasure(connection, keys, remeasure))
         sweep = insert_sweep(connection, columns)
         links = [{"sweep": sweep, "key": key, "position": index} for index, key in enumerate(keys)]
         store.insert_missing(connection, t.sweep_runs, links)

@@ -17,13 +17,14 @@ from mnfpn_cli.store.filters import RunFilter, choose_runs
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import BaselineTiming, StoredRun
 from mnfpn_cli.store.store import open_store
-from mnfpn_cli.store.sweeps import REMEASURE_NONE, read_baselines, read_sweeps
+from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
+from mnfpn_cli.sweep.case import SweepCase, Workers
 from mnfpn_cli.sweep.command_lines import PREDICTING
 from mnfpn_cli.sweep.frontier import Candidate, TimingGroup, candidates
 from mnfpn_cli.sweep.objective import Objective, choose_objective
 from mnfpn_cli.sweep.predictions import Predicted, for_its_kind, predict_stored
 from mnfpn_cli.sweep.recommend import Recommendation, is_allowed, recommend
-from mnfpn_cli.sweep.run import SweepCallbacks, Workers, run_sweep
+from mnfpn_cli.sweep.run import SweepCallbacks, run_sweep
 from mnfpn_cli.sweep.start import Chosen
 from mnfpn_cli.text import counted
 
@@ -138,7 +139,6 @@ def answer(
     name: str,
     question: Question,
     predict: bool,
-    workers: Workers,
     callbacks: SweepCallbacks,
     say: Say = lambda _line: None,
     end: float = float("inf"),
@@ -151,7 +151,6 @@ def answer(
         name: the file or URL of the store.
         question: what is asked for.
         predict: whether runs that were not measured are predicted and considered.
-        workers: what measures them.
         callbacks: as for a sweep.
         say: is called with what is measured next.
         end: the moment of `time.monotonic` after which nothing more is measured.
@@ -163,7 +162,7 @@ def answer(
             machine fails.
         AnswerInterruptedError: where a signal ended the measuring.
     """
-    checked, machine = 0, workers.machine if predict else ""
+    checked, machine = 0, Workers().machine if predict else ""
     found = _read(name, question, predict, lenient)
     for _ in range(MOST_ROUNDS if predict else 0):
         wanted = [one for one in _wanted(found, question.budget) if one.target_machine == machine]
@@ -172,7 +171,7 @@ def answer(
         say(f"measuring {counted(len(wanted), 'run')} whose predicted times are promising")
         planned = [one.planned for one in wanted]
         chosen = Chosen(planned, PlannedSpace(list(planned)), "all", PREDICTING)
-        outcome = run_sweep(name, chosen, found.measuring, workers, REMEASURE_NONE, callbacks)
+        outcome = run_sweep(name, chosen, found.measuring, SweepCase(), callbacks)
         checked += outcome.result.counts.done
         if outcome.stopped:
             raise AnswerInterruptedError("interrupted before the promising runs were measured: nothing is recommended")
@@ -192,7 +191,6 @@ def survey(
     name: str,
     chosen: Chosen,
     latency_s: float | None,
-    workers: Workers,
     callbacks: SweepCallbacks,
     say: Say,
     began: float,
@@ -203,7 +201,6 @@ def survey(
         name: the store to measure into.
         chosen: all runs of the space.
         latency_s: the limit of the budget.
-        workers: what measures them.
         callbacks: as for a sweep.
         say: is called with what is measured.
         began: when the answer was asked for, by `time.monotonic`.
@@ -234,7 +231,7 @@ def survey(
 
             yield stopped
 
-    outcome = run_sweep(name, chosen, measuring, workers, REMEASURE_NONE, replace(callbacks, stopping=stopping))
+    outcome = run_sweep(name, chosen, measuring, SweepCase(), replace(callbacks, stopping=stopping))
     if ended[0]:
         raise AnswerInterruptedError("interrupted: nothing is recommended")
     if not outcome.result.counts.done:

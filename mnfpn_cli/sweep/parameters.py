@@ -3,6 +3,10 @@
 from collections.abc import Collection, Sequence
 
 from mnfpn_cli.errors import Problem, UsageError
+from mnfpn_cli.text import did_you_mean
+
+MEASURES = ("all", "none")
+"""The words for which runs to measure; a number is the other choice."""
 
 BUDGET = ("max_macs", "max_parameters", "max_memory", "min_levels", "max_latency")
 SAMPLING = ("precision", "passes", "max_time", "min_time", "warmup")
@@ -36,6 +40,18 @@ def check_parameters(given: Collection[str], of_space: Sequence[str], store: str
         fixed = [*of_space, *among(*BUDGET, *SAMPLING, *kept)]
         _refuse(fixed, "cannot be used with `resume`, which keeps the options of each sweep")
         _refuse(among("dry_run", "again"), "cannot be used with `resume`, which measures what is left")
+
+
+def check_measure(word: str) -> str:
+    """Return the word for which runs to measure.
+
+    Raises:
+        UsageError: where it is none of `MEASURES`.
+    """
+    if word not in MEASURES:
+        near = did_you_mean(word, MEASURES)
+        raise UsageError(Problem("`measure`", "must be all, none or a number of runs", f"'{word}'", near))
+    return word
 
 
 def check_predict(predict: bool, measure: str) -> None:

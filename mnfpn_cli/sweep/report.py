@@ -2,22 +2,75 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from mnfpn_cli.documents.records import LatencyModelRecord, StatusCounts
+from mnfpn_cli.documents.records import StatusCounts
 from mnfpn_cli.documents.report import FrontierRecord, PageDocument, ReportDocument, ReportedRun
 from mnfpn_cli.documents.runs import StoredRunRecord
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.space.frontier import pareto
 from mnfpn_cli.space.runs import differing_values, names_of, shared_settings
+from mnfpn_cli.store.filters import choose_runs, run_filters
+from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import BaselineTiming, StoredRun, Sweep
+from mnfpn_cli.store.store import open_store
+from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
+from mnfpn_cli.sweep.command_lines import measuring
 from mnfpn_cli.sweep.drift import moved_baselines
 from mnfpn_cli.sweep.frontier import TimingGroup, candidates, frontiers
-from mnfpn_cli.sweep.objective import Objective
+from mnfpn_cli.sweep.objective import Objective, choose_objective
 from mnfpn_cli.sweep.run_records import Command, run_records
 
 if TYPE_CHECKING:
-    from mnfpn_cli.sweep.predictions import Predicted
+    from mnfpn_cli.sweep.predictions import Predicted, Predictions
+
+
+def read_report(
+    store: str, device: str | None, sweep: int | None, metric: str | None, output: str | None, predict: bool
+) -> tuple[ReportDocument, PageDocument | None]:
+    """Make the report of a store.
+
+    Args:
+        store: the file or URL.
+        device: include only runs of this device; None for all.
+        sweep: include only runs of this sweep; None for all.
+        metric: what runs are compared by; None for the metric that most runs have.
+        output: the file that is written in place of the tables; None for none.
+        predict: whether to predict the pending runs from those that are measured, and to include them.
+
+    Returns:
+        The report; where a file is written, also what its page shows besides.
+
+    Raises:
+        UsageError: where the store has no such sweep, no run of the device, or no run with a score of the metric.
+        MnfpnError: where the store cannot be read, or has too few measured runs to predict others; or where SciPy is
+            not installed.
+    """
+    with open_store(store) as opened:
+        sweeps = _chosen(read_sweeps(opened), sweep)
+        runs = choose_runs(read_runs(opened, sweep), run_filters(device, None, None))
+        baselines = read_baselines(opened)
+        name = Path(str(opened.engine.url.database)).name  # without folder, user or server
+        known = read_runs(opened, status="done") if predict else []
+    predicted: Mapping[str, Predicted] = {}
+    predictions: Predictions | None = None
+    if predict:
+        from mnfpn_cli.sweep.predictions import predict_stored  # imports numpy
+
+        predicted, predictions = predict_stored(runs, known, baselines)
+    objective = choose_objective(runs, metric, predicted)
+    report = report_document(runs, baselines, objective, measuring, output, predicted, predictions)
+    return report, page_document(report, name, runs, sweeps) if output else None
+
+
+def _chosen(known: Sequence[Sweep], sweep: int | None) -> Sequence[Sweep]:
+    chosen = [one for one in known if sweep in (None, one.id)]
+    if sweep is not None and not chosen:
+        numbers = ", ".join(str(one.id) for one in known) or "none"
+        raise UsageError(Problem("`sweep`", f"must be the number of a sweep in the store ({numbers})", str(sweep)))
+    return chosen
 
 
 def report_document(
@@ -27,8 +80,7 @@ def report_document(
     command: Command,
     output: str | None = None,
     predicted: "Mapping[str, Predicted]" = MappingProxyType({}),
-    models: Sequence[LatencyModelRecord] = (),
-    warnings: Sequence[str] = (),
+    predictions: "Predictions | None" = None,
 ) -> ReportDocument:
     """Make the document of a report of some runs, in the order given.
 
@@ -39,8 +91,7 @@ def report_document(
         command: returns the command line that measures a run.
         output: the file that is written in place of the tables.
         predicted: the predicted times of pending runs, by key.
-        models: the models that predicted them.
-        warnings: reasons to trust these less.
+        predictions: the same, with their models and warnings.
     """
     own = {one.result.sweep for one in runs if one.result}
     baselines = [one for one in baselines if one.sweep in own]
@@ -64,7 +115,7 @@ def report_document(
         model=None,
         metric=objective.metric,
         objective=objective.words,
-        warnings=(*objective.warnings, *warnings),
+        warnings=(*objective.warnings, *(predictions.warnings if predictions else ())),
         counts=StatusCounts(**Counter[str](one.status for one in runs)),
         frontier=tuple(
             FrontierRecord(
@@ -75,7 +126,7 @@ def report_document(
             for group, best in found.items()
         ),
         runs=reported,
-        models=tuple(models),
+        models=predictions.models if predictions else (),
         baseline_moved=tuple(moved_baselines(baselines)),
         output=output,
     )

@@ -1,29 +1,28 @@
 """Run a new sweep, or resume the sweeps of a store: the steps from a space to a result."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnfpn_cli.documents.records import LatencyModelRecord
-from mnfpn_cli.documents.sweep import ExpectedRecord, MeasuringRecord, ScoringRecord
+from mnfpn_cli.documents.sweep import ExpectedRecord, MeasuringRecord
 from mnfpn_cli.errors import MnfpnError, Problem, UsageError
-from mnfpn_cli.settings.measuring import Sampling
 from mnfpn_cli.space.axes import Space
 from mnfpn_cli.space.frontier import choose
 from mnfpn_cli.space.planned import Budget, plan_space
-from mnfpn_cli.space.runs import Run
 from mnfpn_cli.store.change import retry_failed
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import RunStatus, StoredRun, Sweep
 from mnfpn_cli.store.store import Store, open_store
-from mnfpn_cli.store.sweeps import REMEASURE_NONE, Remeasure, read_sweeps
+from mnfpn_cli.store.sweeps import read_sweeps
+from mnfpn_cli.sweep.case import ON_RAY, SweepCase, Workers
 from mnfpn_cli.sweep.command import check_command
 from mnfpn_cli.sweep.command_lines import resuming
 from mnfpn_cli.sweep.pool import Pool
-from mnfpn_cli.sweep.start import Chosen, begin, expect, this_machine, unfinished
+from mnfpn_cli.sweep.start import Chosen, begin, expect, unfinished
 from mnfpn_cli.sweep.state import State, Swept, failures, read_swept, training_failures
 from mnfpn_cli.sweep.sweep import Sweeper
 from mnfpn_cli.sweep.training import Trainer, TrainingState, retry_trainings
@@ -34,60 +33,6 @@ if TYPE_CHECKING:
 
 WORTH_A_CLUSTER = 100_000
 """The number of runs from which a cluster plans them: fewer are planned faster here."""
-
-ON_RAY = "Ray, "
-"""The first words of the machine of runs on a cluster."""
-
-
-@dataclass(frozen=True, slots=True)
-class Workers:
-    """What measures the runs: this machine, or a Ray cluster.
-
-    Attributes:
-        ray: the address of the cluster; None for this machine.
-        accelerator: the kind of GPUs of the cluster to use; None for all.
-    """
-
-    ray: str | None = None
-    accelerator: str | None = None
-
-    @property
-    def machine(self) -> str:
-        """The kind of machine; only times of one kind are compared."""
-        return this_machine() if self.ray is None else f"{ON_RAY}{self.accelerator or 'any machine'}"
-
-    @contextmanager
-    def pool(self, runs: Sequence[Run]) -> Iterator[Pool]:
-        """Yield the workers that measure some runs.
-
-        Raises:
-            MnfpnError: where the cluster cannot be reached, or none of its machines can measure the runs.
-        """
-        if self.ray is None:
-            from mnfpn_cli.sweep.pool import local_pool
-
-            with local_pool() as local:
-                yield local
-            return
-        from mnfpn_cli.sweep.ray.pool import ray_pool
-
-        with ray_pool(self.ray, {one.execution.device for one in runs}, self.accelerator) as pool:
-            yield pool
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """The options of measuring that a resumed sweep may change; None leaves what the sweep has."""
-
-    baseline_every: int | None = None
-    timeout_s: float | None = None
-
-    def of(self, measuring: MeasuringRecord) -> MeasuringRecord:
-        """Return the options with these changes."""
-        every = measuring.baseline_every if self.baseline_every is None else self.baseline_every
-        timeout_s = measuring.timeout_s if self.timeout_s is None else self.timeout_s
-        return measuring.model_copy(update={"baseline_every": every, "timeout_s": timeout_s})
-
 
 SweepBar = Callable[[Sequence[StoredRun]], AbstractContextManager[Callable[[State], None]]]
 """Shows the progress of a sweep of these runs: within the context, it is called with each state."""
@@ -135,69 +80,50 @@ class SweepOutcome:
     resume: str
 
 
-def plan_sweep(
-    space: Space,
-    budget: Budget,
-    measure: str,
-    command: str,
-    ray: str | None,
-    progress: ReportProgress,
-    scoring: ScoringRecord | None = None,
-    predict: bool = False,
-) -> Chosen:
+def plan_sweep(space: Space, budget: Budget, case: SweepCase, command: str, progress: ReportProgress) -> Chosen:
     """Plan a space, and choose the runs to measure.
 
     Args:
         space: every run that could be measured.
         budget: the limits of a run.
-        measure: which of those within the budget: all, none, or a number of them.
+        case: which of the runs within the budget to measure.
         command: what starts the sweep, for its record.
-        ray: the address of a cluster, which plans a large space; None for none.
         progress: is called with what is being done.
-        scoring: the command that trains the networks of the chosen runs; None for none.
-        predict: whether the sweep itself chooses among all runs, so that the others can be predicted.
 
     Raises:
         UsageError: where no run is valid, or the command cannot train these networks.
         MnfpnError: where the cluster fails.
     """
-    if ray is not None and space.count >= WORTH_A_CLUSTER:
+    if case.ray is not None and space.count >= WORTH_A_CLUSTER:
         from mnfpn_cli.sweep.ray.plan import plan_on
 
-        planned = plan_on(ray, space, budget, progress)
+        planned = plan_on(case.ray, space, budget, progress)
     else:
         planned = plan_space(space, budget, progress)
     if planned.invalid and not planned.runs and not planned.cut:
         raise UsageError("\n".join(planned.invalid))
-    chosen = choose(planned.runs, "all" if predict else measure)
+    chosen, scoring = choose(planned.runs, "all" if case.predict else case.measure), case.scoring
     if scoring:
         sizes, dtypes = {one.run.size for one in chosen}, {one.run.execution.dtype for one in chosen}
         check_command("`score_command`", scoring.command, sizes, dtypes)
-    return Chosen(chosen, planned, measure, command, scoring, predict)
+    return Chosen(chosen, planned, case.measure, command, scoring, case.predict)
 
 
-def expected_time(
-    store: str | None,
-    chosen: Chosen,
-    measuring: MeasuringRecord,
-    sampling: Sampling,
-    workers: Workers,
-    again: Remeasure,
-) -> ExpectedRecord:
+def expected_time(store: str | None, chosen: Chosen, measuring: MeasuringRecord, case: SweepCase) -> ExpectedRecord:
     """Estimate how long a sweep takes, without writing to the store.
 
     Raises:
         MnfpnError: where the store cannot be read.
     """
-    machine = workers.machine
+    machine = case.workers.machine
     if store is None or ("://" not in store and not Path(store).exists()):
-        return expect(chosen, measuring, sampling, machine, None, again)
+        return expect(chosen, measuring, machine, None, case.remeasure)
     with open_store(store) as opened:
-        return expect(chosen, measuring, sampling, machine, opened, again)
+        return expect(chosen, measuring, machine, opened, case.remeasure)
 
 
 def defer_sweep(
-    name: str, chosen: Chosen, measuring: MeasuringRecord, workers: Workers, again: Remeasure, callbacks: SweepCallbacks
+    name: str, chosen: Chosen, measuring: MeasuringRecord, case: SweepCase, callbacks: SweepCallbacks
 ) -> Chosen:
     """Insert a sweep with all runs of its space, to measure them later; return it without runs to measure now.
 
@@ -207,7 +133,7 @@ def defer_sweep(
     with open_store(name, create=True) as store:
         _check_budget(chosen)
         chosen = replace(chosen, runs=chosen.space.runs)
-        sweep = begin(store, chosen, measuring, workers.machine, again)
+        sweep = begin(store, chosen, measuring, case.workers.machine, case.remeasure)
         counts = Counter(one.status for one in read_runs(store, sweep))
         later = f"{counted(counts['pending'], 'run')} to measure later: {resuming(store.argument)}"
         callbacks.note(later if counts["pending"] else nothing_left(store, counts))
@@ -215,12 +141,7 @@ def defer_sweep(
 
 
 def run_sweep(
-    name: str,
-    chosen: Chosen,
-    measuring: MeasuringRecord,
-    workers: Workers,
-    again: Remeasure,
-    callbacks: SweepCallbacks,
+    name: str, chosen: Chosen, measuring: MeasuringRecord, case: SweepCase, callbacks: SweepCallbacks
 ) -> SweepOutcome:
     """Insert a sweep into a store, and measure it; then train its networks, where it has a command for that.
 
@@ -229,27 +150,24 @@ def run_sweep(
     """
     with open_store(name, create=True) as store:
         _check_budget(chosen)
-        with workers.pool([one.run for one in chosen.runs]) as pool:  # may fail, before there is a sweep to resume
-            sweep = begin(store, chosen, measuring, workers.machine, again)
-            return _measure(store, [sweep], pool, Changes(), again, callbacks)
+        with case.workers.pool([one.run for one in chosen.runs]) as pool:  # may fail, before there is a sweep to resume
+            sweep = begin(store, chosen, measuring, case.workers.machine, case.remeasure)
+            return _measure(store, [sweep], pool, case, callbacks)
 
 
-def resume_sweeps(
-    name: str, workers: Workers, retry: bool, changes: Changes, callbacks: SweepCallbacks
-) -> SweepOutcome:
-    """Measure the pending runs of the sweeps of a store.
-
-    ``retry``: whether failed runs are pending again.
+def resume_sweeps(name: str, case: SweepCase, callbacks: SweepCallbacks) -> SweepOutcome:
+    """Measure the pending runs of the sweeps of a store; with ``retry_failed``, also those that failed.
 
     Raises:
         MnfpnError: as `run_sweep`; or where all pending runs are for another kind of machine.
     """
+    workers = case.workers
     with open_store(name) as store:
         machine = workers.machine
-        for one in read_sweeps(store) if retry else ():
+        for one in read_sweeps(store) if case.retry_failed else ():
             if one.machine == machine:
                 retry_failed(store, one.id)
-        if retry:
+        if case.retry_failed:
             retry_trainings(store, [one for one in read_sweeps(store) if one.machine == machine])
         left = unfinished(store)
         if not left:
@@ -264,7 +182,8 @@ def resume_sweeps(
         runs = [one for sweep in here for one in read_runs(store, sweep.id)]
         left_runs = [one.planned.run for one in runs if one.status == "pending"]
         with workers.pool(left_runs or [one.planned.run for one in runs]) as pool:
-            return _measure(store, [one.id for one in here], pool, changes, REMEASURE_NONE, callbacks)
+            pending = replace(case, retry_failed=False)  # what failed is pending already
+            return _measure(store, [one.id for one in here], pool, pending, callbacks)
 
 
 def _check_budget(chosen: Chosen) -> None:
@@ -286,12 +205,7 @@ def nothing_left(store: Store, counts: "Counter[RunStatus]") -> str:
 
 
 def _measure(
-    store: Store,
-    numbers: Sequence[int],
-    pool: Pool,
-    changes: Changes,
-    again: Remeasure,
-    callbacks: SweepCallbacks,
+    store: Store, numbers: Sequence[int], pool: Pool, case: SweepCase, callbacks: SweepCallbacks
 ) -> SweepOutcome:
     """Measure sweeps one after the other, and then train their networks, which would disturb the measurements.
 
@@ -303,7 +217,7 @@ def _measure(
     known, states = {one.id: one for one in read_sweeps(store)}, list[State]()
     with callbacks.stopping() as stopped:
         for number in sorted(numbers, reverse=True):
-            measuring = changes.of(known[number].plan.measuring)
+            measuring = case.changed(known[number].plan.measuring)
             with callbacks.bar(read_runs(store, number)) as report:
                 teacher = _teacher(store, known[number])
                 states.append(Sweeper(store, number, pool, measuring, stopped, report, teacher=teacher).run())
@@ -312,7 +226,7 @@ def _measure(
         for number in sorted(numbers, reverse=True):
             if known[number].plan.scoring and not stopped():
                 with callbacks.training() as report_training:
-                    Trainer(store, known[number], pool, again, stopped, report_training).run()
+                    Trainer(store, known[number], pool, case.remeasure, stopped, report_training).run()
     return _outcome(store, [one for one in read_sweeps(store) if one.id in numbers], states, stopped())
 
 

@@ -1,4 +1,4 @@
-"""The documents of `mnfpn runs`, and the records of runs of a store."""
+"""Select the runs of a store, and make their records and the documents of `mnfpn runs`."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -14,14 +14,34 @@ from mnfpn_cli.documents.runs import (
     StoredRunRecord,
     TrainingRecord,
 )
+from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.measure.statistics import Latency, latency_record
 from mnfpn_cli.space.planned import planned_run
 from mnfpn_cli.space.runs import Run, identities
 from mnfpn_cli.store.change import Removed
+from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import BaselineTiming, StoredResult, StoredRun, Sweep
+from mnfpn_cli.store.store import Store
+from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
 from mnfpn_cli.store.trainings import StoredTraining
 from mnfpn_cli.sweep.drift import drifts_of
 from mnfpn_cli.sweep.objective import score_records
+
+
+def select_runs(
+    store: Store, status: str | None, sweep: int | None
+) -> tuple[list[StoredRun], Sequence[BaselineTiming]]:
+    """Return the runs of a status and a sweep, the newest first, and all times of baseline runs; None stands for all.
+
+    Raises:
+        UsageError: where the store has no such sweep.
+        StoreError: where the store cannot be read.
+    """
+    known = [one.id for one in read_sweeps(store)] if sweep is not None else []
+    if sweep is not None and sweep not in known:
+        rule = f"must be a sweep of {store.name}: {', '.join(map(str, known)) or 'none'}"
+        raise UsageError(Problem("`sweep`", rule, str(sweep)))
+    return newest_first(read_runs(store, sweep, status)), read_baselines(store)  # type: ignore[arg-type]
 
 
 def newest_first(runs: Iterable[StoredRun]) -> list[StoredRun]:

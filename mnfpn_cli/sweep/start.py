@@ -21,7 +21,7 @@ from mnfpn_cli.documents.sweep import (
     ScoringRecord,
     SpaceCounts,
 )
-from mnfpn_cli.settings.measuring import Sampling, runtime_names
+from mnfpn_cli.settings.measuring import runtime_names
 from mnfpn_cli.space.frontier import by_macs, shuffled, spread
 from mnfpn_cli.space.planned import Planned, PlannedSpace, planned_run
 from mnfpn_cli.space.runs import Execution, Run, identifying_columns, run_key
@@ -87,24 +87,27 @@ class Chosen:
 
 
 def expect(
-    chosen: Chosen, measuring: MeasuringRecord, sampling: Sampling, machine: str, store: Store | None, again: Remeasure
+    chosen: Chosen,
+    measuring: MeasuringRecord,
+    machine: str,
+    store: Store | None,
+    remeasure: Remeasure,
 ) -> ExpectedRecord:
     """Estimate how long a sweep takes.
 
     Args:
         chosen: the runs of the sweep.
         measuring: the options of the measurements.
-        sampling: how long a run is timed.
         machine: the kind of machine that measures.
         store: a store that may already have some of the runs.
-        again: which of these are measured again.
+        remeasure: which of these are measured again.
 
     Raises:
         StoreError: where the store cannot be read.
     """
     known = {run.key: run for run in read_runs(store)} if store else {}
     keys = [run_key(one.run, machine) for one in chosen.runs]
-    repeated = set(store.read(lambda connection: runs_to_remeasure(connection, keys, again))) if store else set()
+    repeated = set(store.read(lambda connection: runs_to_remeasure(connection, keys, remeasure))) if store else set()
     left = sum(key in repeated or key not in known or known[key].status == "pending" for key in keys)
     left = min(left, max(0, chosen.most - (len(keys) - left)))
     baselines = 1 + -(-left // measuring.baseline_every) if left else 0
@@ -113,6 +116,7 @@ def expect(
     durations = [_duration(run.result) for run in known.values() if run.result and run.measured]
     if durations:
         return ExpectedRecord(runs=left, baselines=baselines, each_s=fmean(durations), reused=tuple(reused))
+    sampling = measuring.sampling.sampling()
     most = STARTED_S + sampling.max_time_s if sampling.max_time_s != float("inf") else None
     least = STARTED_S + sampling.min_time_s
     return ExpectedRecord(runs=left, baselines=baselines, each_s=least, most_s=most, reused=tuple(reused))
@@ -167,7 +171,7 @@ def _bare(run: Run) -> Run:
 
 
 def begin(
-    store: Store, chosen: Chosen, measuring: MeasuringRecord, machine: str, again: Remeasure = REMEASURE_NONE
+    store: Store, chosen: Chosen, measuring: MeasuringRecord, machine: str, remeasure: Remeasure = REMEASURE_NONE
 ) -> int:
     """Insert a sweep and its runs, in random order; return the sweep's number.
 
@@ -176,7 +180,7 @@ def begin(
         chosen: the runs of the sweep.
         measuring: the options of the measurements.
         machine: the kind of machine that measures.
-        again: which runs are measured again though the store has them.
+        remeasure: which runs are measured again though the store has them.
 
     Raises:
         StoreError: where the store cannot be written.
@@ -193,7 +197,7 @@ def begin(
         over_budget=space.cut,
     )
     runs = [(run_key(one.run, machine), one) for one in shuffled(chosen.runs)]
-    return add_sweep(store, plan, machine, runs, again)
+    return add_sweep(store, plan, machine, runs, remeasure)
 
 
 def all_runtimes(space: PlannedSpace) -> bool:

@@ -53,7 +53,7 @@ class Trainer:
         store: the store that has the sweep.
         sweep: the sweep, with the command and its time limit.
         pool: the workers.
-        again: which trainings that ended are run again.
+        remeasure: which trainings that ended are run again.
         stopped: polled between trainings; the sweep ends when it returns true.
         report: called with the new state after each training.
     """
@@ -61,7 +61,7 @@ class Trainer:
     store: Store
     sweep: Sweep
     pool: Pool
-    again: Remeasure = REMEASURE_NONE
+    remeasure: Remeasure = REMEASURE_NONE
     stopped: Callable[[], bool] = lambda: False
     report: Callable[[TrainingState], None] = lambda _state: None
     _running: dict[Worker, str] = field(default_factory=dict)
@@ -72,8 +72,8 @@ class Trainer:
         self.scoring: ScoringRecord = self.sweep.plan.scoring
         self.claims = Claims(self.store, t.trainings)
         self.networks = trainings_of_sweep(self.store, self.sweep)
-        if self.again.every or self.again.failed:
-            statuses: list[RunStatus] = ["failed", "done"] if self.again.every else ["failed"]
+        if self.remeasure.every or self.remeasure.failed:
+            statuses: list[RunStatus] = ["failed", "done"] if self.remeasure.every else ["failed"]
             repeat_trainings(self.store, list(self.networks), statuses)
         self._names = _names(self.networks)
         self.state = TrainingState(len(self.networks))

@@ -489,7 +489,7 @@ def test_runs_of_another_machine_stay_failed(mnfpn: Mnfpn, monkeypatch: pytest.M
     """Going on here with what failed there would leave them unmeasured, and no longer failed."""
     quickly(monkeypatch, slow_at_64)
     mnfpn(*FAILING, "--run-timeout", "10")
-    monkeypatch.setattr("mnfpn_cli.sweep.start.this_machine", lambda: "another CPU, 1 cores")
+    monkeypatch.setattr("mnfpn_cli.sweep.case.this_machine", lambda: "another CPU, 1 cores")
     assert mnfpn("sweep", "--resume", "--store", "runs.db", "--retry-failed").code == 1
     with open_store("runs.db") as store:
         assert len(read_runs(store, status="failed")) == 1

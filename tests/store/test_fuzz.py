@@ -232,7 +232,7 @@ def test_no_damage_ends_in_a_traceback(
     """Whatever bytes a file has: exit code 0, or 1 or 2 with one line that begins with ``error:``."""
     monkeypatch.setattr("time.sleep", lambda _: None)
     monkeypatch.setattr(connect_module, "BUSY_S", 0.01)
-    monkeypatch.setattr("mnfpn_cli.sweep.run.this_machine", lambda: MACHINE)
+    monkeypatch.setattr("mnfpn_cli.sweep.case.this_machine", lambda: MACHINE)
     monkeypatch.setattr(
         "mnfpn_cli.sweep.pool.run_on_worker", lambda *_: Outcome("failed", "here", *2 * (now(),), "no time")
     )

@@ -80,7 +80,7 @@ def test_remeasuring_makes_runs_pending_and_keeps_their_results(store: Store) ->
     measure(store, keys[0], result(first))
     claims = Claims(store)
     claims.claim(keys[1])
-    second, _ = swept(store, again=Remeasure(every=True))
+    second, _ = swept(store, remeasure=Remeasure(every=True))
     run, results = read_run(store, keys[0])
     assert (run.status, run.measured, len(results)) == ("pending", None, 1)
     assert claims.finish(keys[1], result(second))

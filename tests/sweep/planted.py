@@ -11,8 +11,8 @@ from mnfpn_cli.predict.facts import run_facts
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.space.runs import Execution, Run
 from mnfpn_cli.store.sweeps import now
+from mnfpn_cli.sweep.case import Workers
 from mnfpn_cli.sweep.process import Outcome, Task
-from mnfpn_cli.sweep.run import Workers
 from tests.sweep.pools import FakePool
 from tests.sweep.recorded import made_up, recorded
 from tests.sweep.works import settings_of

@@ -44,14 +44,14 @@ def sweep_of(
     store: Store,
     measuring: MeasuringRecord | None = None,
     widths: int = 12,
-    again: Remeasure = REMEASURE_NONE,
+    remeasure: Remeasure = REMEASURE_NONE,
     **axes: list[object],
 ) -> int:
     """Insert a sweep over some widths; return its number."""
     space = space_of(width_mult=[round(0.35 + index / 10, 2) for index in range(widths)], size=["64"], **axes)
     planned = plan_space(space, Budget())
     return begin(
-        store, Chosen(planned.runs, planned, "all", "mnfpn sweep"), measuring or MeasuringRecord(), MACHINE, again
+        store, Chosen(planned.runs, planned, "all", "mnfpn sweep"), measuring or MeasuringRecord(), MACHINE, remeasure
     )
 
 
@@ -92,7 +92,7 @@ def test_again_measures_anew_and_keeps_the_older_result(store: Store) -> None:
     run(store, sweep_of(store, widths=2), FakePool())
     planned = plan_space(space_of(width_mult=[0.35, 0.45], size=["64"]), Budget())
     again = begin(
-        store, Chosen(planned.runs, planned, "all", ""), MeasuringRecord(), MACHINE, again=Remeasure(every=True)
+        store, Chosen(planned.runs, planned, "all", ""), MeasuringRecord(), MACHINE, remeasure=Remeasure(every=True)
     )
     run(store, again, FakePool(lambda _: measured([0.02] * 8)))
     assert sorted(results(store).values()) == [2, 2]
@@ -303,7 +303,7 @@ def test_a_repeated_sweep_tries_failed_runs_again_on_request(store: Store) -> No
         FakePool(lambda task: failed("x") if width_of(task) == 0.45 else steady(task)),
     )
     assert run(store, sweep_of(store, widths=3), FakePool()).failed == 1
-    assert run(store, sweep_of(store, widths=3, again=Remeasure(failed=True)), FakePool()).done == 3
+    assert run(store, sweep_of(store, widths=3, remeasure=Remeasure(failed=True)), FakePool()).done == 3
     assert sorted(results(store).values()) == [1, 1, 2]
 
 
