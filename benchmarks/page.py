@@ -23,7 +23,6 @@ from mnfpn_cli.space.planned import Budget, Planned, plan_space
 from mnfpn_cli.space.read import axis_of, merge_axes
 from mnfpn_cli.space.runs import run_key
 from mnfpn_cli.store.rows import StoredResult, StoredRun
-from mnfpn_cli.sweep.command_lines import measuring
 from mnfpn_cli.sweep.objective import choose_objective
 from mnfpn_cli.sweep.report import page_document, report_document
 from tests.report.browser import browser, opened
@@ -66,7 +65,7 @@ def document(count: int) -> PageDocument:
     """The document of the page."""
     chance = random.Random(0)
     runs = [measured(index, one, chance) for index, one in enumerate(planned_runs(count))]
-    report = report_document(runs, [], choose_objective(runs, None), measuring)
+    report = report_document(runs, [], choose_objective(runs, None))
     return page_document(report, "runs.db", runs, [])
 
 

@@ -190,11 +190,10 @@ def recommended_of_space(
 
 def _document(found: Answer, budget: Budget, given: Mapping[str, str]) -> RecommendDocument:
     from mnfpn_cli.report.terminal.sweep import moved_lines
-    from mnfpn_cli.sweep.command_lines import next_commands
     from mnfpn_cli.sweep.drift import moved_baselines
     from mnfpn_cli.sweep.recommend import recommend_document
 
     warnings = (*moved_lines(moved_baselines(found.baselines)), *found.warnings)
-    document = recommend_document(found.recommendations, found.objective, budget, given, warnings, next_commands)
+    document = recommend_document(found.recommendations, found.objective, budget, given, warnings)
     figures = {"predicted": found.predicted, "checked": found.checked, "models": found.models}
     return document.model_copy(update=figures)

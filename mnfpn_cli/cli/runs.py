@@ -68,7 +68,6 @@ def list_(
     from mnfpn_cli.report.terminal.runs import list_report
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.store.sweeps import read_sweeps
-    from mnfpn_cli.sweep.command_lines import measuring
     from mnfpn_cli.sweep.run_records import list_document, select_runs
 
     most = limit or (ON_SCREEN if sys.stdout.isatty() and output.output is None else IN_PIPE)
@@ -76,7 +75,7 @@ def list_(
     with open_store(store) as opened:
         rows, times = select_runs(opened, status, sweep)
         listed = [one for one in reversed(read_sweeps(opened)) if sweep in (None, one.id)]
-        document = list_document(opened.location, rows, in_document, listed, times, measuring)
+        document = list_document(opened.location, rows, in_document, listed, times)
     emit(list_report(document, most), document, output)
 
 
@@ -100,12 +99,11 @@ def show(
     from mnfpn_cli.store.store import open_store
     from mnfpn_cli.store.sweeps import read_baselines
     from mnfpn_cli.store.trainings import trainings_of
-    from mnfpn_cli.sweep.command_lines import measuring
     from mnfpn_cli.sweep.run_records import show_document
 
     with open_store(store) as opened:
         run, results = read_run(opened, key.lower())
-        document = show_document(run, results, read_baselines(opened), trainings_of(opened, run), measuring)
+        document = show_document(run, results, read_baselines(opened), trainings_of(opened, run))
     emit(show_report(document), document, output)
 
 
@@ -315,14 +313,13 @@ def export(
     from mnfpn_cli.report.run_files import runs_bytes
     from mnfpn_cli.store.scores import with_metric
     from mnfpn_cli.store.store import open_store
-    from mnfpn_cli.sweep.command_lines import measuring
     from mnfpn_cli.sweep.run_records import runs_export_document, select_runs
 
     form = _form(format, output, json=json)
     with open_store(store) as opened:
         rows, times = select_runs(opened, status, sweep)
         scored = rows if metric is None else with_metric(rows, metric)
-        document = runs_export_document(scored, times, measuring)
+        document = runs_export_document(scored, times)
     if output is not None:
         write_bytes(output, runs_bytes(form, document, as_options))
     if json or output is None:

@@ -20,7 +20,7 @@ from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
 from mnfpn_cli.sweep.case import SweepCase, Workers
 from mnfpn_cli.sweep.command_lines import PREDICTING
-from mnfpn_cli.sweep.frontier import Candidate, TimingGroup, candidates
+from mnfpn_cli.sweep.frontier import ScoredRun, TimingGroup, scored_runs
 from mnfpn_cli.sweep.objective import Objective, choose_objective
 from mnfpn_cli.sweep.predictions import Predicted, for_its_kind, predict_stored
 from mnfpn_cli.sweep.recommend import Recommendation, is_allowed, recommend
@@ -177,7 +177,7 @@ def answer(
             raise AnswerInterruptedError("interrupted before the promising runs were measured: nothing is recommended")
         found = _read(name, question, predict, lenient)
     return Answer(
-        tuple(recommend(_candidates(found), question.budget)),
+        tuple(recommend(_scored_runs(found), question.budget)),
         found.objective,
         found.baselines,
         len(found.promises) + checked,
@@ -241,7 +241,7 @@ def survey(
     return Survey(predict, (*([left_out] if slow else []), *outcome.failures))
 
 
-def promising(found: Sequence[Candidate], promises: Sequence[Promise], budget: Budget) -> list[StoredRun]:
+def promising(found: Sequence[ScoredRun], promises: Sequence[Promise], budget: Budget) -> list[StoredRun]:
     """Return the runs to measure before one is recommended, for each group of comparable runs.
 
     These are the predicted runs among the first `MOST_PICKS` of the frontier, and the one with a higher score than all
@@ -252,7 +252,7 @@ def promising(found: Sequence[Candidate], promises: Sequence[Promise], budget: B
         promises: the predicted ones.
         budget: the limits.
     """
-    groups = defaultdict[TimingGroup, list[Candidate | Promise]](list)
+    groups = defaultdict[TimingGroup, list[ScoredRun | Promise]](list)
     for one in found:
         if is_allowed(one, budget):
             groups[one.timed.group].append(one)
@@ -275,20 +275,20 @@ def promising(found: Sequence[Candidate], promises: Sequence[Promise], budget: B
     return wanted
 
 
-def _seconds(one: Candidate | Promise) -> float:
+def _seconds(one: ScoredRun | Promise) -> float:
     return one.seconds if isinstance(one, Promise) else one.timed.seconds
 
 
-def _score(one: Candidate | Promise) -> float:
+def _score(one: ScoredRun | Promise) -> float:
     return one.score if isinstance(one, Promise) else one.score.value
 
 
 def _wanted(found: _Stored, budget: Budget) -> list[StoredRun]:
-    return promising(_candidates(found), found.promises, budget)
+    return promising(_scored_runs(found), found.promises, budget)
 
 
-def _candidates(found: _Stored) -> list[Candidate]:
-    return candidates(found.measured, found.baselines, found.objective)
+def _scored_runs(found: _Stored) -> list[ScoredRun]:
+    return scored_runs(found.measured, found.baselines, found.objective)
 
 
 def _read(name: str, question: Question, predict: bool, lenient: bool) -> _Stored:

@@ -9,7 +9,7 @@ from mnfpn_cli.space.runs import Execution, Run
 from mnfpn_cli.text import Parameter, as_arguments
 
 
-def measuring(run: Run) -> str:
+def measure_command(run: Run) -> str:
     """Return the command that measures a run."""
     return f"mnfpn {shlex.join(['bench', *_network(run), *as_arguments(_execution(run.execution))])}"
 
@@ -21,7 +21,7 @@ def next_commands(run: Run) -> NextCommands:
     return NextCommands(
         inspect=f"mnfpn {shlex.join(['summary', *network])}",
         export=f"mnfpn {shlex.join(['export', *file, *network])}",
-        measure=measuring(run),
+        measure=measure_command(run),
     )
 
 

@@ -49,7 +49,7 @@ class CorrectedRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class ScoredRun:
     """A measured run with a score."""
 
     timed: CorrectedRun
@@ -70,15 +70,17 @@ def timed_runs(runs: Iterable[StoredRun], drifts: Mapping[str, float]) -> list[C
     ]
 
 
-def candidates(runs: Sequence[StoredRun], baselines: Sequence[BaselineTiming], objective: Objective) -> list[Candidate]:
+def scored_runs(
+    runs: Sequence[StoredRun], baselines: Sequence[BaselineTiming], objective: Objective
+) -> list[ScoredRun]:
     """Return the measured runs that have a score."""
     timed = timed_runs(runs, drifts_of(runs, baselines))
-    return [Candidate(one, objective.scores[one.run.key]) for one in timed if one.run.key in objective.scores]
+    return [ScoredRun(one, objective.scores[one.run.key]) for one in timed if one.run.key in objective.scores]
 
 
-def frontiers(found: Iterable[Candidate]) -> dict[TimingGroup, list[Candidate]]:
+def frontiers(found: Iterable[ScoredRun]) -> dict[TimingGroup, list[ScoredRun]]:
     """Return the frontier of score over latency in each timing group, the fastest run first."""
-    groups = defaultdict[TimingGroup, list[Candidate]](list)
+    groups = defaultdict[TimingGroup, list[ScoredRun]](list)
     for one in found:
         groups[one.timed.group].append(one)
     return {

@@ -1,13 +1,14 @@
 """Recommend a measured run under a budget: the one with the highest score, and what a higher score would cost."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mnfpn_cli.documents.report import NextCommands, PickRecord, RecommendationRecord, RecommendDocument, StepRecord
+from mnfpn_cli.documents.report import PickRecord, RecommendationRecord, RecommendDocument, StepRecord
 from mnfpn_cli.measure.statistics import latency_record, unpaired_ratio
 from mnfpn_cli.space.planned import Budget
-from mnfpn_cli.space.runs import Run, identities, names_of
-from mnfpn_cli.sweep.frontier import Candidate, TimingGroup, frontiers
+from mnfpn_cli.space.runs import identities, names_of
+from mnfpn_cli.sweep.command_lines import next_commands
+from mnfpn_cli.sweep.frontier import ScoredRun, TimingGroup, frontiers
 from mnfpn_cli.sweep.objective import Objective
 from mnfpn_cli.sweep.run_records import executed_run
 
@@ -26,14 +27,14 @@ class Recommendation:
     """
 
     group: TimingGroup
-    picks: tuple[Candidate, ...]
-    step: Candidate | None
+    picks: tuple[ScoredRun, ...]
+    step: ScoredRun | None
     measured: int
     within: int
-    fastest: Candidate
+    fastest: ScoredRun
 
 
-def recommend(found: Sequence[Candidate], budget: Budget) -> list[Recommendation]:
+def recommend(found: Sequence[ScoredRun], budget: Budget) -> list[Recommendation]:
     """Recommend runs within a budget, for each group whose times can be compared."""
     allowed = [one for one in found if is_allowed(one, budget)]
     every, within = frontiers(found), frontiers(allowed)
@@ -50,20 +51,16 @@ def recommend(found: Sequence[Candidate], budget: Budget) -> list[Recommendation
     ]
 
 
-def is_allowed(one: Candidate, budget: Budget) -> bool:
+def is_allowed(one: ScoredRun, budget: Budget) -> bool:
     """Return whether a measured run is within a budget."""
     slow = budget.latency_s is not None and one.timed.seconds > budget.latency_s
     return not slow and not budget.exceeded(one.run.figures)
 
 
-def _step(frontier: Sequence[Candidate], within: Sequence[Candidate]) -> Candidate | None:
+def _step(frontier: Sequence[ScoredRun], within: Sequence[ScoredRun]) -> ScoredRun | None:
     """Return the fastest run with a higher score than any within the budget."""
     most = max((one.score.value for one in within), default=0.0)
     return next((one for one in frontier if one.score.value > most), None) if within else None
-
-
-Commands = Callable[[Run], NextCommands]
-"""Return the command lines that inspect, export and measure a run."""
 
 
 def recommend_document(
@@ -72,7 +69,6 @@ def recommend_document(
     budget: Budget,
     given: Mapping[str, str],
     warnings: Sequence[str],
-    commands: Commands,
 ) -> RecommendDocument:
     """Make the document of `mnfpn recommend`.
 
@@ -82,7 +78,6 @@ def recommend_document(
         budget: the limits.
         given: the limits as they were given, by parameter.
         warnings: reasons to trust the times less.
-        commands: gives the commands that continue from a run.
     """
     return RecommendDocument(
         settings=None,
@@ -91,16 +86,16 @@ def recommend_document(
         objective=objective.words,
         budget=dict(given),
         warnings=(*objective.warnings, *warnings),
-        recommendations=tuple(_record(one, budget, commands) for one in recommendations),
+        recommendations=tuple(_record(one, budget) for one in recommendations),
     )
 
 
-def _record(found: Recommendation, budget: Budget, commands: Commands) -> RecommendationRecord:
+def _record(found: Recommendation, budget: Budget) -> RecommendationRecord:
     """Return the record of a recommendation, with each run named as among its others."""
     chosen = [*found.picks, *([found.step] if found.step else []), found.fastest]
     named = identities([one.run.planned.run for one in chosen])
     named_picks = zip(chosen, named, names_of(named), strict=True)
-    records = [_pick_record(one, identity, name, budget, commands) for one, identity, name in named_picks]
+    records = [_pick_record(one, identity, name, budget) for one, identity, name in named_picks]
     within = len(found.picks)
     return RecommendationRecord(
         **found.group._asdict(),
@@ -112,7 +107,7 @@ def _record(found: Recommendation, budget: Budget, commands: Commands) -> Recomm
     )
 
 
-def _step_record(first: Candidate, step: Candidate, record: PickRecord) -> StepRecord:
+def _step_record(first: ScoredRun, step: ScoredRun, record: PickRecord) -> StepRecord:
     """Return the record of the next step, with its time over that of the first pick."""
     ratio = step.timed.seconds / first.timed.seconds
     interval = unpaired_ratio(_corrected(first), _corrected(step)).interval
@@ -121,14 +116,12 @@ def _step_record(first: Candidate, step: Candidate, record: PickRecord) -> StepR
     return StepRecord(**dict(record), ratio=ratio, ratio_ci95=bounds)
 
 
-def _corrected(one: Candidate) -> list[float]:
+def _corrected(one: ScoredRun) -> list[float]:
     """Return the samples of a run over its drift."""
     return [sample / one.timed.drift for sample in one.timed.latency.samples]
 
 
-def _pick_record(
-    pick: Candidate, identity: Mapping[str, str], name: str, budget: Budget, commands: Commands
-) -> PickRecord:
+def _pick_record(pick: ScoredRun, identity: Mapping[str, str], name: str, budget: Budget) -> PickRecord:
     run, timed = pick.run.planned.run, pick.timed
     sure = budget.latency_s is None or (timed.interval is not None and timed.interval.high <= budget.latency_s)
     return PickRecord(
@@ -142,5 +135,5 @@ def _pick_record(
         corrected_s=timed.seconds if timed.drift != 1 else None,
         within_surely=sure,
         score=pick.score,
-        commands=commands(run),
+        commands=next_commands(run),
     )

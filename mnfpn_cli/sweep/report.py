@@ -17,11 +17,10 @@ from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import BaselineTiming, StoredRun, Sweep
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
-from mnfpn_cli.sweep.command_lines import measuring
 from mnfpn_cli.sweep.drift import moved_baselines
-from mnfpn_cli.sweep.frontier import TimingGroup, candidates, frontiers
+from mnfpn_cli.sweep.frontier import TimingGroup, frontiers, scored_runs
 from mnfpn_cli.sweep.objective import Objective, choose_objective
-from mnfpn_cli.sweep.run_records import Command, run_records
+from mnfpn_cli.sweep.run_records import run_records
 
 if TYPE_CHECKING:
     from mnfpn_cli.sweep.predictions import Predicted, Predictions
@@ -61,7 +60,7 @@ def read_report(
 
         predicted, predictions = predict_stored(runs, known, baselines)
     objective = choose_objective(runs, metric, predicted)
-    report = report_document(runs, baselines, objective, measuring, output, predicted, predictions)
+    report = report_document(runs, baselines, objective, output, predicted, predictions)
     return report, page_document(report, name, runs, sweeps) if output else None
 
 
@@ -77,7 +76,6 @@ def report_document(
     runs: Sequence[StoredRun],
     baselines: Sequence[BaselineTiming],
     objective: Objective,
-    command: Command,
     output: str | None = None,
     predicted: "Mapping[str, Predicted]" = MappingProxyType({}),
     predictions: "Predictions | None" = None,
@@ -88,16 +86,15 @@ def report_document(
         runs: the runs.
         baselines: the store's baseline runs; those of sweeps that measured none of ``runs`` are ignored.
         objective: what the frontiers are of, besides latency.
-        command: returns the command line that measures a run.
         output: the file that is written in place of the tables.
         predicted: the predicted times of pending runs, by key.
         predictions: the same, with their models and warnings.
     """
     own = {one.result.sweep for one in runs if one.result}
     baselines = [one for one in baselines if one.sweep in own]
-    found = frontiers(candidates(runs, baselines, objective))
+    found = frontiers(scored_runs(runs, baselines, objective))
     on_frontier = {one.run.key for best in found.values() for one in best}
-    records = [_placed(one, predicted.get(one.key)) for one in run_records(runs, baselines, command)]
+    records = [_placed(one, predicted.get(one.key)) for one in run_records(runs, baselines)]
     names = names_of([record.identity for record in records])
     reported = tuple(
         ReportedRun(

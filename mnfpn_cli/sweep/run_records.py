@@ -1,6 +1,6 @@
 """Select the runs of a store, and make their records and the documents of `mnfpn runs`."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 from mnfpn_cli.documents.records import PlannedRun
@@ -17,13 +17,14 @@ from mnfpn_cli.documents.runs import (
 from mnfpn_cli.errors import Problem, UsageError
 from mnfpn_cli.measure.statistics import Latency, latency_record
 from mnfpn_cli.space.planned import planned_run
-from mnfpn_cli.space.runs import Run, identities
+from mnfpn_cli.space.runs import identities
 from mnfpn_cli.store.change import Removed
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.rows import BaselineTiming, StoredResult, StoredRun, Sweep
 from mnfpn_cli.store.store import Store
 from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
 from mnfpn_cli.store.trainings import StoredTraining
+from mnfpn_cli.sweep.command_lines import measure_command
 from mnfpn_cli.sweep.drift import drifts_of
 from mnfpn_cli.sweep.objective import score_records
 
@@ -61,28 +62,19 @@ def executed_run(stored: StoredRun) -> PlannedRun:
     return planned.model_copy(update={"device": stored.device, "threads": threads})
 
 
-Command = Callable[[Run], str]
-"""A function that returns the command line that measures a run."""
-
-
-def run_records(
-    runs: Sequence[StoredRun], baselines: Sequence[BaselineTiming], command: Command
-) -> tuple[StoredRunRecord, ...]:
+def run_records(runs: Sequence[StoredRun], baselines: Sequence[BaselineTiming]) -> tuple[StoredRunRecord, ...]:
     """Return the records of runs of a store, each with its drift, and the settings in which these runs differ."""
     named, drifts = identities([one.planned.run for one in runs]), drifts_of(runs, baselines)
-    return tuple(
-        run_record(run, drifts.get(run.key), identity, command) for run, identity in zip(runs, named, strict=True)
-    )
+    return tuple(run_record(run, drifts.get(run.key), identity) for run, identity in zip(runs, named, strict=True))
 
 
-def run_record(run: StoredRun, drift: float | None, identity: Mapping[str, str], command: Command) -> StoredRunRecord:
+def run_record(run: StoredRun, drift: float | None, identity: Mapping[str, str]) -> StoredRunRecord:
     """Return the record of a run of a store.
 
     Args:
         run: the run.
         drift: the drift of its worker when it was measured; None where no baseline run moved.
         identity: the settings that name it.
-        command: gives the command that measures it.
     """
     result = _newest(run)
     latency = Latency(result.samples) if result and run.measured else None
@@ -104,7 +96,7 @@ def run_record(run: StoredRun, drift: float | None, identity: Mapping[str, str],
         started=result.started if result else None,
         finished=result.finished if result else None,
         reason=result.reason if result else None,
-        command=command(run.planned.run),
+        command=measure_command(run.planned.run),
     )
 
 
@@ -114,7 +106,6 @@ def list_document(
     limit: int | None,
     sweeps: Sequence[Sweep],
     baselines: Sequence[BaselineTiming],
-    command: Command,
 ) -> RunsListDocument:
     """Make the document of `mnfpn runs list`: in the order given, with at most ``limit`` runs."""
     return RunsListDocument(
@@ -123,15 +114,13 @@ def list_document(
         store=store,
         sweeps=tuple(sweep.record for sweep in sweeps),
         total=len(runs),
-        runs=run_records(runs[:limit], baselines, command),
+        runs=run_records(runs[:limit], baselines),
     )
 
 
-def runs_export_document(
-    runs: Sequence[StoredRun], baselines: Sequence[BaselineTiming], command: Command
-) -> RunsExportDocument:
+def runs_export_document(runs: Sequence[StoredRun], baselines: Sequence[BaselineTiming]) -> RunsExportDocument:
     """Make the document of `mnfpn runs export`."""
-    return RunsExportDocument(settings=None, model=None, runs=run_records(runs, baselines, command))
+    return RunsExportDocument(settings=None, model=None, runs=run_records(runs, baselines))
 
 
 def show_document(
@@ -139,10 +128,9 @@ def show_document(
     results: Sequence[StoredResult],
     baselines: Sequence[BaselineTiming],
     trainings: Sequence[StoredTraining],
-    command: Command,
 ) -> RunsShowDocument:
     """Make the document of `mnfpn runs show`: a run, all of its results, and trainings of its network."""
-    (record,) = run_records([run], baselines, command)
+    (record,) = run_records([run], baselines)
     execution = run.execution
     return RunsShowDocument(
         settings=run.settings,

@@ -48,7 +48,7 @@ class Teacher:
         measured = {one.key: one for one in (*self.known, *runs.values()) if one.measured}
         drifts = drifts_of(list(measured.values()), baselines)
         chosen = list[str]()
-        for index, ((execution, machine), candidates) in enumerate(open_kinds.items()):
+        for index, ((execution, machine), of_kind) in enumerate(open_kinds.items()):
             same = [one for one in measured.values() if one.execution == execution and one.target_machine == machine]
             samples = [sample_of(one) for one in timed_runs(same, drifts)]
             if len(samples) >= LEAST_SAMPLES and is_enough(LatencyModel.fit(samples)):
@@ -56,8 +56,8 @@ class Teacher:
                 continue
             fair = -(-(left - len(chosen)) // (len(open_kinds) - index))
             count = min(max(IN_TURN, LEAST_SAMPLES - len(samples)), fair)
-            by_run = {one.planned.run: one.key for one in candidates}
-            chosen += [by_run[one.run] for one in next_runs([one.planned for one in candidates], samples, count)]
+            by_run = {one.planned.run: one.key for one in of_kind}
+            chosen += [by_run[one.run] for one in next_runs([one.planned for one in of_kind], samples, count)]
         return chosen
 
     def left(self, runs: Mapping[str, StoredRun]) -> int:

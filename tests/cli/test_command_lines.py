@@ -6,7 +6,7 @@ import shlex
 from mnfpn_cli.settings.input import Size
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.runs import Execution, Run
-from mnfpn_cli.sweep.command_lines import measuring, next_commands
+from mnfpn_cli.sweep.command_lines import measure_command, next_commands
 from tests.conftest import Mnfpn
 
 CELL = Run(
@@ -22,7 +22,7 @@ def test_commands_are_typed_as_they_stand() -> None:
     found = next_commands(CELL)
     assert found.inspect == f"mnfpn summary {NETWORK}"
     assert found.export == f"mnfpn export --format onnx --output network.onnx {NETWORK}"
-    assert found.measure == measuring(CELL) == f"mnfpn bench {NETWORK} --batch 8 --runtime channels-last"
+    assert found.measure == measure_command(CELL) == f"mnfpn bench {NETWORK} --batch 8 --runtime channels-last"
 
 
 def test_the_command_that_inspects_is_about_the_network(mnfpn: Mnfpn) -> None:

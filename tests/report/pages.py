@@ -13,7 +13,6 @@ from mnfpn_cli.report.page.page import report_page
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
-from mnfpn_cli.sweep.command_lines import measuring
 from mnfpn_cli.sweep.objective import choose_objective
 from mnfpn_cli.sweep.report import page_document, report_document
 from tests.report.stores import Made, make_store
@@ -26,7 +25,7 @@ def read(path: Path, name: str = "runs.db", sweep: int | None = None, metric: st
     with open_store(str(path)) as store:
         runs = read_runs(store, sweep)
         objective = choose_objective(runs, metric)
-        report = report_document(runs, read_baselines(store), objective, measuring)
+        report = report_document(runs, read_baselines(store), objective)
         return page_document(report, name, runs, read_sweeps(store))
 
 

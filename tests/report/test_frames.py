@@ -21,7 +21,7 @@ from mnfpn_cli.external.origin import FromSettings
 from mnfpn_cli.report.rows import FlatRow, rows_of
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.space.planned import PlannedSpace
-from mnfpn_cli.sweep.command_lines import after_sweep, measuring
+from mnfpn_cli.sweep.command_lines import after_sweep
 from mnfpn_cli.sweep.report import report_document
 from mnfpn_cli.sweep.run_records import list_document, newest_first, runs_export_document, show_document
 from mnfpn_cli.sweep.start import Chosen, space_document
@@ -167,9 +167,9 @@ def test_presets_and_what_has_one_row() -> None:
 def test_runs_of_a_store(stored: Stored) -> None:
     """The same columns in a list, in an export and in a report, which has more."""
     runs = newest_first(stored.runs)
-    listed = list_document("runs.db", runs, None, stored.sweeps, stored.baselines, measuring)
-    exported = runs_export_document(runs, stored.baselines, measuring)
-    report = report_document(stored.runs, stored.baselines, stored.objective, measuring)
+    listed = list_document("runs.db", runs, None, stored.sweeps, stored.baselines)
+    exported = runs_export_document(runs, stored.baselines)
+    report = report_document(stored.runs, stored.baselines, stored.objective)
     assert rows_of(listed) == rows_of(exported)
     assert set(rows_of(report)[0]) - set(rows_of(listed)[0]) == {
         "name",
@@ -185,7 +185,7 @@ def test_results_of_a_run_and_recommended_runs(stored: Stored) -> None:
     """The next step is among them, and named so."""
     run = next(run for run in stored.runs if run.status == "done")
     assert run.result
-    shown = show_document(run, [run.result], stored.baselines, (), measuring)
+    shown = show_document(run, [run.result], stored.baselines, ())
     assert column(shown, "run.latency_s.median") == [run.latency_s]
     document = recommended(stored, 0.1)
     choices = column(document, "choice")
@@ -206,7 +206,7 @@ def test_runs_of_a_space_and_measured_sweeps(stored: Stored) -> None:
 @needs("pandas")
 def test_a_data_frame_has_the_columns_and_the_types_of_the_values(stored: Stored) -> None:
     """Numbers are numbers, moments are times in UTC; what was not measured is missing."""
-    document = list_document("runs.db", stored.runs, None, stored.sweeps, stored.baselines, measuring)
+    document = list_document("runs.db", stored.runs, None, stored.sweeps, stored.baselines)
     frame = document.to_pandas()
     assert list(frame.columns) == rows_of(document)[0]
     assert len(frame) == len(SWEPT)
@@ -221,7 +221,7 @@ def test_a_data_frame_has_the_columns_and_the_types_of_the_values(stored: Stored
 def test_a_data_frame_of_nothing_has_its_columns(stored: Stored, statuses: Sequence[str]) -> None:
     """A program that reads them need not ask whether there are any."""
     runs = [one for one in stored.runs if one.status in statuses]
-    document = list_document("runs.db", runs, None, (), stored.baselines, measuring)
+    document = list_document("runs.db", runs, None, (), stored.baselines)
     frame = document.to_pandas()
     assert len(frame) == len(runs)
     assert {"key", "latency_s.median", "finished"} <= set(frame.columns)

@@ -26,7 +26,7 @@ from mnfpn_cli.space.runs import Execution
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import read_baselines
-from mnfpn_cli.sweep.frontier import Candidate, TimingGroup, candidates, frontiers
+from mnfpn_cli.sweep.frontier import ScoredRun, TimingGroup, frontiers, scored_runs
 from mnfpn_cli.sweep.objective import choose_objective
 from tests.needs import needs
 from tests.report.pages import read
@@ -40,11 +40,11 @@ def reported(path: Path, runs: Sequence[Made], times: Sequence[tuple[int, float]
 
 def found_frontiers(
     path: Path, runs: Sequence[Made], times: Sequence[tuple[int, float]] = ()
-) -> dict[TimingGroup, list[Candidate]]:
+) -> dict[TimingGroup, list[ScoredRun]]:
     """The frontiers of made-up runs."""
     with open_store(str(make_store(path / "runs.db", runs, times))) as store:
         stored = read_runs(store)
-        return frontiers(candidates(stored, read_baselines(store), choose_objective(stored, None)))
+        return frontiers(scored_runs(stored, read_baselines(store), choose_objective(stored, None)))
 
 
 def test_a_run_is_on_the_frontier_where_none_is_as_fast_with_a_higher_score(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from mnfpn_cli.report.html import COLOURS, RULES, as_html
 from mnfpn_cli.report.terminal.frontier import STYLES, frontier_report
 from mnfpn_cli.report.terminal.plain import as_text
 from mnfpn_cli.report.terminal.tables import Column, Forms, Line, Report, Table, command, note, phrases, table
-from mnfpn_cli.sweep.command_lines import measuring
 from mnfpn_cli.sweep.report import report_document
 from tests.needs import needs
 from tests.report.stores import SAMPLE
@@ -107,7 +106,7 @@ def test_what_must_not_be_broken_is_preformatted_and_stands_together() -> None:
 def test_a_plot_is_drawn_in_the_colours_of_its_legend(tmp_path: Path) -> None:
     """It is as wide as in a file; its symbols have the class of their runtime, or are dim."""
     stored = Stored(tmp_path, SAMPLE)
-    report = frontier_report(report_document(stored.runs, stored.baselines, stored.objective, measuring))
+    report = frontier_report(report_document(stored.runs, stored.baselines, stored.objective))
     (plot,) = (one for one in parsed(as_html(report)).iter("pre"))
     colours = {symbol: one.get("class") for one in plot.iter() if one.get("class") for symbol in one.text or ""}
     assert colours == {"●": "bright_blue", "○": "dim", "□": "dim"}

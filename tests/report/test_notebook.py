@@ -34,7 +34,7 @@ from mnfpn_cli.sweep.report import report_document
 
 with open_store("runs.db") as store:
     runs = read_runs(store)
-    report = report_document(runs, [], choose_objective(runs, None), str)
+    report = report_document(runs, [], choose_objective(runs, None))
 report
 """,
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mnfpn_cli.sweep.command_lines import measuring
+from mnfpn_cli.sweep.command_lines import measure_command
 from tests.report.browser import Watched, browser, opened
 from tests.report.pages import Parsed, page_of
 from tests.report.stores import FRONTIER, SAMPLE, Made, run_of
@@ -123,7 +123,7 @@ def test_hovering_shows_the_run(watched: Watched) -> None:
 def test_click_copies_the_command_that_measures_the_run_again(watched: Watched) -> None:
     """It is in the clipboard, and in a message."""
     first_of_the_sample(watched).click(force=True)
-    command = measuring(run_of(SAMPLE[0]))
+    command = measure_command(run_of(SAMPLE[0]))
     expect(watched.page.locator("#toast")).to_have_text(f"Copied: {command}")
     assert watched.page.evaluate("navigator.clipboard.readText()") == command
 

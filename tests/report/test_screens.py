@@ -39,8 +39,8 @@ from mnfpn_cli.space.runs import Execution
 from mnfpn_cli.store.read import read_runs
 from mnfpn_cli.store.store import open_store
 from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
-from mnfpn_cli.sweep.command_lines import after_sweep, measuring, next_commands
-from mnfpn_cli.sweep.frontier import candidates
+from mnfpn_cli.sweep.command_lines import after_sweep
+from mnfpn_cli.sweep.frontier import scored_runs
 from mnfpn_cli.sweep.objective import Objective, choose_objective
 from mnfpn_cli.sweep.recommend import recommend, recommend_document
 from mnfpn_cli.sweep.report import report_document
@@ -108,16 +108,16 @@ def read_back(document: Parsed) -> Parsed:
 
 def report_of(stored: Stored) -> Report:
     """`mnfpn report`, without the plot: plotext may be missing."""
-    found = frontier_report(report_document(stored.runs, stored.baselines, stored.objective, measuring))
+    found = frontier_report(report_document(stored.runs, stored.baselines, stored.objective))
     return [item for item in found if not isinstance(item, TerminalPlot)]
 
 
 def recommended(stored: Stored, most_s: float) -> RecommendDocument:
     """The document of it."""
     budget = Budget(latency_s=most_s)
-    found = recommend(candidates(stored.runs, stored.baselines, stored.objective), budget)
+    found = recommend(scored_runs(stored.runs, stored.baselines, stored.objective), budget)
     given = {"max_latency": f"{most_s}s"}
-    return recommend_document(found, stored.objective, budget, given, [], next_commands)
+    return recommend_document(found, stored.objective, budget, given, [])
 
 
 def recommend_of(stored: Stored, most_s: float = 0.1) -> Report:
@@ -128,14 +128,14 @@ def recommend_of(stored: Stored, most_s: float = 0.1) -> Report:
 def list_of(stored: Stored) -> Report:
     """`mnfpn runs list`."""
     runs = newest_first(stored.runs)
-    return list_report(read_back(list_document("runs.db", runs, None, stored.sweeps, stored.baselines, measuring)))
+    return list_report(read_back(list_document("runs.db", runs, None, stored.sweeps, stored.baselines)))
 
 
 def show_of(stored: Stored) -> Report:
     """`mnfpn runs show`, of a run that was measured."""
     (run,) = (run for run in stored.runs if (run.latency_s or 0) > 0.72)
     results = [run.result] if run.result else []
-    return show_report(read_back(show_document(run, results, stored.baselines, (), measuring)))
+    return show_report(read_back(show_document(run, results, stored.baselines, ())))
 
 
 def swept_of(stored: Stored) -> Report:

@@ -16,7 +16,7 @@ from mnfpn_cli.store.store import Store, open_store
 from mnfpn_cli.store.sweeps import read_baselines, read_sweeps
 from mnfpn_cli.sweep import predictions as predictions_module
 from mnfpn_cli.sweep.answer import promising
-from mnfpn_cli.sweep.frontier import candidates
+from mnfpn_cli.sweep.frontier import scored_runs
 from mnfpn_cli.sweep.objective import choose_objective
 from mnfpn_cli.sweep.predictions import Predictor, check_installed, predict_stored
 from mnfpn_cli.sweep.start import Chosen, begin, unfinished
@@ -195,7 +195,7 @@ def test_promising_runs_are_within_the_budget_and_better(store: Store) -> None:
 
     predicted, _ = predict_stored(pending, done, [])
     objective = choose_objective([*done, *pending], None, predicted)
-    found = candidates(done, [], objective)
+    found = scored_runs(done, [], objective)
     promises = [Promise(one, predicted[one.key], objective.scores[one.key].value) for one in pending]
     limit = sorted(seconds_of(one.planned.run) for one in (*done, *pending))[18]
     wanted = promising(found, promises, Budget(latency_s=limit))
