@@ -102,7 +102,8 @@ def test_it_ends_with_the_process_that_runs_it(tmp_path: Path) -> None:
         f"command = {command!r}\n"
         f"run_command(ScoreTask(command, '{{}}', {{}}, {str(tmp_path)!r}, 600))\n"
     )
-    with subprocess.Popen([sys.executable, "-c", code]) as runner:
+    litter = {**os.environ, "TMPDIR": str(tmp_path)}  # nothing removes what a killed process leaves
+    with subprocess.Popen([sys.executable, "-c", code], env=litter) as runner:
         trained = wait_for(tmp_path / "made.pid")
         runner.kill()
     for _ in range(200):
