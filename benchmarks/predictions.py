@@ -186,8 +186,8 @@ def draws(runs: Sequence[Timed], layered: bool) -> Iterator[list[int]]:
 def chosen_places(runs: Sequence[Timed], layered: bool) -> list[int]:
     """Return the places of the 30 runs that `next_runs` measures first."""
     places = {one.sample.planned.run: place for place, one in enumerate(runs) if one.sample.layers or not layered}
-    candidates = [one.sample.planned for one in runs if one.sample.planned.run in places]
-    return [places[planned.run] for planned in next_runs(candidates, [], LEARNED)]
+    planned = [one.sample.planned for one in runs if one.sample.planned.run in places]
+    return [places[one.run] for one in next_runs(planned, [], LEARNED)]
 
 
 def judge(name: str, runs: Sequence[Timed], drawn: Sequence[Sequence[int]], layered: bool) -> None:

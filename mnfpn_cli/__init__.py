@@ -1,7 +1,7 @@
 """mnfpn: a command-line workbench for MobileNetV2 backbones with feature pyramids.
 
-Each room, a folder or a file, imports only from those below it: docs/architecture.md says what each is for, from the
-bottom up, and `lint-imports` checks the order.
+docs/architecture.md says what each room is for, a folder or a file. Each imports only from those above it in that
+table: `lint-imports` checks it.
 """
 
 __version__ = "0.1.0"

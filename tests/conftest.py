@@ -104,7 +104,7 @@ def mnfpn_process() -> Mnfpn:
 
     def call(*arguments: str, input: str | None = None) -> Outcome:
         command = [sys.executable, "-m", "mnfpn_cli", *arguments]
-        done = subprocess.run(command, input=input, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, input=input, capture_output=True, text=True, timeout=300, check=False)
         check_document(done.stdout)
         return Outcome(done.returncode, done.stdout, done.stderr)
 

@@ -328,16 +328,16 @@ def one_name(where: str, value: Any) -> str:
 
 def sampling_values(
     precision: Share | None, passes: int | None, max_time: float | None, min_time: float | None, warmup: int | None
-) -> tuple[int | None, int | None, float | None, float | None, float | None]:
-    """Return the warm-up, passes, precision, least and most time in seconds, as `sampling` takes them.
+) -> dict[str, Any]:
+    """Return the arguments by the names that `sampling` has for them.
 
     Raises:
         UsageError: where an argument is wrong.
     """
-    return (
-        optional(whole_number, "warmup", warmup, 0),
-        optional(whole_number, "passes", passes, 1),
-        optional(read_share, "precision", precision),
-        optional(real_number, "min_time", min_time),
-        optional(real_number, "max_time", max_time),
-    )
+    return {
+        "warmup": optional(whole_number, "warmup", warmup, 0),
+        "passes": optional(whole_number, "passes", passes, 1),
+        "precision": optional(read_share, "precision", precision),
+        "min_time_s": optional(real_number, "min_time", min_time),
+        "max_time_s": optional(real_number, "max_time", max_time),
+    }

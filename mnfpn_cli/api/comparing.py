@@ -170,7 +170,7 @@ def compare(
         threads=optional(whole_number, "threads", threads, 1, MAX_THREADS),
         train=train,
         margin=ignored,
-        sampling=sampling(*sampling_values(precision, passes, max_time, min_time, warmup), ignored / 2),
+        sampling=sampling(**sampling_values(precision, passes, max_time, min_time, warmup), usual=ignored / 2),
         allocator=check_allocator(one_name("allocator", allocator)),
         seed=whole_number("seed", seed, 0, MAX_SEED),
     )
@@ -195,7 +195,7 @@ def _read(where: str, side: Side, inputs: ForwardPass | None, size: Sides | None
     """
     from mnfpn_cli.bench.comparison import TimedSide
 
-    with within(where):
+    with within(f"`{where}`"):
         checkpoint = checkpoint_of(side.weights, side.weights_key, side.weights_partial)
         origin = origin_of(side.network, checkpoint)
         runtime, dtype = one_name("runtime", side.runtime), choice("dtype", side.dtype, tuple(ITEM_BYTES))

@@ -168,7 +168,7 @@ def bench(
             mean,
             std,
         ),
-        sampling=sampling(*sampling_values(precision, passes, max_time, min_time, warmup)),
+        sampling=sampling(**sampling_values(precision, passes, max_time, min_time, warmup)),
     )
     case = checked_case(case, isolate, only_here(origin, workloads))
     devices = [check_device_name(name) for name in words("device", device)]

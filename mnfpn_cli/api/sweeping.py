@@ -156,7 +156,7 @@ def sweep(
     case = SweepCase(
         **flags,
         measure=chosen_by,
-        sampling=sampling_record(*sampling_values(precision, passes, max_time, min_time, warmup)),
+        sampling=sampling_record(**sampling_values(precision, passes, max_time, min_time, warmup)),
         baseline_every=optional(whole_number, "baseline_every", baseline_every, 1),
         run_timeout=optional(_timeout, "run_timeout", run_timeout),
         score_timeout=optional(_timeout, "score_timeout", score_timeout),

@@ -138,7 +138,7 @@ def _figures(file: BenchDocument, run: RunRecord) -> dict[str, int]:
     """Return the exact figures for the input and the dtype of a run.
 
     Those of the file are for its first batch, and for the dtype of its first run. In another dtype the bytes follow
-    from the settings. Without settings they are scaled, also integers among the buffers, which keep their size.
+    from the settings. Without settings they are scaled, which is a little wrong where buffers hold integers.
     """
     size = (run.input.height, run.input.width)
     cost = next((one.cost for one in file.sizes if (one.height, one.width) == size), file.cost)

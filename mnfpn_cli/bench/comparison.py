@@ -72,7 +72,7 @@ class TimedSide:
 
     Attributes:
         name: the options of the side, or the name of its file.
-        workload: the network, and the input of a pass, of images on any number of them.
+        workload: the network, and the input of a pass; of images, `input` gives a batch.
         runtime: what executes the network.
         dtype: the element type that it computes in.
     """

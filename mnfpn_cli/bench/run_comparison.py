@@ -29,8 +29,8 @@ def run_comparison(
         processes: how many of each side to time; None where that was not given.
         case: what both sides share.
         measuring: is entered for the measurement, and yields what to call with its progress.
-        importing: is entered while torch is imported; is called with whether sides have processes of their own, whose
-            files are removed afterwards.
+        importing: is entered while torch is imported. It is called with whether commits may be checked out, which must
+            then be removed.
 
     Raises:
         UsageError: where a side is wrong, or is of this process alone but needs another.

@@ -64,11 +64,11 @@ def _planned(
     from mnfpn_cli.measure.shapes import planned_shapes
 
     model.check_unused()
-    settings = network.settings(weights)
+    settings, sizes = network.settings(weights), parse_sizes(size)
     if verify or weights is not None:
         with ending_at_once():
             import mnfpn_cli.measure.verify  # noqa: F401 - torch
-    return planned_shapes(settings, parse_sizes(size), batch or 1, dtype or DEFAULT_DTYPE, verify, weights)
+    return planned_shapes(settings, sizes, batch or 1, dtype or DEFAULT_DTYPE, verify, weights)
 
 
 def _observed(

@@ -359,6 +359,6 @@ class BenchDocument(NetworkDocument):
     weights: WeightsRecord | None = Field(description="The checkpoint that was loaded; null without `weights`.")
 
     @property
-    def all_runs(self) -> "list[RunRecord | NotRunRecord]":
+    def all_runs(self) -> list[RunRecord | NotRunRecord]:
         """The runs in the order in which they were asked for."""
         return sorted((*self.runs, *self.not_run), key=lambda run: run.position)

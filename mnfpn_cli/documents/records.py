@@ -131,7 +131,9 @@ class PlannedCost(Record):
     levels: Count = Field(description="Levels of the pyramid; 1 without one.")
 
 
-ALLOCATOR = "What happens to memory that a pass frees: system for what the C library does by default; keep or jemalloc."
+ALLOCATOR = (
+    "Where memory goes that a pass frees: system, as the C library decides; keep, to the next pass; or jemalloc."
+)
 """The description of this key, wherever it is."""
 
 

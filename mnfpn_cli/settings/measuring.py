@@ -211,7 +211,7 @@ class BenchCase:
 
 
 def checked_case(case: BenchCase, isolate: bool | None, only_here: str = "") -> BenchCase:
-    """Return a case whose options do not contradict each other, with whether each run has a process of its own.
+    """Check that the options of a case do not contradict each other, and decide whether runs have own processes.
 
     Args:
         case: the case; its ``isolate`` is not read.

@@ -8,7 +8,7 @@ from mnfpn_cli.documents.sweep import MeasuringRecord, ScoringRecord
 from mnfpn_cli.documents.worker import SamplingRecord
 from mnfpn_cli.space.runs import Run
 from mnfpn_cli.store.sweeps import Remeasure
-from mnfpn_cli.sweep.pool import Pool
+from mnfpn_cli.sweep.pool import Pool, local_pool
 from mnfpn_cli.sweep.start import this_machine
 
 ON_RAY = "Ray, "
@@ -40,8 +40,6 @@ class Workers:
             MnfpnError: where the cluster cannot be reached, or none of its machines can measure the runs.
         """
         if self.ray is None:
-            from mnfpn_cli.sweep.pool import local_pool
-
             with local_pool() as local:
                 yield local
             return
@@ -112,7 +110,7 @@ class SweepCase:
         return self.changed(measuring)
 
     def changed(self, measuring: MeasuringRecord) -> MeasuringRecord:
-        """Return how a resumed sweep measures, which is as before but for what is given here."""
+        """Return these options of measuring, with the changes that are given here."""
         every = measuring.baseline_every if self.baseline_every is None else self.baseline_every
         timeout_s = measuring.timeout_s if self.run_timeout is None else self.run_timeout
         return measuring.model_copy(update={"baseline_every": every, "timeout_s": timeout_s})

@@ -19,7 +19,7 @@ def input_tensors(inputs: Inputs) -> tuple[Tensor, ...]:
 
 
 def _tensor(spec: InputSpec, generator: torch.Generator) -> Tensor:
-    dtype = torch_dtype(spec)
+    dtype = _torch_dtype(spec)
     if spec.value is not None:
         given = spec.value.detach().to("cpu", copy=True)
         return given.float() if given.is_floating_point() else given
@@ -30,11 +30,11 @@ def _tensor(spec: InputSpec, generator: torch.Generator) -> Tensor:
 
 def traced_input(spec: InputSpec) -> Input:
     """Return an input for a trace; without a dtype where it is floating-point, which takes the network's own."""
-    dtype = torch_dtype(spec)
+    dtype = _torch_dtype(spec)
     return Input(spec.shape, None if dtype is None or dtype.is_floating_point else dtype, spec.value)
 
 
-def torch_dtype(spec: InputSpec) -> torch.dtype | None:
+def _torch_dtype(spec: InputSpec) -> torch.dtype | None:
     """Return the torch dtype of an input, if it names one."""
     dtype: torch.dtype | None = getattr(torch, spec.dtype) if spec.dtype else None
     return dtype

@@ -274,7 +274,7 @@ def traced(network: Any) -> Any:
     return trace(network, torch.rand(IMAGE))
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.* is (deprecated|not supported)")
 @pytest.mark.parametrize("script", [torch.jit.script, traced], ids=["scripted", "traced"])
 def test_torchscript_is_refused(script: Callable[[nn.Module], nn.Module]) -> None:
     """Whole, inside another module, or compiled."""

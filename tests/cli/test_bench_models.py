@@ -16,7 +16,7 @@ PASSES = ("--device", "cpu", "--threads", "1", "--passes", "3", "--warmup", "1")
 SMALL = ("--size", "16x32", *PASSES)
 LEVELS = ("--model", f"{FILE}:Levels")
 WORDS = ("--model", f"{FILE}:Words", "--input", "1x5:int64,1x5x1")
-TimingGroup = Callable[..., dict[str, Any]]
+Bench = Callable[..., dict[str, Any]]
 
 ROWS = [
     ([*WORDS, "--batch", "2"], "--batch: cannot be used with --input, which already gives the shape"),
@@ -35,7 +35,7 @@ ROWS = [
 
 
 @pytest.fixture
-def bench(mnfpn: Mnfpn) -> TimingGroup:
+def bench(mnfpn: Mnfpn) -> Bench:
     """Measure a network, and read the result."""
 
     def call(*arguments: str) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def test_a_wrong_argument_is_reported_before_any_code_is_run(mnfpn: Mnfpn, argum
     assert (outcome.code, outcome.out, outcome.err) == (2, "", f"error: {message}\n")
 
 
-def test_the_result_says_which_network_it_is_of(bench: TimingGroup) -> None:
+def test_the_result_says_which_network_it_is_of(bench: Bench) -> None:
     """There are no settings; every other key is there as of networks from settings."""
     theirs = bench(*LEVELS, "--model-arg", "width=2", "--batch", "1,2", *SMALL)
     ours = bench("--stages", "2,8,1,2", "--set", "pyramid.channels=8", "--size", "33x47", *PASSES)
@@ -69,7 +69,7 @@ def test_the_result_says_which_network_it_is_of(bench: TimingGroup) -> None:
     assert [run["batch"] for run in theirs["runs"]] == [1, 2]
 
 
-def test_tensors_are_in_the_result_by_their_shapes(bench: TimingGroup) -> None:
+def test_tensors_are_in_the_result_by_their_shapes(bench: Bench) -> None:
     """Under the keys of images there is nothing but the batch."""
     document = bench(*WORDS, *PASSES)
     none = dict.fromkeys(("channels", "height", "width"))
@@ -78,7 +78,7 @@ def test_tensors_are_in_the_result_by_their_shapes(bench: TimingGroup) -> None:
     assert [(one["height"], one["width"]) for one in document["sizes"]] == [(None, None)]
 
 
-def test_what_fvcore_cannot_count_is_null_and_said_in_words(bench: TimingGroup, mnfpn: Mnfpn) -> None:
+def test_what_fvcore_cannot_count_is_null_and_said_in_words(bench: Bench, mnfpn: Mnfpn) -> None:
     """The rest of the cost is there."""
     loose = ("--model", f"{FILE}:Untraceable", *SMALL)
     cost = bench(*loose)["cost"]
@@ -98,7 +98,7 @@ def test_what_it_prints_is_not_in_the_result(mnfpn_process: Mnfpn, monkeypatch: 
 
 
 @pytest.mark.slow
-def test_all_runtimes_are_rows(bench: TimingGroup) -> None:
+def test_all_runtimes_are_rows(bench: Bench) -> None:
     """Those that cannot run here or take no network of others say so, and are no failure."""
     document = bench(*LEVELS, *SMALL, "--runtime", "all")
     reasons = {one["runtime"]: one["reason"] for one in document["not_run"]}
@@ -160,7 +160,7 @@ def test_a_network_that_is_not_finite_has_failed(mnfpn: Mnfpn, tmp_path: Path) -
     assert (both.code, json.loads(both.out)["failure"]) == (1, f"A: {why}\nB: {why}")
 
 
-def test_training_steps_are_timed(bench: TimingGroup) -> None:
+def test_training_steps_are_timed(bench: Bench) -> None:
     """Of outputs that are nested, some of whole numbers."""
     document = bench("--model", f"{FILE}:Detector", *SMALL, "--train")
     assert [run["train"] for run in document["runs"]] == [True]

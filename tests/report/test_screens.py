@@ -161,7 +161,7 @@ def space_of(planned: Sequence[Planned]) -> Report:
     return space_report(read_back(space_document(Chosen(planned, space, "all", COMMAND), expected)))
 
 
-def timing_group() -> Report:
+def bench_screen() -> Report:
     """`mnfpn bench`: many runs, and a run that was not run."""
     times = [0.1 + k / 1e5 for k in range(30)]
     rows = [
@@ -191,7 +191,7 @@ def shapes_of() -> Report:
 
 OTHERS: dict[str, Callable[[], Report]] = {
     "space": lambda: space_of([one.planned for one in SWEPT]),
-    "bench": timing_group,
+    "bench": bench_screen,
     "by-layer": lambda: layers_tables("Where the time goes", PROFILE),
     "compare": compare_of,
     "counts": lambda: counts_tables(COUNTS),

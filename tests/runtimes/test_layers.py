@@ -38,12 +38,15 @@ SHARED = NetworkSettings.model_validate(
 MICROSECOND = 1e-6
 
 no_compiler = compiled.unavailable_reason(CPU, "float32", False)
+COMPILED = pytest.param(
+    "compiled", marks=[pytest.mark.slow, pytest.mark.skipif(bool(no_compiler), reason=str(no_compiler))]
+)
 OTHERS = [
     "channels-last",
     pytest.param("onnxruntime", marks=needs_onnx),
     pytest.param("openvino", marks=needs("openvino")),
     pytest.param("executorch", marks=[pytest.mark.slow, needs("executorch", "torchao")]),
-    pytest.param("compiled", marks=[pytest.mark.slow, pytest.mark.skipif(bool(no_compiler), reason=str(no_compiler))]),
+    COMPILED,
 ]
 
 
@@ -119,7 +122,7 @@ def test_what_kernels_compute_in_one_call_is_one_row() -> None:
     assert residual in rows
 
 
-@pytest.mark.parametrize("name", ["fused", *OTHERS[1:3], OTHERS[4]])
+@pytest.mark.parametrize("name", ["fused", *OTHERS[1:3], COMPILED])
 def test_what_is_joined_is_one_row_with_all_its_paths(name: str) -> None:
     """The last convolution of a residual block adds its input."""
     rows = [row for row in time_them(name, SMALL).rows if row.joined]
