@@ -291,7 +291,7 @@ def test_two_results_are_compared_as_documents_and_as_files(tmp_path: Any) -> No
 
 def test_a_sweep_is_measured_resumed_and_recommended(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The store keeps what was measured; progress is that of the runs."""
-    monkeypatch.setattr("mnfpn_cli.sweep.pool.local_pool", lambda: nullcontext(FakePool(steady)))
+    monkeypatch.setattr("mnfpn_cli.sweep.case.local_pool", lambda: nullcontext(FakePool(steady)))
     store, shares = str(tmp_path / "runs.db"), list[float]()
     space = {"width_mult": [0.5, 1.0], "size": "64", "device": "cpu"}
     planned = api.sweep(space, store=store, measure="none")

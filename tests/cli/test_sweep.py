@@ -449,7 +449,7 @@ def test_a_store_is_not_written_over(mnfpn: Mnfpn) -> None:
 def quickly(monkeypatch: pytest.MonkeyPatch, measure: Callable[[Task], Outcome] = steady) -> FakePool:
     """Have sweeps measure on a machine that takes no time."""
     pool = FakePool(measure)
-    monkeypatch.setattr("mnfpn_cli.sweep.pool.local_pool", lambda: nullcontext(pool))
+    monkeypatch.setattr("mnfpn_cli.sweep.case.local_pool", lambda: nullcontext(pool))
     return pool
 
 
