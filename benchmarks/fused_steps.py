@@ -6,7 +6,8 @@
     python benchmarks/fused_steps.py --part detector --size 320 --dtype bfloat16
 
 With one thread, and by the time that the processor took (`--processor-time`), other work on the machine hardly
-counts. In bfloat16 on a processor with AMX, `fused` leaves out its own kernels; here they are timed there too.
+counts. In bfloat16 on a processor with AMX, `fused` leaves out its own kernels; here they are timed there too, with
+dense convolutions by vectors and by tiles.
 `backbone` is that of the default network up to its taps, and has a second table: the share of its floor that each
 stage reaches, before our own kernels and with them.
 """
@@ -42,7 +43,7 @@ Pass = Callable[[], Sequence[Tensor]]
 Clock = Callable[[], float]
 
 CPU = torch.device("cpu")
-BEFORE, AFTER = "+ levels smoothed early", "+ own kernels"
+BEFORE, AFTER, BY_TILES = "+ levels smoothed early", "+ own kernels", "+ own kernels, by AMX"
 STEPS = {
     "batch norm folded": (Optimizations(), torch.contiguous_format),
     "+ channels last": (Optimizations(), torch.channels_last),
@@ -50,6 +51,7 @@ STEPS = {
     "+ sums inside": (Optimizations(packed=True, added=True), torch.channels_last),
     BEFORE: (Optimizations(packed=True, added=True, early=True), torch.channels_last),
     AFTER: (Optimizations(packed=True, added=True, early=True), torch.channels_last),
+    BY_TILES: (Optimizations(packed=True, added=True, early=True), torch.channels_last),
 }
 PRESETS = {
     "network": "mobilenetv2-fpn",
@@ -81,8 +83,9 @@ def modules(part: str, network: Network, dtype: torch.dtype) -> dict[str, nn.Mod
     cut: Callable[[Network], nn.Module] = Backbone if part == "backbone" else lambda whole: whole
     made: dict[str, nn.Module] = {"eager": cut(deepcopy(network))}
     for name, (optimizations, order) in STEPS.items():
-        kernels = made_kernels(dtype) if name == AFTER else None
-        if name != AFTER or kernels:
+        has_kernels = name in (AFTER, BY_TILES)
+        kernels = made_kernels(dtype, amx=name == BY_TILES) if has_kernels else None
+        if kernels or not has_kernels:
             fused = fuse(deepcopy(network), replace(optimizations, kernels=kernels))
             made[name] = cut(fused).to(memory_format=order, dtype=dtype)  # type: ignore[call-overload]
     return made
@@ -158,7 +161,9 @@ def print_floors(
     for one in roofline(works, measure_peaks(CPU, dtype, timer)).floors:
         name = "stages.0" if one.part == "stem" else one.part
         floors[name] = floors.get(name, 0.0) + one.seconds * 1e3
-    fastest = {name: stage_times(made[name], images, rounds, clock) for name in (BEFORE, AFTER) if name in made}
+    fastest = {
+        name: stage_times(made[name], images, rounds, clock) for name in (BEFORE, AFTER, BY_TILES) if name in made
+    }
     print(f"\n{'':38}{'floor':>9}" + "".join(f"{name.removeprefix('+ '):>34}" for name in fastest))
     for index, stage in enumerate(network.plan.backbone.stages):
         count, floor = len(stage.blocks), floors[f"stages.{index}"]

@@ -1,10 +1,16 @@
 """Our own kernels compute the same as eager, into memory of their own, and are left out where they cannot be made."""
 
+import os
+import shlex
+import subprocess
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -12,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mnfpn_cli.devices.instructions import Instructions
+from mnfpn_cli.devices.instructions import Instructions, this_processor
 from mnfpn_cli.devices.threads import cpu_threads
 from mnfpn_cli.measure.verify import largest_difference
 from mnfpn_cli.network.network import Network
@@ -30,21 +36,42 @@ from tests.strategies import settings_and_size
 from tests.tiers import at_most
 
 ONEDNN = can_pack("float32")
+EMULATED_AMX = Path(__file__).with_name("cpp") / "emulated_amx.h"
+Kind = Literal["float32", "bfloat16", "bfloat16 by AMX"]
+IN_BFLOAT16: tuple[Kind, ...] = ("bfloat16", "bfloat16 by AMX")
+KINDS: tuple[Kind, ...] = ("float32", *IN_BFLOAT16)
 
 
-DTYPES = (torch.float32, torch.bfloat16)
-
-
-def kernels_of(dtype: torch.dtype) -> kernels.Kernels:
-    """The kernels for a dtype, or skip where they cannot be made."""
-    if (made := kernels.made_kernels(dtype)) is None:
-        pytest.skip(f"no kernels of `fused` for {dtype}: no C++ compiler, or not the instructions that they need")
+def kernels_of(kind: Kind) -> kernels.Kernels:
+    """The kernels of a kind, or skip where they cannot be made; those by AMX have its instructions emulated."""
+    dtype: torch.dtype = getattr(torch, kind.partition(" ")[0])
+    made = kernels.made_kernels(dtype) if kind in ("float32", "bfloat16") else emulated_kernels()
+    if made is None:
+        pytest.skip(f"no kernels of `fused` in {kind}: no C++ compiler, or not the instructions that they need")
     return made
 
 
-def optimizations(dtype: torch.dtype = torch.float32) -> Optimizations:
-    """All of them, with the kernels for a dtype."""
-    return Optimizations(packed=ONEDNN, added=ONEDNN, early=ONEDNN, kernels=kernels_of(dtype))
+@cache
+def emulated_kernels() -> kernels.Kernels | None:
+    """Kernels that multiply by AMX, compiled with functions in place of its instructions; None where none can be."""
+    with pytest.MonkeyPatch.context() as patch:
+        version = zlib.crc32(EMULATED_AMX.read_bytes())  # kernels are kept by their command
+        options = f"-DVERSION={version} -include {shlex.quote(str(EMULATED_AMX))}"
+        patch.setenv("CXX", f"{os.environ.get('CXX', 'c++')} {options}")
+        return kernels_by_amx(patch)
+
+
+def kernels_by_amx(patch: pytest.MonkeyPatch) -> kernels.Kernels | None:
+    """Kernels that multiply by AMX, as if the processor and the system had it; None where they cannot be made."""
+    usable = this_processor().usable or ()
+    patch.setattr(kernels, "this_processor", lambda: Instructions(usable, (*usable, "amx_tile", "amx_bf16")))
+    patch.setattr(kernels, "allows_amx", lambda: True)
+    return kernels.made_kernels.__wrapped__(torch.bfloat16, amx=True)
+
+
+def optimizations(kind: Kind = "float32") -> Optimizations:
+    """All of them, with the kernels of a kind."""
+    return Optimizations(packed=ONEDNN, added=ONEDNN, early=ONEDNN, kernels=kernels_of(kind))
 
 
 @pytest.fixture
@@ -87,12 +114,15 @@ def has_many_values(case: tuple[NetworkSettings, Size]) -> bool:
 
 
 @pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("kind", IN_BFLOAT16)
 @at_most(25)
 @torch.inference_mode()
 @given(settings_and_size().filter(has_many_values), SEEDS, st.integers(1, 2))
-def test_every_network_has_the_noise_of_bfloat16(case: tuple[NetworkSettings, Size], seed: int, batch: int) -> None:
+def test_every_network_has_the_noise_of_bfloat16(
+    kind: Kind, case: tuple[NetworkSettings, Size], seed: int, batch: int
+) -> None:
     """As much as eager's, within what two orders of rounding may differ by."""
-    allowed, (network_settings, size) = optimizations(torch.bfloat16), case
+    allowed, (network_settings, size) = optimizations(kind), case
     network = network_of(network_settings, seed)
     images = random_images(seed, batch, network_settings, size, dtype=torch.float64)
     exact = as_tensors(network(images))
@@ -102,10 +132,11 @@ def test_every_network_has_the_noise_of_bfloat16(case: tuple[NetworkSettings, Si
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("kind", IN_BFLOAT16)
 @pytest.mark.parametrize("name", ["mobilenetv2-classifier", "mobilenetv2-keras", "mobilenetv2-plain-classifier"])
-def test_a_classifier_has_the_noise_of_bfloat16(name: str) -> None:
+def test_a_classifier_has_the_noise_of_bfloat16(name: str, kind: Kind) -> None:
     """At most twice eager's, in the scores of a thousand classes."""
-    allowed, size = optimizations(torch.bfloat16), Size(97, 131)
+    allowed, size = optimizations(kind), Size(97, 131)
     network, images = network_of(preset(name, size)), torch.rand(2, 3, *size, dtype=torch.float64)
     exact = as_tensors(network(images))
     eagers = noise_in(deepcopy(network), images, torch.bfloat16, exact)
@@ -159,19 +190,20 @@ def blocks(draw: st.DrawFn) -> Block:
     return Block(convs, x, added)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("threads", [1, 3])
 @torch.inference_mode()
 @given(blocks(), st.booleans())
-def test_whole_numbers_are_exact(dtype: torch.dtype, threads: int, block: Block, overwrite: bool) -> None:
-    """Of channels that fill no vector and no pair, on any number of threads, whatever is added."""
-    made, order = kernels_of(dtype), torch.channels_last
+def test_whole_numbers_are_exact(kind: Kind, threads: int, block: Block, overwrite: bool) -> None:
+    """Of channels that fill no vector and no pair, on any number of threads, whatever is added and was in memory."""
+    made, order, memory = kernels_of(kind), torch.channels_last, Memory()
+    memory.take("scratch", 2**20, torch.float32).view(torch.int32).fill_(-1)  # a NaN in both dtypes
     convs = OrderedDict((str(index), FoldedConv(conv, Optimizations())) for index, conv in enumerate(block.convs))
     expected = block.x
     for index, conv in enumerate(convs.values()):
         expected = conv(expected, block.added.clone() if block.added is not None and index == len(convs) - 1 else None)
-    own = KernelBlock(OrderedDict(convs), made, Memory()).to(dtype)
-    x, added = (None if one is None else one.to(dtype, memory_format=order) for one in (block.x, block.added))
+    own = KernelBlock(OrderedDict(convs), made, memory).to(made.dtype)
+    x, added = (None if one is None else one.to(made.dtype, memory_format=order) for one in (block.x, block.added))
     with cpu_threads(threads):
         found = own(x, added, overwrite and added is not None)
     assert expected.abs().max() <= 256
@@ -232,17 +264,17 @@ def test_maps_have_one_place_and_taps_do_not_share_it() -> None:
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("channels", [1, 7, 16, 24, 100, 128, 256, 272])
-def test_rows_of_any_width_are_summed(channels: int, threads: int, dtype: torch.dtype) -> None:
+def test_rows_of_any_width_are_summed(channels: int, threads: int, kind: Kind) -> None:
     """Whole vectors, several at once, and what is left: exactly, as whole numbers are in both dtypes."""
-    made, random = kernels_of(dtype), torch.Generator().manual_seed(channels)
+    made, random = kernels_of(kind), torch.Generator().manual_seed(channels)
     rows = torch.randint(-3, 4, (50, channels), generator=random)
     indices, weights = (torch.randint(high, (231, 12), generator=random) for high in (50, 3))
-    sums = torch.full((231, channels), float("nan"), dtype=dtype)
+    sums = torch.full((231, channels), float("nan"), dtype=made.dtype)
     with cpu_threads(threads):
-        made.add_rows(indices.int(), weights.to(dtype), rows.to(dtype), sums)
+        made.add_rows(indices.int(), weights.to(made.dtype), rows.to(made.dtype), sums)
     assert torch.equal(sums.long(), torch.einsum("pkc,pk->pc", rows[indices], weights))
 
 
@@ -263,12 +295,25 @@ def test_a_level_that_is_smoothed_early_has_one_place() -> None:
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_a_nan_stays_one(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_nan_stays_one(kind: Kind) -> None:
     """An activation does not hide it, as eager's does not."""
-    network = fused.fuse(network_of(preset("mobilenetv2-classifier", Size(64, 64))), optimizations(dtype))
-    network.to(dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    assert network(torch.full((1, 3, 64, 64), float("nan"), dtype=dtype)).isnan().all()
+    made = kernels_of(kind)
+    network = fused.fuse(network_of(preset("mobilenetv2-classifier", Size(64, 64))), optimizations(kind))
+    network.to(made.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    assert network(torch.full((1, 3, 64, 64), float("nan"), dtype=made.dtype)).isnan().all()
+
+
+def test_kernels_by_amx_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its instructions, which this processor need not have: a compiler that knows them takes every one."""
+    if emulated_kernels() is None or not _knows_amx():
+        pytest.skip("no C++ compiler that knows AMX")
+    assert kernels_by_amx(monkeypatch)
+
+
+def _knows_amx() -> bool:
+    command = (*kernels._compiler(), *kernels.AMX, "-fsyntax-only", "-xc++", "/dev/null")
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 @pytest.mark.usefixtures("anew")
@@ -287,28 +332,36 @@ def test_without_a_compiler_torch_runs_all(compiler: str, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("sets", "capability", "runs", "suits"),
+    ("sets", "capability", "runs", "by_amx", "suits"),
     [
-        (("avx512f", "avx512_bf16"), "AVX512", True, True),
-        (("avx512f", "avx512_bf16"), "AVX2", False, False),
-        (("avx512f", "avx512_bf16", "amx_bf16"), "AVX512", True, False),
-        (("avx512f", "amx_bf16"), "AVX512", False, False),
-        (("avx512f",), "AVX512", False, False),
-        (None, "AVX512", False, False),
+        (("avx512f", "avx512_bf16"), "AVX512", True, False, True),
+        (("avx512f", "avx512_bf16"), "AVX2", False, False, False),
+        (("avx512f", "avx512_bf16", "amx_tile", "amx_bf16"), "AVX512", True, True, False),
+        (("avx512f", "avx512_bf16", "amx_tile", "amx_bf16"), "AVX2", False, False, False),
+        (("avx512f", "amx_tile", "amx_bf16"), "AVX512", False, False, False),
+        (("avx512f",), "AVX512", False, False, False),
+        (None, "AVX512", False, False, False),
     ],
 )
 def test_kernels_in_bfloat16_need_its_instructions(
-    sets: tuple[str, ...] | None, capability: str, runs: bool, suits: bool, monkeypatch: pytest.MonkeyPatch
+    sets: tuple[str, ...] | None,
+    capability: str,
+    runs: bool,
+    by_amx: bool,
+    suits: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Which torch may use; with AMX they run, but oneDNN's are used. Those in float32 suit every processor."""
     monkeypatch.setattr(kernels, "this_processor", lambda: Instructions(sets, sets))
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     assert (kernels.runs_on_processor(torch.bfloat16), kernels.suits_processor(torch.bfloat16)) == (runs, suits)
+    assert kernels.runs_on_processor(torch.bfloat16, amx=True) == by_amx
     made = object()
     monkeypatch.setattr(kernels, "made_kernels", lambda _dtype: made)
     assert kernels.kernels_for(torch.bfloat16) is (made if suits else None)
     assert kernels.runs_on_processor(torch.float32)
     assert kernels.suits_processor(torch.float32)
+    assert not kernels.runs_on_processor(torch.float32, amx=True)
     assert not kernels.runs_on_processor(torch.float16)
     assert not kernels.suits_processor(torch.float16)
 

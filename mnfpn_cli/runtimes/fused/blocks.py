@@ -190,10 +190,10 @@ def vectors(weight: Tensor, width: int, pair: int = 1, whole_inputs: bool = Fals
     """Return a weight (out, in, rows, columns) as kernels read it: (vectors, inputs / pair, width, pair).
 
     Inputs are in the order of memory: rows, columns, channels. Zeros fill outputs to whole vectors, and the inputs of a
-    row to whole pairs, or with ``whole_inputs`` to whole vectors.
+    row to whole pairs, or with ``whole_inputs`` to as many pairs as a vector has outputs.
     """
     rows = weight.permute(0, 2, 3, 1).flatten(2)  # (out, rows, columns × in)
-    filled = F.pad(rows, (0, -rows.shape[-1] % (width if whole_inputs else pair), 0, 0, 0, -len(rows) % width))
+    filled = F.pad(rows, (0, -rows.shape[-1] % (width * pair if whole_inputs else pair), 0, 0, 0, -len(rows) % width))
     steps = filled.flatten(1).view(-1, width, filled[0].numel() // pair, pair)
     return steps.transpose(1, 2).contiguous()
 

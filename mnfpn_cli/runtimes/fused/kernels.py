@@ -25,6 +25,9 @@ VECTORS = {"AVX512": ("-mavx512f", "-mavx512vl", "-mavx2", "-mfma"), "AVX2": ("-
 DTYPES = {torch.float32: (), torch.bfloat16: ("-DBFLOAT16", "-mavx512bf16")}
 """The dtypes of maps that there are kernels for, and what a compiler needs besides."""
 
+AMX = ("-DAMX", "-mamx-tile", "-mamx-bf16")
+"""What a compiler needs for dense convolutions by the tiles of AMX, in bfloat16."""
+
 LONGEST_COMPILATION_S = 120.0
 
 
@@ -35,7 +38,7 @@ class KernelMap(ctypes.Structure):
 
 
 class KernelConvolution(ctypes.Structure):
-    """A convolution, as in `convolve.h`; one without vectors is none."""
+    """A convolution, as in `convolution.h`; one without vectors is none."""
 
     _fields_ = (
         ("weight", ctypes.c_void_p),
@@ -94,19 +97,20 @@ class Kernels:
         self._library.mnfpn_sum(*addresses, *indices.shape, rows.shape[1], torch.get_num_threads())
 
 
-def runs_on_processor(dtype: torch.dtype) -> bool:
+def runs_on_processor(dtype: torch.dtype, amx: bool = False) -> bool:
     """Return whether this processor has the instructions of the kernels: those for bfloat16 need AVX512-BF16."""
     if dtype != torch.bfloat16:
-        return dtype in DTYPES
+        return dtype in DTYPES and not amx
     has_vectors = torch.backends.cpu.get_cpu_capability() == "AVX512"  # as torch may be told to use less
-    return has_vectors and "avx512_bf16" in (this_processor().usable or ())
+    needed = {"avx512_bf16", *(("amx_tile", "amx_bf16") if amx else ())}
+    return has_vectors and needed <= set(this_processor().usable or ())
 
 
 def suits_processor(dtype: torch.dtype) -> bool:
     """Return whether the kernels are used on this processor: not in bfloat16 where it has AMX.
 
-    There oneDNN's kernels multiply by tiles; ours do not. Which is faster for a network has not been measured
-    (`benchmarks/fused_steps.py`).
+    There oneDNN's kernels multiply by tiles, and ours can. Which is faster for a network has not been measured
+    (`benchmarks/fused_steps.py` does where there is AMX), and ours have run by emulated tiles only.
     """
     has_tiles = dtype == torch.bfloat16 and "amx_bf16" in (this_processor().usable or ())
     return runs_on_processor(dtype) and not has_tiles
@@ -118,12 +122,18 @@ def kernels_for(dtype: torch.dtype) -> Kernels | None:
 
 
 @cache
-def made_kernels(dtype: torch.dtype) -> Kernels | None:
-    """Return the kernels for a dtype; None where the processor cannot run them, or no C++ compiler can make them."""
+def made_kernels(dtype: torch.dtype, amx: bool = False) -> Kernels | None:
+    """Return the kernels for a dtype; None where the processor cannot run them, or no C++ compiler can make them.
+
+    Args:
+        dtype: of the maps.
+        amx: whether dense convolutions multiply by the tiles of AMX; else by vectors.
+    """
     compiler = _compiler()
-    if not compiler or os.name != "posix" or not runs_on_processor(dtype):
+    if not compiler or os.name != "posix" or not runs_on_processor(dtype, amx) or (amx and not allows_amx()):
         return None
-    command = [*compiler, *OPTIONS, *VECTORS.get(torch.backends.cpu.get_cpu_capability(), ()), *DTYPES[dtype]]
+    vectors = VECTORS.get(torch.backends.cpu.get_cpu_capability(), ())
+    command = [*compiler, *OPTIONS, *vectors, *DTYPES[dtype], *(AMX if amx else ())]
     try:
         made_by = Path(compiler[0]).stat()
         sources = [file.read_text() for file in sorted(FOLDER.glob("*.[ch]*"))]
@@ -134,6 +144,12 @@ def made_kernels(dtype: torch.dtype) -> Kernels | None:
         return Kernels(ctypes.CDLL(str(file)), dtype)
     except (OSError, RuntimeError, subprocess.SubprocessError, AttributeError):  # also no home, or one symbol too few
         return None
+
+
+def allows_amx() -> bool:
+    """Ask the system to let this process use the tiles of AMX, and return whether it does."""
+    allowed: bool = torch.cpu._init_amx()
+    return allowed
 
 
 def _compiler() -> list[str]:

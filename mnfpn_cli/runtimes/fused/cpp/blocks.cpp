@@ -7,7 +7,12 @@
 
 #include <omp.h>
 
-#include "convolve.h"
+#include "depthwise.h"
+#if defined(AMX)
+#include "dense_amx.h"
+#else
+#include "dense.h"
+#endif
 
 constexpr long CACHE = 96 * 1024;  // floats between the convolutions of a block: less than a core's cache holds
 
@@ -33,8 +38,9 @@ struct Plan {
     bool shared;  // threads share all rows, and take some of the vectors each; else each takes bands of its own
     int bands;    // parts of an image's rows, or where it has one, of its pixels
     int group, slots, columns;  // columns: of a row in the ring, with zeros around
-    int hidden, vectors;        // of the middle map; those made at a time
-    long plane, part;           // floats of a vector in the ring, values of one behind the depthwise convolution
+    int hidden, vectors;        // vectors of the middle map; those made at a time
+    int parts;                  // of DEPTH channels behind the depthwise convolution
+    long plane, part;           // floats of a vector in the ring, values of a part
     long copied, expanded, projected;  // floats of scratch: the input's padded rows, the ring, and all before the 1x1
 };
 
@@ -75,9 +81,10 @@ static Plan plan_of(const Block& b, int threads) {
     plan.group = plan.shared ? rows : int(std::clamp(CACHE / row - 2 / depthwise.stride, 1L, band));
     plan.slots = (plan.group - 1) * depthwise.stride + 3;
     plan.plane = long(plan.slots) * plan.columns * WIDTH;
-    plan.part = long(plan.group) * columns * WIDTH;
+    plan.parts = (plan.hidden + PAIR - 1) / PAIR;
+    plan.part = long(plan.group) * columns * DEPTH;
     plan.expanded = plan.plane * (plan.shared ? std::min(plan.vectors, plan.hidden) : plan.hidden);
-    plan.projected = floats_of(plan.part * plan.hidden);
+    plan.projected = floats_of(plan.part * plan.parts);
     return plan;
 }
 
@@ -127,6 +134,7 @@ static void expand_row(const Block& b, const Plan& plan, const Value* x, int row
 static void hidden_rows(const Block& b, const Plan& plan, const Value* x, int begin, int end, int missing, int first,
                         int last, Value* copy, float* expanded, Value* to) {
     const Convolution& conv = b.depthwise;
+    const int columns = b.output.columns;
     for (int row = missing; row < (end - 1) * conv.stride - conv.top + 3; row++)
         expand_row(b, plan, x, row, first, last, copy, expanded);
     for (int v = first; v < last; v++)
@@ -135,9 +143,11 @@ static void hidden_rows(const Block& b, const Plan& plan, const Value* x, int be
             for (int k = 0; k < 3; k++)
                 rows[k] = expanded + (v - first) * plan.plane
                     + long((row * conv.stride + k) % plan.slots) * plan.columns * WIDTH;
-            Value* at = to + v * plan.part + long(row - begin) * b.output.columns * WIDTH;
-            if (conv.stride == 1) depthwise_row<1>(conv, rows, at, b.output.columns, v);
-            else depthwise_row<2>(conv, rows, at, b.output.columns, v);
+            Value* at = to + v / PAIR * plan.part + long(row - begin) * columns * DEPTH + v % PAIR * WIDTH;
+            if (conv.stride == 1) depthwise_row<1>(conv, rows, at, columns, v);
+            else depthwise_row<2>(conv, rows, at, columns, v);
+            if (v + 1 == plan.hidden && (v + 1) % PAIR)  // the last part is not full
+                for (int p = 0; p < columns; p++) store(at + p * DEPTH + WIDTH, Vector{});
         }
 }
 
@@ -147,7 +157,7 @@ static Target<Value> output(const Block& b, const Maps& maps, int row) {
     return {maps.output + at, WIDTH, b.output.channels, maps.added ? maps.added + at : nullptr, last};
 }
 
-static Source hidden(const Plan& plan, const Value* from) { return {from, plan.part, WIDTH, plan.hidden, WIDTH}; }
+static Source hidden(const Plan& plan, const Value* from) { return {from, plan.part, DEPTH, plan.parts, DEPTH}; }
 
 // Compute a band of the output, by one thread: rows or pixels begin to end.
 static void band(const Block& b, const Plan& plan, const Maps& maps, int begin, int end, float* scratch) {
@@ -239,5 +249,6 @@ extern "C" void mnfpn_run(const Block* block, const Value* x, const Value* added
                      int(length * (part + 1) / plan.bands), own);
             }
         }
+        release();
     }
 }

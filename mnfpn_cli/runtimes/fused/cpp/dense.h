@@ -1,38 +1,10 @@
-// Convolutions of some pixels of a map, by tiles whose sums fill the registers.
-//
-// Dense weights are (vectors, inputs / PAIR, WIDTH, PAIR), depthwise ones (vectors, 9, WIDTH) and float32.
+// Dense convolutions of some pixels of a map, by tiles whose sums fill the registers of vectors.
 
 #pragma once
 
-#include <algorithm>
-
-#include "vectors.h"
+#include "convolution.h"
 
 constexpr int GROUP = 4, PIXELS = 12;  // vectors and pixels of a tile, at most
-
-struct Convolution {
-    const void* weight;
-    const float* bias;
-    float low, high;                 // of the activation
-    int vectors;                     // of its outputs; 0 where there is no such convolution
-    int kernel, stride, top, left;   // top and left: rows and columns of zeros before the map
-};
-
-// Value k of part b for pixel p is at base[b * part + p * pixel + k]. Where a part does not fill its last input, what is
-// behind it in memory is multiplied by zero: it must be there. (So beside a pixel that is not finite, another may be NaN.)
-struct Source {
-    const Value* base;
-    long part, pixel;
-    int parts, values;
-};
-
-template <class T>
-struct Target {  // vector v of pixel p is at base[v * vector + p * pixel]; the last vector of all has so many channels
-    T* base;
-    long vector, pixel;
-    const Value* added;
-    int last;
-};
 
 // Convolve M pixels, for V vectors of the outputs: of the last one only half, where HALF.
 template <int M, int V, bool HALF, class T>
@@ -127,35 +99,4 @@ static void convolve(const Convolution& conv, Source from, Target<T> to, int beg
     }
 }
 
-template <int M, int S>
-static void depthwise_tile(const Convolution& conv, const float* const rows[3], Value* to, int column, int vector) {
-    Vector sum[M];
-    const float* weight = static_cast<const float*>(conv.weight) + vector * 9 * WIDTH;
-    UNROLLED for (int m = 0; m < M; m++) sum[m] = load<Vector>(conv.bias + vector * WIDTH);
-    UNROLLED for (int ky = 0; ky < 3; ky++) {
-        Vector w[3];
-        UNROLLED for (int kx = 0; kx < 3; kx++) w[kx] = load<Vector>(weight + (ky * 3 + kx) * WIDTH);
-        UNROLLED for (int c = 0; c < (M - 1) * S + 3; c++) {
-            const Vector x = load<Vector>(rows[ky] + (column * S + c) * WIDTH);
-            UNROLLED for (int m = 0; m < M; m++)
-                if (c - m * S >= 0 && c - m * S < 3) sum[m] += w[c - m * S] * x;
-        }
-    }
-    UNROLLED for (int m = 0; m < M; m++)
-        store(to + (column + m) * WIDTH, clamp(sum[m], conv.low, conv.high));
-}
-
-template <int M, int S>
-static void depthwise_tile_of(int n, const Convolution& conv, const float* const rows[3], Value* to, int at, int v) {
-    if (n == M) depthwise_tile<M, S>(conv, rows, to, at, v);
-    else if constexpr (M > 1) depthwise_tile_of<M - 1, S>(n, conv, rows, to, at, v);
-}
-
-template <int S>
-static void depthwise_row(const Convolution& conv, const float* const rows[3], Value* to, int columns, int vector) {
-    constexpr int most = S == 1 ? 8 : 6;
-    for (int t = 0, count = (columns + most - 1) / most; t < count; t++) {
-        const int start = columns * t / count;
-        depthwise_tile_of<most, S>(columns * (t + 1) / count - start, conv, rows, to, start, vector);
-    }
-}
+static void release() {}  // what convolutions leave in the processor: nothing
