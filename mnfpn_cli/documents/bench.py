@@ -287,7 +287,9 @@ class OperatorTimeRecord(Record):
 class RooflineRecord(Record):
     """What the device can do, and how close a pass comes to it."""
 
-    macs_per_s: MacRate = Field(description="MACs per second in a large matrix product.")
+    macs_per_s: MacRate = Field(
+        description="MACs per second in a large product of matrices or convolution, whichever is faster."
+    )
     bytes_per_s: ByteRate = Field(description="Bytes per second in a large copy, read plus written.")
     floor_s: Seconds = Field(description="Least time of a pass, the sum over its layers, in seconds.")
     reached: Share = Field(description="That least time over the measured time of a pass.")

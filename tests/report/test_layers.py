@@ -104,8 +104,8 @@ def test_the_total_is_that_of_the_layers() -> None:
     )
     assert notes[1].startswith("rest: ")
     assert notes[2] == (
-        "This device does 100.0 GMAC/s (large matrix product) and 10.00 GB/s (large copy, read plus written): the "
-        "network's floor is 15.90 ms. A pass took 35.15 ms: 45.2 % of what the device can do."
+        "This device does 100.0 GMAC/s (large product or convolution) and 10.00 GB/s (large copy, read plus written): "
+        "the network's floor is 15.90 ms. A pass took 35.15 ms: 45.2 % of what the device can do."
     )
 
 

@@ -135,7 +135,7 @@ def _disagreement(undisturbed: float, measured: float) -> Report:
 
 
 def _floor_notes(roofline: RooflineRecord, measured: float) -> Report:
-    rates = f"{scaled(roofline.macs_per_s, 'MAC/s')} (large matrix product)"
+    rates = f"{scaled(roofline.macs_per_s, 'MAC/s')} (large product or convolution)"
     rates += f" and {scaled(roofline.bytes_per_s, 'B/s')} (large copy, read plus written)"
     text = (
         f"This device does {rates}: the network's floor is {seconds(roofline.floor_s)}. "
