@@ -30,8 +30,9 @@ from mnfpn_cli.measure.engine import OTHER_RUNTIME, TimedRun
 from mnfpn_cli.measure.peaks import measure_peaks
 from mnfpn_cli.measure.verify import largest_difference
 from mnfpn_cli.network.network import Network, build_network
-from mnfpn_cli.plan.roofline import network_work, roofline
+from mnfpn_cli.plan.roofline import Peaks, network_work, roofline
 from mnfpn_cli.runtimes.fused import fuse
+from mnfpn_cli.runtimes.fused.blocks import executed_with_kernels
 from mnfpn_cli.runtimes.fused.folded import Optimizations
 from mnfpn_cli.runtimes.fused.kernels import made_kernels
 from mnfpn_cli.runtimes.runtime import Job, as_tensors, load_runtime
@@ -128,8 +129,11 @@ def page_faults(run: Pass) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
-def print_steps(runs: dict[str, Pass], rounds: int, clock: Clock) -> None:
-    """Print for each its time, × eager, what the step brought, page faults, and how far outputs are from eager's."""
+def print_steps(runs: dict[str, Pass], rounds: int, clock: Clock) -> dict[str, float]:
+    """Print for each its time, × eager, what the step brought, page faults, and how far outputs are from eager's.
+
+    Return the median milliseconds.
+    """
     expected = [tensor.clone() for tensor in runs["eager"]()]
     far = {name: largest_difference(run(), expected) for name, run in runs.items()}  # which is a warm-up too
     times = take(runs, rounds, clock)
@@ -142,23 +146,26 @@ def print_steps(runs: dict[str, Pass], rounds: int, clock: Clock) -> None:
         line = f"{name:38}{now:6.2f} ms{min(samples):8.2f} ms{ratio:9.2f}{brought:>12}{faults:8}{far[name]:12.1e}"
         print(line)
         before = now
+    return {name: median(samples) for name, samples in times.items()}
+
+
+def print_rates(made: dict[str, nn.Module], images: Tensor, medians: dict[str, float], peak: float) -> None:
+    """Print the MACs that the last steps do in a pass, and their rate beside the device's."""
+    for name in (BEFORE, AFTER, BY_TILES):
+        if name in made:
+            macs = sum(one.macs for one in executed_with_kernels(made[name], (images,)).operators)
+            rate = macs / medians[name] * 1e3
+            print(f"{name}: {macs / 1e9:.2f} GMAC at {rate / 1e9:.0f} of {peak / 1e9:.0f} GMAC/s, {rate / peak:.2f}")
 
 
 def print_floors(
-    made: dict[str, nn.Module], network: Network, images: Tensor, rounds: int, clock: Clock, dtype: DType
+    made: dict[str, nn.Module], network: Network, images: Tensor, rounds: int, clock: Clock, peaks: Peaks
 ) -> None:
     """Print the floor of each stage and the share of it that was reached; the kernels run stage 0 with the stem."""
-
-    def timer(run: Callable[[], object]) -> Timing:
-        start = clock()
-        run()
-        return Timing(clock() - start)
-
     size = Size(*images.shape[-2:])
     floors: dict[str, float] = {}
-    images = images.to(getattr(torch, dtype))
     works = network_work(network.plan, NetworkInput(1, 3, size), item_bytes=images.element_size())
-    for one in roofline(works, measure_peaks(CPU, dtype, timer)).floors:
+    for one in roofline(works, peaks).floors:
         name = "stages.0" if one.part == "stem" else one.part
         floors[name] = floors.get(name, 0.0) + one.seconds * 1e3
     fastest = {
@@ -187,6 +194,13 @@ def stage_times(module: nn.Module, images: Tensor, rounds: int, clock: Clock) ->
     return best
 
 
+def timed(run: Callable[[], object], clock: Clock) -> Timing:
+    """The seconds of a run by a clock."""
+    start = clock()
+    run()
+    return Timing(clock() - start)
+
+
 @torch.inference_mode()
 def main() -> None:
     """Time a part of a network, and for the backbone also its stages."""
@@ -205,9 +219,12 @@ def main() -> None:
     settings = NetworkSettings.model_validate(read_preset(PRESETS[options.part]).value).at(size)
     network = build_network(settings)
     made = modules(options.part, network, getattr(torch, options.dtype))
-    print_steps(passes(made, images, options.dtype), options.rounds, clock)
+    medians = print_steps(passes(made, images, options.dtype), options.rounds, clock)
+    images = images.to(getattr(torch, options.dtype), memory_format=torch.channels_last)
+    peaks = measure_peaks(CPU, options.dtype, lambda run: timed(run, clock))
+    print_rates(made, images, medians, peaks.macs_per_s)
     if options.part == "backbone":
-        print_floors(made, network, images, options.rounds, clock, options.dtype)
+        print_floors(made, network, images, options.rounds, clock, peaks)
 
 
 if __name__ == "__main__":
