@@ -1,9 +1,10 @@
 """Find modules and parameters that a pass used and that are not registered, and say where each is."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -13,8 +14,8 @@ from mnfpn_cli.trace.observe import ModuleCall
 from mnfpn_cli.trace.storages import storage_key
 from mnfpn_cli.trace.trace import Trace, numel, own_state
 
-MODULES = {"list": "nn.ModuleList", "tuple": "nn.ModuleList", "set": "nn.ModuleList", "dict": "nn.ModuleDict"}
-TENSORS = {"list": "nn.ParameterList", "tuple": "nn.ParameterList", "dict": "nn.ParameterDict"}
+MODULES = {**dict.fromkeys(("list", "tuple", "deque", "set"), "nn.ModuleList"), "dict": "nn.ModuleDict"}
+TENSORS = {**dict.fromkeys(("list", "tuple", "deque"), "nn.ParameterList"), "dict": "nn.ParameterDict"}
 """The container of torch that registers what a plain one holds."""
 
 EFFECT = "no optimiser, no state dict and no .to(device) sees them"
@@ -136,19 +137,34 @@ def _source_line(module: nn.Module) -> str:
 def _remedy(one: Hidden, modules: bool) -> str:
     """Return the code that registers what an attribute hides."""
     attribute = f"self.{one.attribute}"
-    outer = type(getattr(one.holder, one.attribute, None)).__name__
-    table = MODULES if modules else TENSORS
-    if one.container in table and outer in table:
-        depth = one.path.rpartition(f".{one.attribute}")[2].count("[")
-        if depth > 2 or (depth == 2 and outer == one.container):
-            return f"make {attribute}, and what it holds, {table['list']} or {table['dict']}"
-        if depth == 1:
-            return f"{attribute} = {table[outer]}({attribute})"
-        return f"make {attribute} {table[outer]}, and each {one.container} in it {table[one.container]}"
+    held, table = getattr(one.holder, one.attribute, None), MODULES if modules else TENSORS
+    if one.container in table and type(held).__name__ in table:
+        return _remedy_in(attribute, held, table, nn.Module if modules else Tensor)
     if one.container == "attribute" and not modules:
         return f"{attribute} = nn.Parameter({attribute}) to learn it, register_buffer({one.attribute!r}, …) if constant"
     kind = "module" if modules else "parameter"
     return f"assign the {kind} to an attribute of {type(one.holder).__name__} itself: self.name = …"
+
+
+def _remedy_in(attribute: str, held: Any, table: Mapping[str, str], kept: type) -> str:
+    """Return the code that registers the modules or tensors in a container, which may hold more than these."""
+    outer, items = type(held).__name__, _items(held)
+    if isinstance(held, dict) and not all(isinstance(key, str) and "." not in key for key in held):
+        return f"make {attribute} {table[outer]}, whose keys are texts without dots"
+    if all(isinstance(item, kept) for item in items):
+        return f"{attribute} = {table[outer]}({attribute})"
+    inside = {type(item).__name__ for item in items}
+    if inside.isdisjoint(table):
+        what = "modules" if kept is nn.Module else "parameters"
+        return f"put the {what} of {attribute} into {table[outer]} of their own, which takes nothing else"
+    (inner, *others) = inside
+    if not others and inner != outer and all(isinstance(one, kept) for item in items for one in _items(item)):
+        return f"make {attribute} {table[outer]}, and each {inner} in it {table[inner]}"
+    return f"make {attribute}, and what it holds, {table['list']} or {table['dict']}"
+
+
+def _items(held: Any) -> list[Any]:
+    return list(held.values() if isinstance(held, dict) else held)
 
 
 def _unreachable_modules(trace: Trace) -> Iterator[Finding]:

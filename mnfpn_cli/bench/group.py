@@ -1,7 +1,6 @@
 """Time a group: the runs of all runtimes on one device and one input, in turn with each other."""
 
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,6 +27,7 @@ from mnfpn_cli.devices.nvml import GpuState
 from mnfpn_cli.devices.timers import ColdTimer, Timer
 from mnfpn_cli.documents.records import Ended, WarningRecord
 from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.external.copies import copy_network
 from mnfpn_cli.external.origin import FromSettings, Inputs
 from mnfpn_cli.measure.engine import BenchRule, TimedRun, rewarm, settling_of, take_samples
 from mnfpn_cli.measure.statistics import Latency
@@ -70,7 +70,7 @@ class Group:
         Raises:
             UsageError: where a layer that is to stay in float32 is none of the network's.
         """
-        network, inputs = deepcopy(self.network) if copy else self.network, input_tensors(self.input)
+        network, inputs = copy_network(self.network) if copy else self.network, input_tensors(self.input)
         quantization = self.quantization() if dtype == "int8" and file is None else None
         one_graph, train = self.workload.origin.one_graph, self.case.train
         return Job(network, one_graph, inputs, self.device, dtype, train, quantization, file)

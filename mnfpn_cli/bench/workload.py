@@ -4,7 +4,6 @@ The cost of a network from settings follows from its plan; that of an external n
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -14,6 +13,7 @@ from torch.jit._trace import TracerWarning  # torch.jit does not export it
 
 from mnfpn_cli.documents.records import WeightsRecord
 from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.external.copies import copy_network
 from mnfpn_cli.external.guard import ModelError, external_code
 from mnfpn_cli.external.load import check_arguments
 from mnfpn_cli.external.origin import External, FromSettings, Inputs, Origin, Workload, specs_of
@@ -136,7 +136,7 @@ class PlannedWorkload:
 
     def fvcore(self, network: nn.Module) -> FvcoreCount:
         """Count a copy of the network with fvcore, which counts every network from settings."""
-        return count_with_fvcore(deepcopy(network), self.input(1))
+        return count_with_fvcore(copy_network(network), self.input(1))
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ class ObservedWorkload:
         """Count a copy of the network with fvcore; None where fvcore cannot trace it."""
         try:
             with external_code("counting with fvcore"):
-                return count_with_fvcore(deepcopy(network), self.input(1))
+                return count_with_fvcore(copy_network(network), self.input(1))
         except ModelError:
             return None
 
@@ -207,7 +207,7 @@ class ObservedWorkload:
         if (input, dtype) not in self.observed:
             # In inference mode, a product that torch composes of others would be one operation without a formula.
             with torch.inference_mode(False), external_code(f"running {self.origin.name}"):
-                network = self.network if dtype == "float32" else in_dtype(deepcopy(self.network), dtype)
+                network = self.network if dtype == "float32" else in_dtype(copy_network(self.network), dtype)
                 seen = trace_network(
                     network, [traced_input(spec) for spec in specs_of(input)], gradients=False
                 ).eval_pass

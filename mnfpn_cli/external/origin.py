@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
@@ -194,10 +193,11 @@ class External:
             ModelError: where the code fails, or the module cannot be copied.
         """
         if self.module is not None:
+            from mnfpn_cli.external.copies import copy_network
             from mnfpn_cli.external.guard import external_code
 
             with external_code(f"copying {self.name}"):
-                return deepcopy(self.module), None
+                return copy_network(self.module), None
         from mnfpn_cli.external.load import load_model
 
         return load_model(self.target, seed), None

@@ -12,7 +12,6 @@ to int32 is left out: its noise is below a thousandth of that of the weights.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.external.copies import copy_network
 from mnfpn_cli.quantization.follow import FollowedPass, Key, QuantisedMap, ReadMap
 from mnfpn_cli.quantization.layers import quantised_layers
 from mnfpn_cli.quantization.quantization import Passes
@@ -54,7 +54,7 @@ class Simulation:
         Raises:
             MnfpnError: where no convolution and no dense layer runs, or one computes its weights in each pass.
         """
-        self._network = deepcopy(network).eval()
+        self._network = copy_network(network).eval()
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch lacks this overload
         self._modules = quantised_layers(self._network)
         for path, layer in self._modules.items():

@@ -147,7 +147,7 @@ def _children(value: Any) -> Iterator[_Child]:
         case Mapping():
             yield from ((f"[{key!r}]", "dict", item) for key, item in list(value.items()))
         case list() | tuple() | deque():
-            kind = "tuple" if isinstance(value, tuple) else "list"
+            kind = next(one.__name__ for one in (list, tuple, deque) if isinstance(value, one))
             yield from ((f"[{index}]", kind, item) for index, item in enumerate(value))
         case set() | frozenset():
             yield from ((f".<one of {len(value)}>", "set", item) for item in value)

@@ -1,5 +1,6 @@
 """What takes part in a pass and is not in the tree is found, by the path where it hides."""
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -75,6 +76,8 @@ LIST = "self.smooth = nn.ModuleList(self.smooth)"
 NESTED = "make self.heads nn.ModuleDict, and each list in it nn.ModuleList"
 TENSOR = "self.scale = nn.Parameter(self.scale) to learn it, register_buffer('scale', …) if constant"
 
+LAYER = conv()
+
 CASES: dict[str, tuple[dict[str, Any], Callable[[Any, Tensor], Tensor], list[str], str]] = {
     "list": (
         {"smooth": [conv(), conv()]},
@@ -95,6 +98,38 @@ CASES: dict[str, tuple[dict[str, Any], Callable[[Any, Tensor], Tensor], list[str
         ["self.heads['a'][0]"],
         NESTED,
     ),
+    "lists and layers in a dictionary": (
+        {"heads": {"a": [conv()], "b": conv()}},
+        lambda m, x: m.heads["a"][0](m.heads["b"](x)),
+        ["self.heads['b']", "self.heads['a'][0]"],
+        "make self.heads, and what it holds, nn.ModuleList or nn.ModuleDict",
+    ),
+    "lists of other things in a dictionary": (
+        {"heads": {"a": [conv(), None]}},
+        lambda m, x: m.heads["a"][0](x),
+        ["self.heads['a'][0]"],
+        "make self.heads, and what it holds, nn.ModuleList or nn.ModuleDict",
+    ),
+    "keys that a module cannot have": (
+        {"heads": {4: conv()}},
+        lambda m, x: m.heads[4](x),
+        ["self.heads[4]"],
+        "make self.heads nn.ModuleDict, whose keys are texts without dots",
+    ),
+    "keys with dots": (
+        {"heads": {"a.b": conv()}},
+        lambda m, x: m.heads["a.b"](x),
+        ["self.heads['a.b']"],
+        "make self.heads nn.ModuleDict, whose keys are texts without dots",
+    ),
+    "functions beside layers": (
+        {"smooth": [conv(), torch.relu]},
+        lambda m, x: m.smooth[1](m.smooth[0](x)),
+        ["self.smooth[0]"],
+        "put the modules of self.smooth into nn.ModuleList of their own, which takes nothing else",
+    ),
+    "set": ({"smooth": {LAYER}}, lambda m, x: next(iter(m.smooth))(x), ["self.smooth.<one of 1>"], LIST),
+    "deque": ({"smooth": deque([conv()])}, lambda m, x: m.smooth[0](x), ["self.smooth[0]"], LIST),
     "dataclass": ({"parts": Parts(conv())}, lambda m, x: m.parts.last(x), ["self.parts.last"], ASSIGN),
     "slots": ({"holder": Holder(conv())}, lambda m, x: m.holder.layer(x), ["self.holder.layer"], ASSIGN),
     "closure": ({"run": closure()}, lambda m, x: m.run(x), ["self.run.<closure>.layer"], ASSIGN),
@@ -136,7 +171,8 @@ def test_what_hides_is_found_by_path(name: str) -> None:
     assert finding.remedy.startswith(remedy)
     assert "of Net, test_unregistered.py:" in finding.message
     sizes = {"a parameter in a list": 2, "a plain tensor": 3}
-    assert finding.parameters == sizes.get(name, 12 * (2 if name in ("list", "inside a block") else 1))
+    two = ("list", "inside a block", "lists and layers in a dictionary")
+    assert finding.parameters == sizes.get(name, 12 * (2 if name in two else 1))
 
 
 def test_a_path_below_a_registered_module_is_written_as_code() -> None:
