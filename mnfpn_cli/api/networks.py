@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,9 +168,16 @@ def _override(key: str, value: Any) -> Source:
 
 def _json(name: str, value: Any) -> str:
     try:
-        return json.dumps(value)
+        return json.dumps(value, default=_number)
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(Problem(name, f"must be what JSON can say: {error}")) from None
+
+
+def _number(value: object) -> int | float:
+    """Return a number of another library, as NumPy's, as Python's own."""
+    if isinstance(value, Real):
+        return int(value) if isinstance(value, Integral) else float(value)
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
 def _check_network(network: object) -> None:

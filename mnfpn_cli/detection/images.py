@@ -104,6 +104,8 @@ def _failure_explained(file: Path) -> Iterator[None]:
         ) from None
     except Image.DecompressionBombError as error:
         raise UsageError(Problem(str(file), f"must be an image of fewer pixels: {first_line(error)}")) from None
+    except IsADirectoryError:
+        raise UsageError(Problem(str(file), "must be a file, but it is a folder")) from None
     except FileNotFoundError:
         raise UsageError(Problem(str(file), "no such file")) from None
     except OSError as error:

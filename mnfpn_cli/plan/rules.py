@@ -10,7 +10,7 @@ from mnfpn_cli.plan.backbone import Widths, plan_widths
 from mnfpn_cli.plan.levels import ChosenLevels, plan_levels, strides
 from mnfpn_cli.settings.backbones import ResNetSettings
 from mnfpn_cli.settings.detection import DetectionSettings
-from mnfpn_cli.settings.input import DEFAULT_SIZE, NetworkInput, Size, parse_size
+from mnfpn_cli.settings.input import DEFAULT_SIZE, MAX_SIDE, NetworkInput, Size, parse_size
 from mnfpn_cli.settings.network import ClassifierHead, LevelClassifiersHead, NetworkSettings, PyramidSettings
 from mnfpn_cli.settings.problems import SettingsError
 from mnfpn_cli.settings.sources import Source, merge_sources, with_source
@@ -167,13 +167,15 @@ def network_input(settings: NetworkSettings, size: Size, batch: int = 1) -> Netw
     """Return the input of a network: ``batch`` images of a size.
 
     Raises:
-        UsageError: where a side is shorter than the stride of the last map that the network needs, which would have no
-            whole cell; or where the head is made for another size.
+        UsageError: where no image is large enough for the stages; where a side is shorter than the stride of the last
+            map that the network needs, which would have no whole cell; or where the head is made for another size.
     """
     if settings.made_for not in (None, size):
         rule = f"must be {settings.made_for}, which the head's dense layers are made for (head.size)"
         raise UsageError(Problem("`size`", rule, str(size)))
     levels = plan_levels(settings)
+    if levels.stride > MAX_SIDE:
+        raise UsageError(Problem("stages", f"must halve the resolution to 1/{MAX_SIDE} at most", f"1/{levels.stride}"))
     if min(size) < levels.stride:
         what = "the backbone's last map" if levels.top or not levels.tapped else levels.tapped[-1]
         rule = f"each side must be at least {levels.stride} pixels, the stride of {what}"

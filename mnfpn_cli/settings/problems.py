@@ -100,11 +100,19 @@ def _without_indices(key: str) -> str:
 
 
 def _nearest_key(path: KeyPath) -> str:
-    """Suggest the known key most like an unknown one: of the same parent, or else of any."""
+    """Suggest the known key most like an unknown one: of the same parent, or else of any. A dotted key is nested."""
     unknown, parent = str(path[-1]), path[:-1]
+    if "." in unknown and dotted((*parent, *unknown.split("."))) in all_keys():
+        return f"; nest it: {_nested(unknown)}"
     siblings = {key: dotted((*parent, key)) for key in KEYS.get(_without_indices(dotted(parent)), ())}
     anywhere = {name: key for key in all_keys() for name in (key, key.rpartition(".")[2])}
     return did_you_mean(unknown, siblings, siblings, 0.8) or did_you_mean(unknown, anywhere, anywhere)
+
+
+def _nested(key: str) -> str:
+    """Return a dotted key as JSON has it: ``"pyramid": {"smooth": …}``."""
+    outer, *inner = key.split(".")
+    return f'"{outer}": ' + "".join(f'{{"{name}": ' for name in inner) + "…" + "}" * len(inner)
 
 
 def check_key(name: str, path: Sequence[str | int], others: Collection[str] = ()) -> None:

@@ -78,12 +78,19 @@ def read_checkpoint(path: Path, key: str | None = None) -> Checkpoint:
         if "TorchScript" in str(error):
             what = "it is a TorchScript program: save its state_dict()"
             raise UsageError(Problem(str(path), f"must be a state dict, but {what}")) from None
-        raise UsageError(
-            Problem(str(path), f"must be a checkpoint, but torch cannot read it: {_first_line(error)}")
-        ) from None
+        why = "it holds arrays of NumPy" if _is_of_numpy(path) else f"torch cannot read it: {_first_line(error)}"
+        raise UsageError(Problem(str(path), f"must be a checkpoint, but {why}")) from None
     settings = _carried(path) if kind is FileKind.SAFETENSORS else None
     tensors = _state_dict(path, found if key is None else value_under(path, found, key))
     return Checkpoint(str(path), _without_prefix(tensors), settings)
+
+
+def _is_of_numpy(path: Path) -> bool:
+    """Return whether a file is one of NumPy's archives."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return all(name.endswith(".npy") for name in archive.namelist())
 
 
 def _load_file(path: Path, kind: FileKind) -> Any:

@@ -22,8 +22,8 @@ from mnfpn_cli.weights.match import WITHOUT_HEAD, Match, is_within, match
 from mnfpn_cli.weights.suggest import suggested_blocks, suggestion
 
 WEIGHTS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-COUNTS = (torch.int64, torch.int32)
-"""The dtypes of weights and of batch counts: every value of these can be copied."""
+COUNTS = (torch.int64, torch.int32, *WEIGHTS)
+"""The dtypes of weights and of batch counts, which may be rounded in half precision: a pass reads none."""
 
 
 def build_with_weights(

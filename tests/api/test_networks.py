@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -48,6 +49,8 @@ def test_the_settings_are_those_of_the_command_line(tmp_path: Path) -> None:
     for one in (file, str(file), config):
         assert api.settings("mobilenetv2-fpnlite", one, overrides) == expected
     assert api.settings() == NetworkSettings()
+    of_numpy = api.settings(overrides={"pyramid.channels": np.int64(64), "width_mult": np.float32(0.5)})
+    assert of_numpy == api.settings(overrides={"pyramid.channels": 64, "width_mult": 0.5})
     assert api.settings(config=[[1, 16, 1, 2]]) == api.settings(config={"stages": [[1, 16, 1, 2]]})
     assert api.settings(overrides={"stages": [(1, 16, 1, 2)]}) == api.settings(config={"stages": [[1, 16, 1, 2]]})
 

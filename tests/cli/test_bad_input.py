@@ -20,6 +20,11 @@ ROWS: list[tuple[list[str], int, str]] = [
         2,
         "--size: each side must be at least 32 pixels, the stride of p5, got 16x16",
     ),
+    (
+        ["shapes", "--stages", " ".join(["1,16,1,2"] * 30)],
+        2,
+        "stages: must halve the resolution to 1/65536 at most, got 1/2147483648",
+    ),
     (["shapes", "--size", "600", "--size", "x"], 2, "--size: must be HxW in pixels, as 600x900 or 512, got 'x'"),
     (["shapes", "--batch", "0"], 2, "--batch: must be a whole number from 1 to 65536, got 0"),
     (["shapes", "--batch", "two"], 2, "--batch: must be a whole number from 1 to 65536, got 'two'"),

@@ -167,6 +167,7 @@ def test_the_rows_of_the_document_are_the_boxes() -> None:
     [
         (["one.png", "text.png"], 2, "text.png: must be an image, as PNG or JPEG, but Pillow knows no such format"),
         (["one.png", "gone.png"], 2, "gone.png: no such file"),
+        (["one.png", "."], 2, ".: must be a file, but it is a folder"),
         (["one.png", "--set", "head.kind=none"], 2, "head.kind: must be one that detects: "),
         (["one.png", "--set", "head.classes=5"], 2, "net.pth: must have this network's shapes"),
         (["one.png", "--score-threshold", "2"], 2, "--score-threshold: must be 0 or more and less than 100%"),

@@ -91,6 +91,8 @@ NEAR = {
     "inner:Net": "there is no module 'inner' here; did you mean 'nets/inner.py:Net'?",
     "nets/inner:Net": "must be package.module:attribute or path/to/file.py:attribute, got 'nets/inner:Net'; "
     "did you mean 'nets/inner.py:Net'?",
+    "mobilenetv2-fpn": "must be package.module:attribute or path/to/file.py:attribute, got 'mobilenetv2-fpn'; "
+    "that is a --preset",
     "nets/iner.py:Net": "there is no file 'nets/iner.py'; did you mean 'nets/inner.py:Net'?",
     "torchvison.models:vit": "there is no module 'torchvison' here; did you mean 'torchvision.models:vit'?",
     "xml.dome.minidom:Net": "there is no module 'xml.dome' here; did you mean 'xml.dom.minidom:Net'?",

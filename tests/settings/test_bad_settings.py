@@ -34,6 +34,11 @@ FILES: list[tuple[str, str]] = [
     ('{"a.b": 3}', '"a.b": unknown key'),
     ('{"": 3}', '"": unknown key'),
     ('{"pyramid": {"\\u0000": 3}}', 'pyramid."\\u0000": unknown key'),
+    ('{"pyramid.channels": 3}', '"pyramid.channels": unknown key; nest it: "pyramid": {"channels": …}'),
+    (
+        '{"head": {"kind": "ssd", "anchors.scales": 3}}',
+        'head."anchors.scales": unknown key; nest it: "anchors": {"scales": …}',
+    ),
     ('{"pyramid-channels": 3}', "pyramid-channels: unknown key; did you mean 'pyramid.channels'?"),
     ('{"stages": [{"expansion": 6, "channel": 24, "repeats": 2, "stride": 2}]}', "stages[0].channels: is required"),
     ('{"in_channels": "3"}', "in_channels: must be a whole number, got '3'"),

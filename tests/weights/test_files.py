@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -279,6 +280,15 @@ def test_a_torchscript_program_is_refused_as_what_it_is(tmp_path: Path) -> None:
         read_checkpoint(path)
     what = "it is a TorchScript program: save its state_dict()"
     assert str(caught.value) == f"{path}: must be a state dict, but {what}"
+
+
+def test_an_archive_of_numpy_is_named(tmp_path: Path) -> None:
+    """Torch's own message is about a file that it did not find in it."""
+    path = tmp_path / "weights.npz"
+    np.savez(path, a=np.ones(3))
+    with pytest.raises(UsageError) as caught:
+        read_checkpoint(path)
+    assert str(caught.value) == f"{path}: must be a checkpoint, but it holds arrays of NumPy"
 
 
 @pytest.mark.parametrize(

@@ -135,13 +135,14 @@ def test_a_type_that_holds_no_weights_is_refused(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions_are_converted(dtype: torch.dtype) -> None:
-    """To that of the network."""
+    """To that of the network, also those of counts, which people convert with the rest."""
     settings = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "pyramid": {"channels": 8}})
     trained, network = build_network(settings, seed=1), build_network(settings)
-    load_weights(network, settings, Checkpoint("a.pth", trained.to(dtype).state_dict()))
+    converted = {key: tensor.to(dtype) for key, tensor in trained.state_dict().items()}
+    load_weights(network, settings, Checkpoint("a.pth", converted))
     for key, tensor in network.state_dict().items():
         assert tensor.dtype in (torch.float32, torch.int64)
-        assert torch.equal(tensor, trained.state_dict()[key].to(tensor.dtype))
+        assert torch.equal(tensor, converted[key].to(tensor.dtype))
 
 
 @pytest.mark.parametrize("file", ["resnet_fpn_2222", "seed_classifier", "timm_w05"])
