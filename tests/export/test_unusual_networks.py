@@ -1,5 +1,7 @@
 """Networks of others whose code does what is less usual: a file has all of them, or there is none."""
 
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 import mnfpn_cli.api as mnfpn
 from mnfpn_cli.errors import CheckError, MnfpnError
 from mnfpn_cli.export.formats import Format
+from mnfpn_cli.export.program import trace_pass
 from tests.conftest import Mnfpn
 from tests.needs import needs_onnx
 
@@ -112,6 +115,66 @@ class Overwriting(Scaled):
         return super().forward(x.mul_(0.5))
 
 
+class Lazy(Scaled):
+    """Keeps a tensor that its first pass makes."""
+
+    @cached_property
+    def factors(self) -> Tensor:
+        """The factor of each channel."""
+        return torch.linspace(0.0, 1.0, 4, device=self.conv.weight.device).view(4, 1, 1)
+
+    def scale(self, _maps: Tensor) -> Tensor:
+        """Return the tensor that was kept."""
+        return self.factors
+
+
+class LazyBuffer(Scaled):
+    """Registers a buffer in its first pass, and counts passes in another."""
+
+    factors: Tensor
+    passes: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("passes", torch.zeros(1))
+
+    def scale(self, maps: Tensor) -> Tensor:
+        """Return the buffer times the number of passes."""
+        if not hasattr(self, "factors"):
+            self.register_buffer("factors", torch.ones_like(maps))
+        self.passes += 1
+        return self.factors * self.passes
+
+
+class LazyBySize(Scaled):
+    """Keeps a tensor for the last width."""
+
+    ramp: Tensor | None = None
+
+    def scale(self, maps: Tensor) -> Tensor:
+        """Return a ramp of the width."""
+        if self.ramp is None or self.ramp.shape[-1] != maps.shape[-1]:
+            self.ramp = torch.arange(maps.shape[-1], dtype=maps.dtype, device=maps.device)
+        return self.ramp
+
+
+@dataclass
+class Found:
+    """An object that torch does not look into."""
+
+    maps: Tensor
+    means: list[Tensor | None]
+
+
+class Finding(Scaled):
+    """Returns an object of its own."""
+
+    def forward(self, x: Tensor) -> Found:  # type: ignore[override]
+        """Return maps and their mean."""
+        maps = super().forward(x)
+        return Found(maps, [None, maps.mean((1, 2, 3))])
+
+
 TRACED = [pytest.param("onnx", marks=needs_onnx), "torch-export"]
 
 
@@ -205,3 +268,39 @@ def test_a_network_may_change_its_input(tmp_path: Path, format: Format) -> None:
     """The file gets the input as the network got it."""
     mnfpn.export(Overwriting(), tmp_path / "net", format, size=8)
     mnfpn.export(Overwriting(), tmp_path / "half", format, size=8, dtype="float16")
+
+
+@pytest.mark.parametrize("format", TRACED)
+@pytest.mark.parametrize("make", [Lazy, LazyBuffer])
+def test_what_a_first_pass_makes_is_in_the_file(tmp_path: Path, make: type[Scaled], format: Format) -> None:
+    """And what was there before that pass is as it was."""
+    network = make().eval()
+    path, images = tmp_path / "net", torch.rand(1, 3, 8, 8)
+    mnfpn.export(network, path, format, inputs=images)
+    if format == "torch-export":
+        torch.testing.assert_close(outputs_of(path, images), network(images))
+
+
+@pytest.mark.filterwarnings("ignore:The tensor attribute")  # torch warns where a trace keeps a tensor
+def test_what_a_network_keeps_for_a_size_leaves_the_sides_open(tmp_path: Path) -> None:
+    """The graph makes it for each size."""
+    document = mnfpn.export(LazyBySize(), tmp_path / "net.pt2", "torch-export", size="64x96", dynamic=True)
+    assert len(document.checks) == 3
+
+
+def test_a_trace_leaves_the_network_unchanged() -> None:
+    """Without what the trace's own tensors were kept in."""
+    for make in (Lazy, LazyBuffer, LazyBySize):
+        network = make().eval()
+        before = set(vars(network)), set(network.state_dict())
+        trace_pass(network, (torch.rand(1, 3, 8, 8),))
+        assert (set(vars(network)), set(network.state_dict())) == before
+
+
+def test_an_object_is_a_tuple_of_its_tensors_in_a_trace() -> None:
+    """Of those that torch would refuse."""
+    network, images = Finding().eval(), torch.rand(1, 3, 8, 8)
+    maps, means = trace_pass(network, (images,)).module()(images)
+    expected = network(images)
+    torch.testing.assert_close([maps, means], [expected.maps, expected.means[1]])
+    assert not network._forward_hooks

@@ -25,6 +25,7 @@ WORDS = TensorInputs((InputSpec((2, 5), "int64"), InputSpec((2, 5, 1))))
 NETWORKS: dict[str, tuple[type[nn.Module], Inputs]] = {
     "dictionary": (Levels, IMAGES),
     "several inputs and whole numbers": (Words, WORDS),
+    "an object": (Detector, IMAGES),
 }
 
 
