@@ -61,8 +61,8 @@ def unavailable_reason(_device: torch.device, dtype: DType, train: bool) -> str 
 def prepare(job: Job) -> Prepared:
     """Fuse the network; move it and its inputs to the device, in the job's dtype and channels-last memory format."""
     optimizations = available_optimizations(job.device, job.dtype)
-    network = fuse(job.network, optimizations).requires_grad_(False)
-    network.to(job.torch_dtype)  # folded weights are in float64
+    fuse(job.network, optimizations).requires_grad_(False)
+    job.network.to(job.torch_dtype)  # folded weights are in float64
     network, inputs = eager.move(job, torch.channels_last)
     could_have = job.device.type == "cpu" and suits_processor(job.torch_dtype) and not optimizations.kernels
     return Prepared(
