@@ -61,6 +61,23 @@ def _is_weight(trace: Trace, tensor: Tensor) -> bool:
     )
 
 
+def lacking_in_state_dict(trace: Trace) -> list[str]:
+    """Return the paths of hidden modules and parameters that took part, and whose weights no state dict holds.
+
+    Plain tensors, and buffers that are not persistent, do not count: the code of the network makes them.
+    """
+    hidden = (one.hidden for one in unregistered_in_use(trace))
+    return [one.path.removeprefix("self.") for one in hidden if _lacks(trace, one.value)]
+
+
+def _lacks(trace: Trace, value: nn.Module | Tensor) -> bool:
+    """Return whether a hidden module has weights that are not registered elsewhere, or a hidden tensor is one."""
+    if isinstance(value, Tensor):
+        return _is_parameter(value)
+    kept = value.state_dict(keep_vars=True).values()
+    return any(isinstance(tensor, Tensor) and storage_key(tensor) not in trace.state for tensor in kept)
+
+
 def constants(trace: Trace) -> list[str]:
     """Return the paths of plain tensors that took part and are not weights."""
     loose = [one for one in trace.hidden if isinstance(one.value, Tensor) and one.container != "global"]

@@ -110,8 +110,8 @@ def compare_outputs(job: FileJob, inputs: tuple[Tensor, ...], run: RunFile, exac
         CheckError: where outputs are missing, not finite, or differ in shape or by more than is allowed.
         MnfpnError: where the network itself does not take these inputs.
     """
-    expected = _outputs_of_network(job, inputs)
-    actual = run(*inputs)
+    expected = _outputs_of_network(job, copies(inputs))
+    actual = run(*copies(inputs))
     if list(expected) != list(actual):
         raise CheckError(f"its outputs must be {', '.join(expected)}, got {', '.join(actual) or 'none'}")
     where = _size_of(inputs)
@@ -121,6 +121,11 @@ def compare_outputs(job: FileJob, inputs: tuple[Tensor, ...], run: RunFile, exac
     _raise_for(where, [one for one in checks if isinstance(one, str)])
     outputs = tuple(one for one in checks if isinstance(one, OutputCheck))
     return FileCheck(input=input_record(inputs_of(inputs)), outputs=outputs)
+
+
+def copies(inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return copies of the inputs of a pass, which may change them in place."""
+    return tuple(tensor.clone() for tensor in inputs)
 
 
 def _outputs_of_network(job: FileJob, inputs: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
@@ -216,7 +221,7 @@ def _incomparable(name: str, expected: Tensor, actual: Tensor) -> Iterator[str]:
 
 def _allowed_by_rounding(network: nn.Module, inputs: tuple[Tensor, ...], pairs: Pairs) -> dict[str, float]:
     """Return the bound of each output by its rounding: how far the network in float32 is from itself in float64."""
-    doubled = (tensor.double() if tensor.is_floating_point() else tensor for tensor in inputs)
+    doubled = (tensor.double() if tensor.is_floating_point() else tensor for tensor in copies(inputs))
     precise: dict[str, Tensor] = deepcopy(network).double()(*doubled)
     own = {name: relative_difference(x.double(), precise[name].double()) for name, (x, _) in pairs.items()}
     return {name: min(max(USUAL_BOUND, ROUNDINGS * rounding), LARGEST_BOUND) for name, rounding in own.items()}

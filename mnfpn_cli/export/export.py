@@ -12,7 +12,7 @@ from mnfpn_cli.documents.export import ExportDocument, ExportedFile, FileCheck
 from mnfpn_cli.documents.quality import QualityRecord
 from mnfpn_cli.errors import CheckError, MnfpnError, Problem
 from mnfpn_cli.export.axes import SIDES, in_order
-from mnfpn_cli.export.check import compare_outputs, inputs_of, inputs_to_check
+from mnfpn_cli.export.check import compare_outputs, copies, inputs_of, inputs_to_check
 from mnfpn_cli.export.formats import (
     ExportRequest,
     check_quantization,
@@ -142,6 +142,7 @@ def file_case(
         least=named.least,
         opset=request.opset,
         plan=named.plan,
+        lacking=named.lacking,
         metadata=_metadata(named.origin, scaling),
     )
     return FileCase(named, request, job, judge)
@@ -289,8 +290,8 @@ def _quality(made: FileCase, judge: CalibrationInputs, read: ReadFile, progress:
     assert run is not None  # else there is nothing to judge
     meter = quality_meter(named.origin, named.inputs)
     for index, (inputs, images) in enumerate(judge.judged()):
-        expected = named.network(*inputs)
-        meter.add(list(expected.items()), list(run(*inputs).values()), images)
+        expected = named.network(*copies(inputs))
+        meter.add(list(expected.items()), list(run(*copies(inputs)).values()), images)
         progress("judging", (index + 1) / len(judge.judge))
     calibrated = judge.calibrated_on if made.job.quantization else None
     record = meter.record(judge.source, judge.real, named.origin.trained, calibrated)

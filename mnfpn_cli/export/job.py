@@ -28,6 +28,7 @@ class FileJob:
         least: the least height and width that it must accept where they are open, in pixels.
         opset: the version of ONNX's operators; None for the usual one. Other formats have none.
         plan: the plan of a network from settings; None for another's network.
+        lacking: the paths of layers and parameters that the network uses, and its state dict lacks.
         metadata: texts by name that go into the file where it has room for them.
     """
 
@@ -41,6 +42,7 @@ class FileJob:
     least: int = 1
     opset: int | None = None
     plan: NetworkPlan | None = None
+    lacking: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -6,8 +6,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from mnfpn_cli.audit.unregistered import lacking_in_state_dict
 from mnfpn_cli.documents.records import WeightsRecord
 from mnfpn_cli.export.program import INPUT, NamedOutputs, name_outputs
 from mnfpn_cli.external.guard import external_code
@@ -17,6 +18,7 @@ from mnfpn_cli.measure.memory import Needed, check_fits, check_needed, out_of_me
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.settings.input import NetworkInput
+from mnfpn_cli.trace.dtypes import move_network
 from mnfpn_cli.trace.inputs import traced_input
 from mnfpn_cli.trace.trace import trace_network
 
@@ -38,6 +40,7 @@ class NamedNetwork:
         least: the least side of an image that it takes, in pixels.
         origin: where it comes from.
         weights: the checkpoint that was loaded; None where there was none.
+        lacking: the paths of layers and parameters that it uses, and its state dict lacks.
     """
 
     network: nn.Module
@@ -47,6 +50,7 @@ class NamedNetwork:
     least: int
     origin: Origin
     weights: WeightsRecord | None = None
+    lacking: tuple[str, ...] = ()
 
     @property
     def plan(self) -> NetworkPlan | None:
@@ -93,16 +97,19 @@ def _build_external(origin: External, inputs: Inputs, seed: int) -> NamedNetwork
     specs = specs_of(inputs)
     check_arguments(network, len(specs))
     with torch.inference_mode(False), guarded(origin, f"running {origin.name}"):
-        network.eval().to(CPU, torch.float32)
-        seen = trace_network(network, [traced_input(spec) for spec in specs], gradients=False).eval_pass
-    weights = sum(tensor.nbytes for tensor in {id(one): one for one in network.state_dict().values()}.values())
+        move_network(network.eval(), CPU, torch.float32)
+        traced = trace_network(network, [traced_input(spec) for spec in specs], gradients=False)
+        lacking = tuple(lacking_in_state_dict(traced))
+    seen = traced.eval_pass
+    state = {id(one): one for one in network.state_dict().values()}.values()
+    weights = sum(one.nbytes for one in state if isinstance(one, Tensor))
     check_needed(Needed(weights, seen.peak_bytes), inputs, "float32", CPU)
     # By keys and positions in what the network returns, as ``out`` or ``boxes.1``.
     names = tuple(name or "0" for name, _, _ in seen.outputs)
     name_outputs(network, names)
     sides = [side for spec in specs if len(spec.shape) == len(DIMENSIONS) for side in spec.shape[2:]]
     taken = _input_names(network, len(specs), names)
-    return NamedNetwork(network, inputs, taken, names, min([LEAST_SIDE, *sides]), origin)
+    return NamedNetwork(network, inputs, taken, names, min([LEAST_SIDE, *sides]), origin, lacking=lacking)
 
 
 DIMENSIONS = ("n", "channels", "height", "width")

@@ -131,7 +131,7 @@ def sourced_pass_model(
 
 
 def _check_weights(network: nn.Module) -> None:
-    weights = sum(tensor.nbytes for tensor in network.state_dict().values())
+    weights = sum(one.nbytes for one in network.state_dict().values() if isinstance(one, Tensor))
     if weights > MAX_BYTES:
         raise MnfpnError(
             f"must hold less than 2 GiB of weights, got {weights / 2**30:.1f} GiB; the other formats can hold them"

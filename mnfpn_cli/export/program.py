@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch._dynamo.exc import UserError
 from torch.export import Dim, ExportedProgram
 from torch.fx import Node
+from torch.utils._pytree import tree_leaves
 
 from mnfpn_cli import __version__
 from mnfpn_cli.errors import MnfpnError, Problem
@@ -23,6 +24,7 @@ from mnfpn_cli.network.network import Network
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.text import either, first_line
 from mnfpn_cli.trace.observe import named_tensors
+from mnfpn_cli.trace.restore import restore_modules
 from mnfpn_cli.weights.header import SETTINGS_KEY
 
 VERSION_KEY = "mnfpn_version"
@@ -125,14 +127,51 @@ def trace_pass(
 ) -> ExportedProgram:
     """Return the graph of any network in eval mode, for the shapes of these inputs except for open dimensions.
 
+    Outputs in an object that torch does not look into, such as a dataclass, are a tuple of tensors in the graph.
+
     Raises:
-        Exception: any error of torch, where it cannot trace the network.
+        Exception: any error of torch, where it cannot trace the network, or of the network's own code.
     """
-    with torch.no_grad(), _out_of_place(network), loggers_silenced(TRACING):
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        if not isinstance(network, Network):  # code of others may keep tensors of its first pass, here without values
+            stack.enter_context(restore_modules(network.modules(), values=False))
+            stack.enter_context(_flat_outputs(network))
+            if dynamic_shapes is None:
+                _run_once(network, inputs)
+        stack.enter_context(_out_of_place(network))
+        stack.enter_context(loggers_silenced(TRACING))
         program = torch.export.export(network, inputs, dynamic_shapes=dynamic_shapes, strict=False)
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # has paths of this machine, and would be in the file
     return program
+
+
+def _run_once(network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """Run a network, so that it has the buffers that its first pass registers: a trace that does so is wrong.
+
+    Buffers that were there have their values again afterwards.
+    """
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    network(*(tensor.clone() for tensor in inputs))
+    for name, buffer in network.named_buffers():
+        if name in before:
+            buffer.copy_(before[name])
+
+
+@contextmanager
+def _flat_outputs(network: nn.Module) -> Iterator[None]:
+    """Let a network in this block return a tuple of its tensors where torch does not look into what it returns."""
+    hook = network.register_forward_hook(_flattened)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _flattened(_network: nn.Module, _inputs: object, outputs: Any) -> Any:
+    known = all(isinstance(leaf, Tensor) for leaf in tree_leaves(outputs))
+    return outputs if known else tuple(tensor for _, tensor in named_tensors(outputs))
 
 
 def source_of(node: Node) -> LayerCall | None:

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from mnfpn_cli.errors import MnfpnError
+from mnfpn_cli.errors import CheckError, MnfpnError
 from mnfpn_cli.export.axes import DynamicAxis
 from mnfpn_cli.export.job import FileJob, ReadFile
 from mnfpn_cli.export.program import NamedOutputs
@@ -22,6 +22,9 @@ DTYPES: tuple[DType, ...] = ("float32", "bfloat16", "float16")
 """What the weights are stored in; whoever reads them chooses what to compute in."""
 DYNAMIC: frozenset[DynamicAxis] = frozenset()
 
+MOST_LACKING = 4
+"""The most paths that a message names."""
+
 FORMAT = {"format": "pt"}
 """Tells other libraries that torch wrote the file."""
 
@@ -30,8 +33,12 @@ def write(job: FileJob, path: Path) -> None:
     """Write the state dict; a tensor that has several names is written under each.
 
     Raises:
+        CheckError: where the state dict lacks weights that the network uses.
         MnfpnError: where the state dict holds more than tensors.
     """
+    if job.lacking:
+        lacking = ", ".join(job.lacking[:MOST_LACKING]) + ", …" * (len(job.lacking) > MOST_LACKING)
+        raise CheckError(f"the file would lack {lacking}: used, but registered by no module")
     state = job.network.state_dict()
     others = [key for key, value in state.items() if not isinstance(value, Tensor)]
     if others:
@@ -44,7 +51,8 @@ def write(job: FileJob, path: Path) -> None:
 
 def _stored(tensor: Tensor, dtype: torch.dtype, seen: set[int]) -> Tensor:
     """Return a tensor in the dtype of the file, in memory of its own: safetensors refuses what two names share."""
-    stored = (tensor.to(dtype) if tensor.is_floating_point() else tensor).detach().contiguous()
+    converts = tensor.is_floating_point() and dtype is not torch.float32  # in float32, what is in float64 stays
+    stored = (tensor.to(dtype) if converts else tensor).detach().contiguous()
     storage = stored.untyped_storage()
     is_alone = storage.data_ptr() not in seen and storage.nbytes() == stored.nbytes
     seen.add(storage.data_ptr())
@@ -67,7 +75,7 @@ def read(path: Path, job: FileJob) -> ReadFile:
 def _emptied(network: nn.Module) -> nn.Module:
     """Return a copy of a network of others whose weights are zero."""
     copied = deepcopy(network)
-    for tensor in copied.state_dict().values():
+    for tensor in (*copied.parameters(), *copied.state_dict().values()):
         tensor.zero_()
     return copied
 

@@ -17,6 +17,7 @@ from mnfpn_cli.export.job import FileJob, ReadFile
 from mnfpn_cli.export.program import VERSION_KEY, trace
 from mnfpn_cli.measure.libraries import loggers_silenced, warnings_silenced
 from mnfpn_cli.settings.input import DType
+from mnfpn_cli.trace.dtypes import move_network
 from mnfpn_cli.weights.header import SETTINGS_KEY
 
 SUFFIXES = (".pt2",)
@@ -67,7 +68,8 @@ def _torch_dtype(job: FileJob) -> torch.dtype:
 
 def _in_dtype(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     """Return a copy that computes in a dtype; what it takes and returns stays in float32."""
-    copied = deepcopy(network).to(dtype)
+    copied = deepcopy(network)
+    move_network(copied, torch.device("cpu"), dtype)
     copied.register_forward_pre_hook(partial(_convert_inputs, dtype))
     copied.register_forward_hook(_convert_outputs)
     return copied

@@ -15,6 +15,7 @@ from mnfpn_cli.measure.layer_times import LayerTimes
 from mnfpn_cli.plan.roofline import LayerWork
 from mnfpn_cli.runtimes.runtime import NO_INT8, ExecutedGraph, Job, Operator, Prepared, ReportShare, training_step
 from mnfpn_cli.settings.input import DType
+from mnfpn_cli.trace.dtypes import move_network, move_tensor
 from mnfpn_cli.trace.observe import call_hooks
 from mnfpn_cli.trace.products import is_conversion, product_of
 
@@ -51,19 +52,9 @@ def time_layers(
 
 
 def move(job: Job, memory_format: torch.memory_format) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """Return the network and its inputs on the device, in the job's dtype and a memory format.
-
-    Integer and complex tensors keep their dtype, and tensors without four dimensions keep their memory format.
-    """
-
-    def moved(tensor: Tensor) -> Tensor:
-        dtype = job.torch_dtype if tensor.is_floating_point() else tensor.dtype
-        order = memory_format if tensor.dim() == 4 else torch.preserve_format
-        return tensor.to(job.device, dtype, memory_format=order)
-
-    job.network._apply(moved)  # type: ignore[no-untyped-call]
-    job.network.to(job.device)  # external networks override it to move unregistered tensors
-    return job.network, tuple(map(moved, job.inputs))
+    """Return the network and its inputs on the device, in the job's dtype and a memory format."""
+    move_network(job.network, job.device, job.torch_dtype, memory_format)
+    return job.network, tuple(move_tensor(x, job.device, job.torch_dtype, memory_format) for x in job.inputs)
 
 
 def executed(

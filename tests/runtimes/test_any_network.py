@@ -12,7 +12,7 @@ from mnfpn_cli.external.target import InputSpec, parse_target
 from mnfpn_cli.measure.verify import largest_difference
 from mnfpn_cli.runtimes import eager
 from mnfpn_cli.runtimes.runtime import Job, as_tensors, load_runtime, unavailable_reason
-from mnfpn_cli.settings.input import NetworkInput, Size
+from mnfpn_cli.settings.input import DType, NetworkInput, Size
 from mnfpn_cli.settings.measuring import runtime_names
 from mnfpn_cli.trace.inputs import input_tensors
 from tests.bench.others import Detector, Levels, Words
@@ -25,6 +25,7 @@ WORDS = TensorInputs((InputSpec((2, 5), "int64"), InputSpec((2, 5, 1))))
 NETWORKS: dict[str, tuple[type[nn.Module], Inputs]] = {
     "dictionary": (Levels, IMAGES),
     "several inputs and whole numbers": (Words, WORDS),
+    "an object": (Detector, IMAGES),
 }
 
 
@@ -70,6 +71,21 @@ def test_only_floating_point_numbers_change_their_type_and_only_images_their_ord
     assert places.dtype == torch.int64
     assert images.is_contiguous(memory_format=torch.channels_last)
     assert moved.get_parameter("fine.weight").is_contiguous(memory_format=torch.channels_last)
+
+
+def test_float64_stays_beside_float32() -> None:
+    """Where float32 is asked for: code has it for its precision. In another dtype, and where all is in float64, not."""
+
+    def dtypes(network: nn.Module, dtype: DType) -> list[torch.dtype]:
+        moved, _ = eager.move(Job(network, False, (), CPU, dtype), torch.contiguous_format)
+        return [tensor.dtype for tensor in moved.state_dict().values()]
+
+    def mixed() -> nn.Module:
+        return nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False).double())
+
+    assert dtypes(mixed(), "float32") == [torch.float32, torch.float64]
+    assert dtypes(mixed(), "bfloat16") == [torch.bfloat16] * 2
+    assert dtypes(mixed().double(), "float32") == [torch.float32] * 2
 
 
 def test_a_step_trains_on_what_has_a_gradient() -> None:

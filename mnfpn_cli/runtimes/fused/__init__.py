@@ -62,6 +62,7 @@ def prepare(job: Job) -> Prepared:
     """Fuse the network; move it and its inputs to the device, in the job's dtype and channels-last memory format."""
     optimizations = available_optimizations(job.device, job.dtype)
     fuse(job.network, optimizations).requires_grad_(False)
+    job.network.to(job.torch_dtype)  # folded weights are in float64
     network, inputs = eager.move(job, torch.channels_last)
     could_have = job.device.type == "cpu" and suits_processor(job.torch_dtype) and not optimizations.kernels
     return Prepared(
