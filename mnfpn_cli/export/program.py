@@ -22,6 +22,7 @@ from mnfpn_cli.measure.libraries import loggers_silenced
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.text import either, first_line
+from mnfpn_cli.trace.code_state import restore_code
 from mnfpn_cli.trace.observe import named_tensors
 from mnfpn_cli.weights.header import SETTINGS_KEY
 
@@ -128,7 +129,7 @@ def trace_pass(
     Raises:
         Exception: any error of torch, where it cannot trace the network.
     """
-    with torch.no_grad(), _out_of_place(network), loggers_silenced(TRACING):
+    with torch.no_grad(), _out_of_place(network), loggers_silenced(TRACING), restore_code(network.modules()):
         program = torch.export.export(network, inputs, dynamic_shapes=dynamic_shapes, strict=False)
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # has paths of this machine, and would be in the file
