@@ -153,6 +153,8 @@ def _trace_notes(trace: Trace) -> Iterator[str]:
         yield f"Constants that no state dict has and no .to(device) moves: {', '.join(loose)}; register_buffer does."
     for one in trace.passes:
         yield from pass_notes(one)
+        if one.uncounted:
+            yield f"Not counted in MACs: {', '.join(one.uncounted)}."
 
 
 def audit_document(workload: Workload, inspection: Inspection) -> AuditDocument:

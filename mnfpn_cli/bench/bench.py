@@ -28,6 +28,7 @@ from mnfpn_cli.external.guard import exclusive, output_to_stderr
 from mnfpn_cli.external.origin import Inputs, Origin
 from mnfpn_cli.measure.environment import read_environment
 from mnfpn_cli.measure.memory import check_needed, out_of_memory_explained
+from mnfpn_cli.plan.cost import WholeCost
 from mnfpn_cli.quantization.calibration import MOST_CALIBRATING, CalibrationInputs, calibration_inputs
 from mnfpn_cli.quantization.calibration_files import check_calibration
 from mnfpn_cli.quantization.layers import expand_keep_float
@@ -141,7 +142,12 @@ def _benchmark(
         case,
         tuple(one.cost for one in built),
         runs,
-        (*_machine_warnings(groups), *_run_warnings(runs, case), *unprofiled_warnings(profiles)),
+        (
+            *_uncounted_warnings(built),
+            *_machine_warnings(groups),
+            *_run_warnings(runs, case),
+            *unprofiled_warnings(profiles),
+        ),
         environment,
         built[0].weights,
         complete,
@@ -158,6 +164,14 @@ def run_images(origin: Origin, input: Inputs, case: BenchCase, progress: ReportP
         return None
     calibrating = MOST_CALIBRATING if "int8" in case.dtypes else 0
     return calibration_inputs(case.quantization, origin.preprocess, input, progress, calibrating)
+
+
+def _uncounted_warnings(built: Sequence[BuiltWorkload]) -> Iterator[WarningRecord]:
+    """Warn of operations that multiply and add, and whose MACs are not counted."""
+    costs = [one.cost.cost for one in built]
+    names = {name for cost in costs if isinstance(cost, WholeCost) for name in cost.uncounted}
+    if names:
+        yield WarningRecord(kind="uncounted", cause=f"not counted in MACs: {', '.join(sorted(names))}", helps="")
 
 
 def _machine_warnings(groups: Sequence[GroupResult]) -> Iterable[WarningRecord]:

@@ -141,10 +141,11 @@ class PlannedWorkload:
 
 @dataclass(frozen=True)
 class PassCost:
-    """What was observed in a pass: its MACs, and the bytes alive at its peak."""
+    """What was observed in a pass: its MACs, the bytes alive at its peak, and the operations without MACs."""
 
     macs: int
     peak_bytes: int
+    uncounted: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -188,8 +189,8 @@ class ObservedWorkload:
         Raises:
             ModelError: where the network fails.
         """
-        macs = self._observe(self.input(1), "float32").macs
-        return WholeCost(Cost(numel(list(self.network.parameters())), macs=macs))
+        seen = self._observe(self.input(1), "float32")
+        return WholeCost(Cost(numel(list(self.network.parameters())), macs=seen.macs), seen.uncounted)
 
     def build(self) -> tuple[nn.Module, None]:
         """Return the network, with the weights that its constructor gave it."""
@@ -212,7 +213,7 @@ class ObservedWorkload:
                     network, [traced_input(spec) for spec in specs_of(input)], gradients=False
                 ).eval_pass
             macs = sum(event.macs for event in seen.events if isinstance(event, Operation))
-            self.observed[input, dtype] = PassCost(macs, seen.peak_bytes)
+            self.observed[input, dtype] = PassCost(macs, seen.peak_bytes, seen.uncounted)
         return self.observed[input, dtype]
 
 

@@ -1,7 +1,6 @@
 """Compare the outputs of an exported file with the network's: on which inputs, and within which bounds."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import deepcopy
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - as torch's documentation names it
@@ -12,6 +11,7 @@ from mnfpn_cli.errors import CheckError, MnfpnError, Problem
 from mnfpn_cli.export.axes import SIDES
 from mnfpn_cli.export.job import FileJob
 from mnfpn_cli.export.program import IMAGES
+from mnfpn_cli.external.copies import copy_network
 from mnfpn_cli.external.origin import Inputs, TensorInputs, input_record
 from mnfpn_cli.external.target import InputSpec
 from mnfpn_cli.measure.verify import largest, relative_difference
@@ -222,6 +222,6 @@ def _incomparable(name: str, expected: Tensor, actual: Tensor) -> Iterator[str]:
 def _allowed_by_rounding(network: nn.Module, inputs: tuple[Tensor, ...], pairs: Pairs) -> dict[str, float]:
     """Return the bound of each output by its rounding: how far the network in float32 is from itself in float64."""
     doubled = (tensor.double() if tensor.is_floating_point() else tensor for tensor in copies(inputs))
-    precise: dict[str, Tensor] = deepcopy(network).double()(*doubled)
+    precise: dict[str, Tensor] = copy_network(network).double()(*doubled)
     own = {name: relative_difference(x.double(), precise[name].double()) for name, (x, _) in pairs.items()}
     return {name: min(max(USUAL_BOUND, ROUNDINGS * rounding), LARGEST_BOUND) for name, rounding in own.items()}

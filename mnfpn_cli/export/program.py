@@ -23,6 +23,7 @@ from mnfpn_cli.measure.libraries import loggers_silenced
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.text import either, first_line
+from mnfpn_cli.trace.code_state import restore_code
 from mnfpn_cli.trace.observe import named_tensors
 from mnfpn_cli.trace.restore import restore_modules
 from mnfpn_cli.weights.header import SETTINGS_KEY
@@ -136,6 +137,7 @@ def trace_pass(
         stack.enter_context(torch.no_grad())
         if not isinstance(network, Network):  # code of others may keep tensors of its first pass, here without values
             stack.enter_context(restore_modules(network.modules(), values=False))
+            stack.enter_context(restore_code(network.modules()))
             stack.enter_context(_flat_outputs(network))
             if dynamic_shapes is None:
                 _run_once(network, inputs)

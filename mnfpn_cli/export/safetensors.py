@@ -1,7 +1,6 @@
 """Write and read safetensors: the weights, with the settings that the network is built from as metadata."""
 
 from collections.abc import Mapping
-from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -13,6 +12,7 @@ from mnfpn_cli.errors import CheckError, MnfpnError
 from mnfpn_cli.export.axes import DynamicAxis
 from mnfpn_cli.export.job import FileJob, ReadFile
 from mnfpn_cli.export.program import NamedOutputs
+from mnfpn_cli.external.copies import copy_network
 from mnfpn_cli.network.network import build_planned
 from mnfpn_cli.settings.input import DType
 
@@ -74,7 +74,7 @@ def read(path: Path, job: FileJob) -> ReadFile:
 @torch.no_grad()
 def _emptied(network: nn.Module) -> nn.Module:
     """Return a copy of a network of others whose weights are zero."""
-    copied = deepcopy(network)
+    copied = copy_network(network)
     for tensor in (*copied.parameters(), *copied.state_dict().values()):
         tensor.zero_()
     return copied

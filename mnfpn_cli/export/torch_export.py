@@ -1,7 +1,6 @@
 """Write and read a program of `torch.export`: a .pt2 file that torch runs without the code of the network."""
 
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from io import BytesIO
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from mnfpn_cli.export.axes import AXES, DynamicAxis
 from mnfpn_cli.export.job import FileJob, ReadFile
 from mnfpn_cli.export.program import VERSION_KEY, trace
+from mnfpn_cli.external.copies import copy_network
 from mnfpn_cli.measure.libraries import loggers_silenced, warnings_silenced
 from mnfpn_cli.settings.input import DType
 from mnfpn_cli.trace.dtypes import move_network
@@ -68,7 +68,7 @@ def _torch_dtype(job: FileJob) -> torch.dtype:
 
 def _in_dtype(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     """Return a copy that computes in a dtype; what it takes and returns stays in float32."""
-    copied = deepcopy(network)
+    copied = copy_network(network)
     move_network(copied, torch.device("cpu"), dtype)
     copied.register_forward_pre_hook(partial(_convert_inputs, dtype))
     copied.register_forward_hook(_convert_outputs)

@@ -101,9 +101,15 @@ class NetworkCost:
 
 @dataclass(frozen=True, slots=True)
 class WholeCost:
-    """The cost of an external network, whose parts have no names."""
+    """The cost of an external network, whose parts have no names.
+
+    Attributes:
+        total: the cost of the whole network.
+        uncounted: the names of operations whose MACs are not in it.
+    """
 
     total: Cost
+    uncounted: tuple[str, ...] = ()
 
     @property
     def parts(self) -> dict[str, Cost]:

@@ -20,6 +20,7 @@ from mnfpn_cli.trace.operations import (
     bias_elements,
     check_channels,
     check_not_empty,
+    is_uncounted,
     macs_of,
 )
 from mnfpn_cli.trace.storages import LiveStorages, is_alias, storage_key
@@ -97,6 +98,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         live: the storages that the pass made, and the bytes that are alive.
         data_dependent: whether shapes depended on values, as those of a detector's boxes do.
         reads_values: whether Python code read values of tensors, as an ``if`` on a tensor does.
+        uncounted: the names of operations that multiply and add, and whose MACs are not counted.
     """
 
     @classmethod
@@ -113,6 +115,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.live = LiveStorages()
         self.data_dependent = False
         self.reads_values = False
+        self.uncounted: set[str] = set()
         self._thread = get_ident()
         self._on_meta = on_meta
         self._running: list[ModuleCall] = []
@@ -138,6 +141,8 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             result = func(*args, **kwargs)
         self.data_dependent |= _has_data_dependent_shape(func, args)
         self.reads_values |= func in READS_VALUES
+        if is_uncounted(func):
+            self.uncounted.add(func._schema.name)
         self._record_outputs(func, result, learned)
         if self._running and func.overloadpacket in OPERATIONS:
             self._record_operation(func.overloadpacket, args, kwargs, result)

@@ -1,5 +1,6 @@
 """The operations of torch that a trace records: the kind of each, its name, and its MACs."""
 
+from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -13,8 +14,8 @@ OperationKind = Literal[
 
 _NAMES: dict[OperationKind, str] = {
     "convolution": "convolution conv_transpose2d",
-    "dense": "addmm mm bmm baddbmm _scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention "
-    "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention",
+    "dense": "addmm mm bmm baddbmm _trilinear _scaled_dot_product_flash_attention_for_cpu "
+    "_scaled_dot_product_flash_attention _scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention",
     "batch_norm": "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training cudnn_batch_norm "
     "_batch_norm_with_update",
     "norm": "native_layer_norm native_group_norm _fused_rms_norm",
@@ -35,6 +36,7 @@ _SHORT = {
     "mm": "matmul",
     "bmm": "matmul",
     "baddbmm": "matmul",
+    "_trilinear": "bilinear",
     "cat": "concat",
     "hardtanh": "clamp",
     "constant_pad_nd": "pad",
@@ -62,17 +64,39 @@ OPERATIONS: dict[Any, tuple[OperationKind, str]] = {
 }
 """The kind of each operation, and its name in a table of layers."""
 
+
+def _bilinear_flops(_x: Any, weight: Any, *_rest: Any, out_val: Any) -> int:
+    """Return the FLOPs of ``nn.Bilinear``, by weights (out, features, other features): each is in one MAC per row."""
+    return 2 * int(out_val.numel()) * int(weight.shape[1]) * int(weight.shape[2])
+
+
 _FORMULAS: dict[Any, Any] = {
     **flop_registry,
     # torch has no formula for its attention kernel for CPUs
     aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[aten._scaled_dot_product_flash_attention],
+    aten._trilinear: _bilinear_flops,
 }
+
+_UNCOUNTED = (
+    "mv addmv dot vdot addbmm _sparse_addmm sparse_sampled_addmm quantized_lstm quantized_gru _int_mm _scaled_mm "
+    "_weight_int8pack_mm _weight_int4pack_mm _weight_int4pack_mm_for_cpu"
+)
+"""The operations of torch that multiply and add, and are not in ``OPERATIONS``."""
 
 
 def macs_of(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> int:
     """Return half the FLOPs of torch's own formula for an operation; 0 for operations without a formula."""
     formula = _FORMULAS.get(packet)
     return int(formula(*args, **kwargs, out_val=result)) // 2 if formula else 0
+
+
+@cache
+def is_uncounted(func: Any) -> bool:
+    """Return whether an operation multiplies and adds, but its MACs are not counted: quantised and sparse ones."""
+    name = func.overloadpacket.__name__
+    if func.namespace == "quantized":
+        return "pack" not in name and any(product in name for product in ("linear", "conv", "matmul"))
+    return func.namespace == "aten" and name in _UNCOUNTED.split()
 
 
 def bias_elements(packet: Any, args: tuple[Any, ...], outputs: int) -> int:

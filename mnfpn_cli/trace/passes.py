@@ -59,6 +59,7 @@ class Pass:
         combined: the keys of used tensors that were combined with a tensor that depends on parameters.
         data_dependent: whether shapes depended on the values of tensors.
         reads_values: whether the code of the network read values of tensors, as an ``if`` on a tensor does.
+        uncounted: the names of operations that multiply and add, and whose MACs are not counted.
         reached: the keys that gradients of the outputs reach, by the graph; None where they were not asked for, or
             cannot be followed.
         functions: the names of the custom functions of autograd that gradients pass through.
@@ -75,6 +76,7 @@ class Pass:
     combined: frozenset[int]
     data_dependent: bool
     reads_values: bool
+    uncounted: tuple[str, ...]
     reached: frozenset[int] | None = None
     functions: tuple[str, ...] = ()
     gradient_failure: str = ""
@@ -152,6 +154,7 @@ def run_pass(
         combined=frozenset(observer.combined),
         data_dependent=observer.data_dependent,
         reads_values=observer.reads_values,
+        uncounted=tuple(sorted(observer.uncounted)),
         reached=frozenset(map(storage_key, graph.leaves)) if graph and followed else None,
         functions=functions,
         gradient_failure=graph.failure if graph else "",

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
+from mnfpn_cli.trace.code_state import own_attributes, restore_code, undo_container
 from mnfpn_cli.trace.hidden import MAX_OBJECTS, is_library
 from mnfpn_cli.trace.storages import storage_key
 
@@ -23,6 +24,7 @@ ATOMS = (str, bytes, int, float, complex, type, type(None))
 def restore_modules(modules: Iterable[nn.Module], values: bool) -> Iterator[None]:
     """Restore modules after the block: mode, hooks, parameters, buffers, and what attributes hold at any depth.
 
+    What their code keeps in globals, classes, closures and caches is restored too, without the values of tensors there.
     Gradients (``.grad``) are set aside in the block.
 
     ``values``: whether to restore the values of tensors too, which takes a copy of them. On the meta device this is not
@@ -31,19 +33,19 @@ def restore_modules(modules: Iterable[nn.Module], values: bool) -> Iterator[None
     listed = list(modules)
     kinds = [(module, type(module)) for module in listed]
     containers, tensors = _reachable(listed)
-    contents = [(container, _items(container)) for container in containers]
+    contents = [undo_container(container) for container in containers]
     states = [_state(tensor, values) for tensor in tensors]
     try:
         for state in states:
             _set_grad(state.tensor, None)
-        yield
+        with restore_code(listed):
+            yield
     finally:
         for module, kind in kinds:
             if type(module) is not kind:
                 module.__class__ = kind
-        for container, items in contents:
-            if _differ(_items(container), items):
-                _refill(container, items)
+        for undo in contents:
+            undo()
         for state in states:
             _restore(state)
 
@@ -75,7 +77,7 @@ def _reachable(modules: Sequence[nn.Module]) -> tuple[list[Any], list[Tensor]]:
             case tuple():
                 inside = value
             case _ if isinstance(value, nn.Module) or not is_library(type(value).__module__):
-                inside = _own_attributes(value)
+                inside = own_attributes(value)
         queue += [one for one in inside if not issubclass(type(one), ATOMS)]
     return containers, tensors
 
@@ -84,34 +86,6 @@ def _is_dense(tensor: Tensor) -> bool:
     """Return whether a tensor has a shape and a storage; sparse, nested and lazy ones do not."""
     lazy = isinstance(tensor, UninitializedBuffer | UninitializedParameter)
     return tensor.layout is torch.strided and not tensor.is_nested and not lazy
-
-
-def _own_attributes(value: object) -> tuple[dict[str, Any], ...]:
-    """Return the dictionary of an object's attributes; nothing where it has none, or its own code hides them."""
-    try:
-        return (vars(value),)
-    except Exception:  # noqa: BLE001 - code of any class
-        return ()
-
-
-def _items(container: Any) -> list[Any]:
-    """Return what a container holds; the keys and values of a dictionary."""
-    if isinstance(container, dict):
-        return [*dict.keys(container), *dict.values(container)]
-    return list(container)
-
-
-def _differ(now: list[Any], before: list[Any]) -> bool:
-    return len(now) != len(before) or any(one is not other for one, other in zip(now, before, strict=True))
-
-
-def _refill(container: Any, items: list[Any]) -> None:
-    container.clear()
-    if isinstance(container, dict):
-        half = len(items) // 2
-        container.update(zip(items[:half], items[half:], strict=True))
-    else:
-        (container.update if isinstance(container, set) else container.extend)(items)
 
 
 @dataclass(frozen=True, slots=True)

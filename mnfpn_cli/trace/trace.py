@@ -215,9 +215,11 @@ def _check_traceable(network: nn.Module) -> None:
     kind = type(network).__name__
     if not isinstance(network, torch.jit.ScriptModule) and "_modules" not in vars(network):
         raise MnfpnError(f"{kind} has no modules yet: its __init__ must call super().__init__() first")
-    if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
+    scripts = (path for path, module in network.named_modules() if isinstance(module, torch.jit.ScriptModule))
+    if (script := next(scripts, None)) is not None:
         raise MnfpnError(
-            f"{kind} is TorchScript, whose layers do not run in Python: pass the module that it was made from"
+            f"{f'{script} of {kind}' if script else kind} is TorchScript, whose layers do not run in Python: pass the "
+            "module that it was made from"
         )
     if type(network).__hash__ is None or any(type(module).__hash__ is None for module in network.modules()):
         raise MnfpnError(f"{kind} has a module with __eq__ and without __hash__: torch needs both")

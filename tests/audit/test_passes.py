@@ -60,6 +60,54 @@ def test_products_of_an_lstm_are_counted() -> None:
     assert tree_of(nn.LSTM(4, 5), (7, 2, 4)).rows[0].macs == 7 * 2 * 4 * 5 * (4 + 5)
 
 
+def test_products_of_a_bilinear_layer_are_counted() -> None:
+    """Each weight is multiplied once for each row."""
+    (layer,) = tree_of(Pair(), (5, 3)).rows[1:]
+    assert (layer.type, layer.macs) == ("Bilinear", 5 * 3 * 3 * 2)
+
+
+class Pair(nn.Module):
+    """A bilinear layer of its input with itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Bilinear(3, 3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiply."""
+        y: Tensor = self.layer(x, x)
+        return y
+
+
+class Sparse(nn.Module):
+    """A product with a sparse matrix."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(8, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiply."""
+        y: Tensor = torch.sparse.mm(x[0, 0].to_sparse(), self.weight)
+        return y
+
+
+def quantised() -> nn.Module:
+    """A layer of torch in int8."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is deprecated
+        quantize: Callable[..., nn.Module] = torch.ao.quantization.quantize_dynamic
+        return quantize(nn.Sequential(nn.Linear(8, 4)), {nn.Linear})
+
+
+@pytest.mark.parametrize(("make", "name"), [(Sparse, "aten::_sparse_addmm"), (quantised, "quantized::linear_dynamic")])
+def test_products_that_are_not_counted_are_named(make: Callable[[], nn.Module], name: str) -> None:
+    """As no formula is known for their MACs."""
+    audit = inspected(make(), (1, 3, 8, 8)).audit
+    assert audit is not None
+    assert f"Not counted in MACs: {name}." in audit.notes
+
+
 class Meddles(nn.Module):
     """Changes whatever it can in its forward."""
 
@@ -194,7 +242,12 @@ def scripted() -> nn.Module:
     ("make", "message"),
     [
         (Lazy, r"Lazy has lazy layers without shapes \(conv.weight\)"),
-        (scripted, "is TorchScript, whose layers do not run in Python: pass the module that it was made from"),
+        (
+            scripted,
+            "RecursiveScriptModule is TorchScript, whose layers do not run in Python: pass the module that it was made "
+            "from",
+        ),
+        (lambda: nn.Sequential(nn.Conv2d(3, 3, 1), nn.Sequential(scripted())), r"1\.0 of Sequential is TorchScript"),
     ],
 )
 def test_a_network_that_cannot_be_traced_is_refused(make: Callable[[], nn.Module], message: str) -> None:

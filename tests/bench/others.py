@@ -115,3 +115,15 @@ class Tied(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Turn (n, 4) into (n, 4)."""
         return self.two(self.one(x))  # type: ignore[no-any-return]
+
+
+class Bits(nn.Module):
+    """A product of a matrix and a vector, which is not counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Turn (1, 3, 16, 32) into (16)."""
+        return x[0, 0] @ self.weight

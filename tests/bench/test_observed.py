@@ -146,3 +146,9 @@ def test_fused_is_for_networks_from_settings(monkeypatch: pytest.MonkeyPatch) ->
     assert result.failures == ("fused on cpu, batch 1, 16x32: networks from settings only",)
     monkeypatch.setattr("mnfpn_cli.settings.measuring.runtime_names", lambda: ("eager", "fused"))
     assert measured(loaded("Levels"), case).failures == ()
+
+
+def test_products_without_macs_are_named_in_a_warning() -> None:
+    """Else a network would seem to need no arithmetic."""
+    (warning,) = (one for one in measured(loaded("Bits")).warnings if one.kind == "uncounted")
+    assert warning.cause == "not counted in MACs: aten::mv"

@@ -172,3 +172,23 @@ def test_a_target_is_exported_from_the_command_line(mnfpn: Mnfpn, tmp_path: Path
     assert "What float16 costs" in lines
     assert "Random images: the dB tell nothing about real ones (--calibration)." in lines
     assert load_format("safetensors").EXACT
+
+
+GRIDS: dict[int, Tensor] = {}
+"""A cache of grids."""
+
+
+class Grids(nn.Module):
+    """A network that keeps grids in a global dictionary."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add a grid to an image."""
+        if x.shape[-1] not in GRIDS:
+            GRIDS[x.shape[-1]] = torch.arange(x.shape[-1], device=x.device, dtype=x.dtype)
+        return x + GRIDS[x.shape[-1]]
+
+
+def test_a_network_that_keeps_tensors_elsewhere_is_exported(tmp_path: Path) -> None:
+    """None that torch made while it followed the network is in the way of the check."""
+    document = mnfpn.export(Grids(), tmp_path / "out", "torch-export", size="32x48")
+    assert [one.shape for one in document.checks[0].outputs] == [(1, 3, 32, 48)]

@@ -7,7 +7,10 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor, nn
 
+import mnfpn_cli.api as api
 from mnfpn_cli.cli.words import as_options
 from mnfpn_cli.documents.read import parse_document
 from mnfpn_cli.documents.summary import SummaryDocument
@@ -105,3 +108,42 @@ def test_tree_and_svg_are_drawn_without_torch(mnfpn: Mnfpn, tmp_path: Path) -> N
         assert shape in drawn
         assert shape in texts
     assert "Layer" in mnfpn("summary", *SIZE, "--svg", str(file)).out
+
+
+class Hides(nn.Module):
+    """A convolution in a plain list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = [nn.Conv2d(3, 4, 3)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run it."""
+        y: Tensor = self.blocks[0](x)
+        return y
+
+
+def test_rows_mark_what_is_not_registered() -> None:
+    """On the terminal, in CSV and in Markdown alike."""
+    document = api.summary(Hides(), size="32x32")
+    (row,) = csv.DictReader(StringIO(rows_csv(document)))
+    assert row["type"] == "Conv2d, unregistered"
+    assert "| Conv2d, unregistered |" in rows_markdown(document)
+    assert "Conv2d, unregistered" in as_text(summary_tables(document))
+
+
+@pytest.mark.parametrize(
+    ("shape", "printed"), [((2, 3, 32, 32), "4×30×30"), ((3, 32, 32), "4×30×30"), ((4, 3, 32, 32), "4×30×30")]
+)
+def test_only_the_batch_is_left_out_of_a_shape(shape: tuple[int, ...], printed: str) -> None:
+    """An image alone has none."""
+    document = api.summary(nn.Sequential(nn.Conv2d(3, 4, 3)), torch.rand(shape), audit=False)
+    layer, total = (line for line in as_text(summary_tables(document)).splitlines() if "×30" in line)
+    assert printed in layer.split()
+    assert printed in total.split()
+
+
+def test_a_first_side_that_is_not_the_batch_stays() -> None:
+    """As of windows of several images, which are in one dimension."""
+    document = api.summary(nn.Flatten(0, 1), torch.rand(2, 3, 32, 32), audit=False)
+    assert "6×32×32" in as_text(summary_tables(document))

@@ -128,7 +128,12 @@ def below(layers: Iterable[LayerRecord]) -> list[LayerRecord]:
 
 def _cells(row: LayerRecord) -> list[str | int]:
     outputs = " ".join("×".join(map(str, shape)) for shape in row.outputs)
-    return [row.path, row.type, row.status, row.calls, outputs, row.parameters, row.macs, row.activations]
+    return [row.path, _type(row), row.status, row.calls, outputs, row.parameters, row.macs, row.activations]
+
+
+def _type(row: LayerRecord) -> str:
+    """The class or function of a layer, and a mark where it is not registered."""
+    return row.type if row.registered else f"{row.type}, unregistered"
 
 
 def rows_csv(document: SummaryDocument) -> str:
@@ -197,12 +202,13 @@ def _layer_tables(document: SummaryDocument, selection: Selection) -> Report:
         ">MACs",
         ">%",
     )
+    batch = document.input.batch if document.input else None
     rows = below(select(document.layers, selection))
     for row in rows:
         made.add_row(
             PathCell(_label(row), 1 if selection.is_flat else row.depth, selection.is_flat),
-            row.type if row.registered else f"{row.type}, unregistered",
-            NOT_CALLED.get(row.status) or _outputs(row.outputs),
+            _type(row),
+            NOT_CALLED.get(row.status) or _outputs(row.outputs, batch),
             *[scaled(row.activations)] * by_activations,
             count(row.parameters) if row.parameters else "",
             per_cent(row.parameters, network.parameters) if row.registered else "",
@@ -211,7 +217,7 @@ def _layer_tables(document: SummaryDocument, selection: Selection) -> Report:
         )
     made.add_section()
     totals = (count(network.parameters), "100", scaled(network.macs), "100")
-    made.add_row("total", network.type, _outputs(network.outputs), *[""] * by_activations, *totals)
+    made.add_row("total", network.type, _outputs(network.outputs, batch), *[""] * by_activations, *totals)
     return [made, *_selection_notes(document, rows, selection), *_totals(document)]
 
 
@@ -278,11 +284,14 @@ class PathCell:
         return next((form for form in self.forms if width_of(form.text) <= width), self.forms[-1])
 
 
-def _outputs(maps: Sequence[Shape]) -> str:
-    """The shape of one output, without the batch, or the number of several: of maps where each has a height."""
+def _outputs(maps: Sequence[Shape], batch: int | None) -> str:
+    """The shape of one output, or the number of several: of maps where each has a height.
+
+    It is without the batch of images. Of other inputs, no dimension is known to be the batch.
+    """
     if len(maps) > 1:
         return f"{len(maps)} {'maps' if all(len(shape) > LEAST_OF_A_MAP for shape in maps) else 'outputs'}"
-    return "".join("×".join(map(str, shape[1:])) for shape in maps)
+    return "".join("×".join(map(str, shape[1:] if shape[:1] == (batch,) else shape)) for shape in maps)
 
 
 LEAST_OF_A_MAP = 3
