@@ -1,7 +1,7 @@
 """Find modules and parameters that a pass used and that are not registered, and say where each is."""
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,18 +166,28 @@ def _remedy(one: Hidden, modules: bool) -> str:
 def _remedy_in(attribute: str, held: Any, table: Mapping[str, str], kept: type) -> str:
     """Return the code that registers the modules or tensors in a container, which may hold more than these."""
     outer, items = type(held).__name__, _items(held)
-    if isinstance(held, dict) and not all(isinstance(key, str) and "." not in key for key in held):
+    if not _has_keys_for_modules(held):
         return f"make {attribute} {table[outer]}, whose keys are texts without dots"
-    if all(isinstance(item, kept) for item in items):
+    if _holds_only(items, kept):
         return f"{attribute} = {table[outer]}({attribute})"
-    inside = {type(item).__name__ for item in items}
-    if inside.isdisjoint(table):
+    (inner, *others) = {type(item).__name__ for item in items}
+    fits = not others and inner in table and inner != outer and all(map(_has_keys_for_modules, items))
+    if fits and all(_holds_only(_items(item), kept) for item in items):
+        return f"make {attribute} {table[outer]}, and each {inner} in it {table[inner]}"
+    if {inner, *others}.isdisjoint(table):
         what = "modules" if kept is nn.Module else "parameters"
         return f"put the {what} of {attribute} into {table[outer]} of their own, which takes nothing else"
-    (inner, *others) = inside
-    if not others and inner != outer and all(isinstance(one, kept) for item in items for one in _items(item)):
-        return f"make {attribute} {table[outer]}, and each {inner} in it {table[inner]}"
     return f"make {attribute}, and what it holds, {table['list']} or {table['dict']}"
+
+
+def _holds_only(items: Iterable[Any], kept: type) -> bool:
+    """Return whether all items can be registered; a place for a module may be empty."""
+    return all(isinstance(item, kept) or (item is None and kept is nn.Module) for item in items)
+
+
+def _has_keys_for_modules(held: Any) -> bool:
+    """Return whether a container has no keys, or those that ``nn.ModuleDict`` takes."""
+    return not isinstance(held, dict) or all(isinstance(key, str) and "." not in key for key in held)
 
 
 def _items(held: Any) -> list[Any]:

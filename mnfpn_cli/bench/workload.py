@@ -281,10 +281,14 @@ def _check_values(network: nn.Module) -> None:
 def model_bytes(network: nn.Module, dtype: DType) -> int:
     """Return the bytes of all parameters and buffers in a dtype, each tensor once.
 
-    Integers keep their size, as the counters of batch norm, which have 8 bytes.
+    Integers keep their size, as the counters of batch norm, which have 8 bytes. In float32, so do float64 tensors of a
+    network that has others in float32.
     """
     state = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}.values()
-    return sum(one.numel() * (ITEM_BYTES[dtype] if one.is_floating_point() else one.itemsize) for one in state)
+    kept = {torch.float64} if dtype == "float32" and any(one.dtype == torch.float32 for one in state) else set()
+    converts = [one.is_floating_point() and one.dtype not in kept for one in state]
+    sizes = (ITEM_BYTES[dtype] if into else one.itemsize for one, into in zip(state, converts, strict=True))
+    return sum(one.numel() * size for one, size in zip(state, sizes, strict=True))
 
 
 def workload_figures(workload: BenchWorkload, network: nn.Module, input: Inputs, dtype: DType) -> dict[str, int]:

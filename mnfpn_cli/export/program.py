@@ -23,7 +23,6 @@ from mnfpn_cli.measure.libraries import loggers_silenced
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.settings.network import NetworkSettings
 from mnfpn_cli.text import either, first_line
-from mnfpn_cli.trace.code_state import restore_code
 from mnfpn_cli.trace.observe import named_tensors
 from mnfpn_cli.trace.restore import restore_modules
 from mnfpn_cli.weights.header import SETTINGS_KEY
@@ -137,10 +136,9 @@ def trace_pass(
         stack.enter_context(torch.no_grad())
         if not isinstance(network, Network):  # code of others may keep tensors of its first pass, here without values
             stack.enter_context(restore_modules(network.modules(), values=False))
-            stack.enter_context(restore_code(network.modules()))
             stack.enter_context(_flat_outputs(network))
             if dynamic_shapes is None:
-                _run_once(network, inputs)
+                _keep_first_tensors(network, inputs)
         stack.enter_context(_out_of_place(network))
         stack.enter_context(loggers_silenced(TRACING))
         program = torch.export.export(network, inputs, dynamic_shapes=dynamic_shapes, strict=False)
@@ -149,16 +147,21 @@ def trace_pass(
     return program
 
 
-def _run_once(network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    """Run a network, so that it has the buffers that its first pass registers: a trace that does so is wrong.
+def _keep_first_tensors(network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """Give modules the buffers and tensors that a first pass adds to them, which a trace would get wrong.
 
-    Buffers that were there have their values again afterwards.
+    All else is as before that pass.
     """
-    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    network(*(tensor.clone() for tensor in inputs))
-    for name, buffer in network.named_buffers():
-        if name in before:
-            buffer.copy_(before[name])
+    before = [(module, set(module._buffers), set(vars(module))) for module in network.modules()]
+    added = list[tuple[dict[str, Any], str, Tensor]]()
+    with restore_modules(network.modules(), values=True):
+        network(*(tensor.clone() for tensor in inputs))
+        for module, buffers, attributes in before:
+            for space, known in ((module._buffers, buffers), (vars(module), attributes)):
+                new = ((name, value) for name, value in space.items() if name not in known)
+                added += [(space, name, value) for name, value in new if isinstance(value, Tensor)]
+    for space, name, value in added:
+        space[name] = value
 
 
 @contextmanager

@@ -1,7 +1,11 @@
-"""Restore what the code of modules keeps outside of them: in globals, classes, closures, and caches of functools.
+"""Keep tensors without values out of what the code of modules has outside of them: globals, classes, closures, caches.
+
+A pass on the meta device leaves such tensors where code keeps what it made, as grids by their width in a global
+dictionary; on the CPU, the next pass would find them. What else the pass changed there is left alone: other threads may
+have changed it, and a Python module that it imported stays imported.
 
 The search starts at the modules. It follows their classes, each function of these, and the globals that a function
-names: so far a pass may come.
+names: so far a pass may come. It does not see `__slots__`, and what belongs to a thread.
 """
 
 import functools
@@ -9,12 +13,13 @@ import sys
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 from weakref import ProxyTypes
 
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor  # torch has no public name for it
 
 from mnfpn_cli.trace.hidden import MAX_OBJECTS, is_library
 
@@ -24,19 +29,23 @@ ABSENT: Any = object()
 ATOMS = (str, bytes, int, float, complex, type(None), Tensor)
 """Types of values that hold no others."""
 
+DEEPEST = 4
+"""How deep in a new value a tensor is looked for."""
+
 Undo = Callable[[], None]
-"""Sets something back to what it was."""
+"""Takes what has no values out of a place."""
 
 
 @contextmanager
 def restore_code(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Restore after the block what the code of modules keeps, as a cache of grids in a global dictionary."""
+    """Take tensors without values, which code of the modules keeps in the block, out again behind it."""
     undo = list(_search(modules))
     try:
         yield
     finally:
         for one in undo:
-            one()
+            with suppress(Exception):  # of the code of any class: it must not hide what the block raised
+                one()
 
 
 def _search(modules: Iterable[nn.Module]) -> Iterator[Undo]:
@@ -44,19 +53,22 @@ def _search(modules: Iterable[nn.Module]) -> Iterator[Undo]:
     queue: deque[Any] = deque(modules)
     while queue and len(seen) < MAX_OBJECTS:
         value = queue.popleft()
-        if id(value) in seen or issubclass(type(value), ATOMS) or type(value) in ProxyTypes:
+        if id(value) in seen or type(value) in ProxyTypes:  # a weak reference holds nothing
             continue
         seen.add(id(value))
         undo, inside = _visit(value)
         yield from undo
-        queue += inside
+        queue += [one for one in inside if not issubclass(type(one), ATOMS)]
 
 
 def _visit(value: Any) -> tuple[list[Undo], list[Any]]:
     """Return what sets a value back, and what it holds or refers to."""
     match value:
         case dict() | list() | deque() | set():
-            return [undo_container(value)], list(dict.values(value) if isinstance(value, dict) else value)
+            if len(value) > MAX_OBJECTS:
+                return [], []
+            undo = partial(_restore_items, value, dict(value)) if isinstance(value, dict) else _undo_list(value)
+            return [undo], list(dict.values(value) if isinstance(value, dict) else value)
         case tuple():
             return [], list(value)
         case types.FunctionType() if not _is_foreign(value.__module__):
@@ -81,7 +93,7 @@ def _visit(value: Any) -> tuple[list[Undo], list[Any]]:
             return [], [value.func]
         case functools.partial():
             return [], [value.func, value.args, value.keywords]
-        case _ if isinstance(value, nn.Module) or not _is_foreign(type(value).__module__):
+        case _ if isinstance(value, nn.Module) or not is_library(type(value).__module__):
             return [], [type(value), *own_attributes(value)]
     return [], []
 
@@ -101,7 +113,7 @@ def _visit_function(function: types.FunctionType) -> tuple[list[Undo], list[Any]
         if _is_foreign(space.get("__name__")):
             continue
         named = {name: space.get(name, ABSENT) for name in names}
-        undo.append(partial(_restore_names, space, named))
+        undo.append(partial(_restore_items, space, named, named))
         inside += named.values()
         found = (vars(value) for value in named.values() if isinstance(value, types.ModuleType))
         spaces += [one for one in found if not any(one is known for known in spaces)]
@@ -116,14 +128,48 @@ def _names(code: types.CodeType) -> Iterator[str]:
             yield from _names(inner)
 
 
-def _restore_names(space: dict[str, Any], named: dict[str, Any]) -> None:
-    for name, value in named.items():
-        if space.get(name, ABSENT) is value:
+def _restore_items(space: dict[Any, Any], before: dict[Any, Any], names: Iterable[Any] | None = None) -> None:
+    """Give a dictionary back the values of names, or of all keys, that are without values now, or remove them."""
+    for name in list(space if names is None else names):
+        value, now = before.get(name, ABSENT), space.get(name, ABSENT)
+        if now is value or not _lacks_values(now):
             continue
         if value is ABSENT:
             del space[name]
         else:
             space[name] = value
+
+
+def _undo_list(values: Any) -> Undo:
+    """Return what gives a list, deque or set its items back, if it has new ones without values."""
+    before = list(values)
+
+    def undo() -> None:
+        known = set(map(id, before))
+        if any(_lacks_values(one) for one in values if id(one) not in known):
+            values.clear()
+            (values.update if isinstance(values, set) else values.extend)(before)
+
+    return undo
+
+
+def _lacks_values(value: Any, depth: int = DEEPEST) -> bool:
+    """Return whether a value is, or holds, a tensor on the meta device or a fake one."""
+    inside: Iterable[Any] = ()
+    match value:
+        case Tensor():
+            return value.is_meta or isinstance(value, FakeTensor)
+        case nn.Module():
+            inside = (*value.parameters(), *value.buffers())
+        case dict():
+            inside = dict.values(value)
+        case list() | tuple() | deque() | set():
+            inside = value
+        case type() | types.ModuleType() | types.FunctionType():
+            return False
+        case _ if not is_library(type(value).__module__):
+            inside = own_attributes(value)
+    return depth > 0 and any(_lacks_values(one, depth - 1) for one in inside)
 
 
 def _own_names(kind: type) -> dict[str, Any]:
@@ -132,11 +178,13 @@ def _own_names(kind: type) -> dict[str, Any]:
 
 
 def _restore_class(kind: type, own: dict[str, Any]) -> None:
-    now = _own_names(kind)
-    for name in now.keys() - own.keys():
-        delattr(kind, name)
-    for name, value in own.items():
-        if now.get(name, ABSENT) is not value:
+    for name, now in _own_names(kind).items():
+        value = own.get(name, ABSENT)
+        if now is value or not _lacks_values(now):
+            continue
+        if value is ABSENT:
+            delattr(kind, name)
+        else:
             setattr(kind, name, value)
 
 
@@ -149,7 +197,8 @@ def _content(cell: types.CellType) -> Any:
 
 
 def _restore_cell(cell: types.CellType, content: Any) -> None:
-    if _content(cell) is content:
+    now = _content(cell)
+    if now is content or not _lacks_values(now):
         return
     if content is ABSENT:
         del cell.cell_contents
@@ -169,33 +218,3 @@ def own_attributes(value: object) -> tuple[dict[str, Any], ...]:
         return (vars(value),)
     except Exception:  # noqa: BLE001 - code of any class
         return ()
-
-
-def undo_container(container: Any) -> Undo:
-    """Return what sets a dictionary, list, deque or set back to what it holds now."""
-    return partial(_restore_container, container, _items(container))
-
-
-def _restore_container(container: Any, items: list[Any]) -> None:
-    if _differ(_items(container), items):
-        _refill(container, items)
-
-
-def _items(container: Any) -> list[Any]:
-    """Return what a container holds; the keys and values of a dictionary."""
-    if isinstance(container, dict):
-        return [*dict.keys(container), *dict.values(container)]
-    return list(container)
-
-
-def _differ(now: list[Any], before: list[Any]) -> bool:
-    return len(now) != len(before) or any(one is not other for one, other in zip(now, before, strict=True))
-
-
-def _refill(container: Any, items: list[Any]) -> None:
-    container.clear()
-    if isinstance(container, dict):
-        half = len(items) // 2
-        container.update(zip(items[:half], items[half:], strict=True))
-    else:
-        (container.update if isinstance(container, set) else container.extend)(items)

@@ -15,10 +15,10 @@ def move_network(
     """Move a network to a device, its floating-point tensors in a dtype, those with four dimensions in a memory format.
 
     Integer and complex tensors keep their dtype. In float32, so do those in float64 of a network that has others in
-    float32: its code needs their precision.
+    float32: its code needs their precision. (MPS has no float64.)
     """
     dtypes = {tensor.dtype for tensor in chain(network.parameters(), network.buffers())}
-    keeps_float64 = dtype is torch.float32 and torch.float32 in dtypes
+    keeps_float64 = dtype is torch.float32 and torch.float32 in dtypes and device.type != "mps"
 
     def moved(tensor: Tensor) -> Tensor:
         kept = keeps_float64 and tensor.dtype is torch.float64

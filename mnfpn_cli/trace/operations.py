@@ -79,7 +79,9 @@ _FORMULAS: dict[Any, Any] = {
 
 _UNCOUNTED = (
     "mv addmv dot vdot addbmm _sparse_addmm sparse_sampled_addmm quantized_lstm quantized_gru _int_mm _scaled_mm "
-    "_weight_int8pack_mm _weight_int4pack_mm _weight_int4pack_mm_for_cpu"
+    "_weight_int8pack_mm _weight_int4pack_mm _weight_int4pack_mm_for_cpu _weight_int4pack_mm_with_scales_and_zeros "
+    "_dyn_quant_matmul_4bit _grouped_mm _scaled_grouped_mm _sparse_semi_structured_mm _sparse_semi_structured_linear "
+    "_flash_attention_forward _efficient_attention_forward conv_tbc _cdist_forward"
 )
 """The operations of torch that multiply and add, and are not in ``OPERATIONS``."""
 
@@ -96,7 +98,7 @@ def is_uncounted(func: Any) -> bool:
     name = func.overloadpacket.__name__
     if func.namespace == "quantized":
         return "pack" not in name and any(product in name for product in ("linear", "conv", "matmul"))
-    return func.namespace == "aten" and name in _UNCOUNTED.split()
+    return (func.namespace == "aten" and name in _UNCOUNTED.split()) or name == "deform_conv2d"
 
 
 def bias_elements(packet: Any, args: tuple[Any, ...], outputs: int) -> int:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
-from mnfpn_cli.trace.code_state import own_attributes, restore_code, undo_container
+from mnfpn_cli.trace.code_state import own_attributes, restore_code
 from mnfpn_cli.trace.hidden import MAX_OBJECTS, is_library
 from mnfpn_cli.trace.storages import storage_key
 
@@ -24,8 +24,8 @@ ATOMS = (str, bytes, int, float, complex, type, type(None))
 def restore_modules(modules: Iterable[nn.Module], values: bool) -> Iterator[None]:
     """Restore modules after the block: mode, hooks, parameters, buffers, and what attributes hold at any depth.
 
-    What their code keeps in globals, classes, closures and caches is restored too, without the values of tensors there.
-    Gradients (``.grad``) are set aside in the block.
+    What their code keeps elsewhere, as in globals, is without tensors of the block that have no values. Gradients
+    (``.grad``) are set aside in the block.
 
     ``values``: whether to restore the values of tensors too, which takes a copy of them. On the meta device this is not
     needed, as a pass cannot change values there.
@@ -33,7 +33,7 @@ def restore_modules(modules: Iterable[nn.Module], values: bool) -> Iterator[None
     listed = list(modules)
     kinds = [(module, type(module)) for module in listed]
     containers, tensors = _reachable(listed)
-    contents = [undo_container(container) for container in containers]
+    contents = [(container, _items(container)) for container in containers]
     states = [_state(tensor, values) for tensor in tensors]
     try:
         for state in states:
@@ -44,8 +44,9 @@ def restore_modules(modules: Iterable[nn.Module], values: bool) -> Iterator[None
         for module, kind in kinds:
             if type(module) is not kind:
                 module.__class__ = kind
-        for undo in contents:
-            undo()
+        for container, items in contents:
+            if _differ(_items(container), items):
+                _refill(container, items)
         for state in states:
             _restore(state)
 
@@ -86,6 +87,26 @@ def _is_dense(tensor: Tensor) -> bool:
     """Return whether a tensor has a shape and a storage; sparse, nested and lazy ones do not."""
     lazy = isinstance(tensor, UninitializedBuffer | UninitializedParameter)
     return tensor.layout is torch.strided and not tensor.is_nested and not lazy
+
+
+def _items(container: Any) -> list[Any]:
+    """Return what a container holds; the keys and values of a dictionary."""
+    if isinstance(container, dict):
+        return [*dict.keys(container), *dict.values(container)]
+    return list(container)
+
+
+def _differ(now: list[Any], before: list[Any]) -> bool:
+    return len(now) != len(before) or any(one is not other for one, other in zip(now, before, strict=True))
+
+
+def _refill(container: Any, items: list[Any]) -> None:
+    container.clear()
+    if isinstance(container, dict):
+        half = len(items) // 2
+        container.update(dict(zip(items[:half], items[half:], strict=True)))  # a Counter counts pairs
+    else:
+        (container.update if isinstance(container, set) else container.extend)(items)
 
 
 @dataclass(frozen=True, slots=True)

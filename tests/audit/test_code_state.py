@@ -1,8 +1,9 @@
-"""What the code of a network keeps outside of its modules is restored after a pass: the network works as before."""
+"""What the code of a network keeps outside of its modules has values after a pass: the network works as before."""
 
+from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache, partial
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -92,6 +93,7 @@ class Store:
 
 
 STORE = Store()
+SPACE = SimpleNamespace(grids={})
 
 other = ModuleType("other")
 other.__dict__["made"] = made
@@ -163,6 +165,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "a default": partial(Adds, from_a_default),
     "an attribute of a function": partial(Adds, from_a_function),
     "an object": lambda: Adds(lambda x: STORE.get(x)),
+    "a namespace": lambda: Adds(lambda x: SPACE.grids.setdefault(x.shape[-1], made(x))),
     "functools": lambda: Adds(lambda x: of_width(x.shape[-1], torch.device("cpu"))),
     "another Python module": lambda: Adds(lambda x: other.grid(x)),
     "a dictionary of a class": InDictOfClass,
@@ -172,15 +175,29 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 """Networks that keep grids, by where."""
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_kept() -> None:
+    """No test finds what another kept."""
+    for kept in (GRIDS, STORE.grids, other.__dict__["GRIDS"], Adds.kept, from_a_default.__defaults__[0], SPACE.grids):  # type: ignore[index]
+        kept.clear()
+    for cache in (of_width, InMethod.of_width):
+        cache.cache_clear()
+    globals().update(LAST=None)
+    globals().pop("NEW", None)
+    vars(from_a_function).clear()
+    InClass.last = None
+    if "further" in vars(InClass):
+        del InClass.further  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("mode", ["meta", "fake"])
 @pytest.mark.parametrize("place", NETWORKS)
 def test_a_network_that_keeps_tensors_works_after_a_pass(place: str, mode: Mode) -> None:
     """None that the pass made is left where the next pass would find it."""
     network = NETWORKS[place]()
-    with restore_code([network]):  # no test finds what another kept
-        run_pass(network, [Input((1, 3, 8, 8))], mode)
-        with torch.no_grad():
-            assert type(network(torch.zeros(1, 3, 8, 8)).sum().item()) is float
+    run_pass(network, [Input((1, 3, 8, 8))], mode)
+    with torch.no_grad():
+        assert type(network(torch.zeros(1, 3, 8, 8)).sum().item()) is float
 
 
 def test_what_was_kept_before_a_pass_is_kept() -> None:
@@ -189,4 +206,46 @@ def test_what_was_kept_before_a_pass_is_kept() -> None:
     before = dict(GRIDS)
     run_pass(Adds(from_globals), [Input((1, 3, 8, 8))], "meta")
     assert before == GRIDS
-    del GRIDS[4]
+
+
+COUNTS = Counter[str]()
+
+
+def test_what_else_a_pass_changes_stays() -> None:
+    """Counts, which another thread may have changed, and a Python module that was imported."""
+    seen: list[int] = []
+
+    def grid(x: Tensor) -> Tensor:
+        global LATER
+        LATER = ModuleType("later")  # type: ignore[name-defined]
+        COUNTS["passes"] += 1
+        seen.append(x.shape[-1])
+        return made(x)
+
+    run_pass(Adds(grid), [Input((1, 3, 8, 8))], "meta")
+    assert COUNTS["passes"] == len(seen) > 0
+    assert globals().pop("LATER").__name__ == "later"
+
+
+class Fixed(type):
+    """A class of classes whose attributes can be set, but not deleted."""
+
+    def __delattr__(cls, name: str) -> None:
+        raise AttributeError("fixed")
+
+
+class Stubborn(Adds, metaclass=Fixed):
+    """Keeps a grid where it cannot be taken out, and fails."""
+
+    def found(self, y: Tensor) -> Tensor:
+        """Keep it."""
+        type(self).stuck = made(y)  # type: ignore[attr-defined]
+        GRIDS[0] = made(y)
+        raise ValueError("mine")
+
+
+def test_the_networks_own_error_is_the_one_that_is_raised() -> None:
+    """And what else has no values is taken out."""
+    with pytest.raises(ValueError, match="mine"), restore_code([Stubborn()]):
+        Stubborn().to("meta")(torch.zeros(1, 3, 8, 8, device="meta"))
+    assert not GRIDS

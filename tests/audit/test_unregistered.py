@@ -105,7 +105,7 @@ CASES: dict[str, tuple[dict[str, Any], Callable[[Any, Tensor], Tensor], list[str
         "make self.heads, and what it holds, nn.ModuleList or nn.ModuleDict",
     ),
     "lists of other things in a dictionary": (
-        {"heads": {"a": [conv(), None]}},
+        {"heads": {"a": [conv(), 3]}},
         lambda m, x: m.heads["a"][0](x),
         ["self.heads['a'][0]"],
         "make self.heads, and what it holds, nn.ModuleList or nn.ModuleDict",
@@ -127,6 +127,18 @@ CASES: dict[str, tuple[dict[str, Any], Callable[[Any, Tensor], Tensor], list[str
         lambda m, x: m.smooth[1](m.smooth[0](x)),
         ["self.smooth[0]"],
         "put the modules of self.smooth into nn.ModuleList of their own, which takes nothing else",
+    ),
+    "a list with an empty place": (
+        {"smooth": [conv(), None]},
+        lambda m, x: m.smooth[0](x),
+        ["self.smooth[0]"],
+        LIST,
+    ),
+    "keys inside that a module cannot have": (
+        {"heads": [{4: conv()}]},
+        lambda m, x: m.heads[0][4](x),
+        ["self.heads[0][4]"],
+        "make self.heads, and what it holds, nn.ModuleList or nn.ModuleDict",
     ),
     "set": ({"smooth": {LAYER}}, lambda m, x: next(iter(m.smooth))(x), ["self.smooth.<one of 1>"], LIST),
     "deque": ({"smooth": deque([conv()])}, lambda m, x: m.smooth[0](x), ["self.smooth[0]"], LIST),

@@ -146,6 +146,24 @@ class LazyBuffer(Scaled):
         return self.factors * self.passes
 
 
+class FilledOnce(Scaled):
+    """Fills a buffer in its first pass, and remembers that it has."""
+
+    grid: Tensor
+    is_filled = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("grid", torch.zeros(8))
+
+    def scale(self, _maps: Tensor) -> Tensor:
+        """Return the buffer."""
+        if not self.is_filled:
+            self.grid.copy_(torch.arange(8.0))
+            self.is_filled = True
+        return self.grid
+
+
 class LazyBySize(Scaled):
     """Keeps a tensor for the last width."""
 
@@ -271,7 +289,7 @@ def test_a_network_may_change_its_input(tmp_path: Path, format: Format) -> None:
 
 
 @pytest.mark.parametrize("format", TRACED)
-@pytest.mark.parametrize("make", [Lazy, LazyBuffer])
+@pytest.mark.parametrize("make", [Lazy, LazyBuffer, FilledOnce])
 def test_what_a_first_pass_makes_is_in_the_file(tmp_path: Path, make: type[Scaled], format: Format) -> None:
     """And what was there before that pass is as it was."""
     network = make().eval()
@@ -290,7 +308,7 @@ def test_what_a_network_keeps_for_a_size_leaves_the_sides_open(tmp_path: Path) -
 
 def test_a_trace_leaves_the_network_unchanged() -> None:
     """Without what the trace's own tensors were kept in."""
-    for make in (Lazy, LazyBuffer, LazyBySize):
+    for make in (Lazy, LazyBuffer, FilledOnce, LazyBySize):
         network = make().eval()
         before = set(vars(network)), set(network.state_dict())
         trace_pass(network, (torch.rand(1, 3, 8, 8),))

@@ -1,7 +1,9 @@
 """Networks are copied whole, also those that Python's `deepcopy` refuses."""
 
 import copyreg
-from threading import Lock, RLock
+from concurrent.futures import ThreadPoolExecutor
+from threading import Condition, Lock, RLock
+from typing import Any
 
 import pytest
 import torch
@@ -36,7 +38,7 @@ def remembering() -> nn.Module:
 def locked() -> nn.Module:
     """A layer with locks."""
     layer = nn.Conv2d(3, 4, 3)
-    layer.locks = [Lock(), RLock()]  # type: ignore[assignment]
+    layer.locks = [Lock(), RLock(), Condition()]  # type: ignore[assignment]
     return layer
 
 
@@ -52,5 +54,33 @@ def test_a_copy_computes_the_same_and_shares_nothing(make: type) -> None:
             tensor.zero_()
     assert torch.equal(network(images), expected)
     assert not copied(images).any()
+    assert Tensor.__deepcopy__ is BEFORE
+    assert type(Lock()) not in copyreg.dispatch_table
+
+
+def test_a_view_of_a_weight_stays_one() -> None:
+    """Of the weight of the copy."""
+    network: Any = nn.Linear(3, 4)
+    network.turned = network.weight.t()
+    copied = copy_network(network)
+    with torch.no_grad():
+        copied.weight.zero_()
+    assert copied.turned.shape == (3, 4)
+    assert not copied.turned.any()
+    assert network.turned.any()
+
+
+def test_conditions_of_a_copy_can_be_used() -> None:
+    """They have a lock of their own."""
+    network: Any = copy_network(locked())
+    condition = network.locks[2]
+    with condition:
+        condition.notify()
+
+
+def test_threads_copy_at_once() -> None:
+    """What copies elsewhere do is as before when the last one is done."""
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(lambda _: copy_network(pruned()), range(40)))) == 40
     assert Tensor.__deepcopy__ is BEFORE
     assert type(Lock()) not in copyreg.dispatch_table

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from hypothesis import given
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -70,6 +71,14 @@ def test_the_peak_of_a_wide_pyramid_is_in_the_pyramid() -> None:
         input = network_input(network_settings, Size(40, 56))
         planned = activation_bytes(plan_network(network_settings), input, "float32")
         assert planned == real_peak(network_settings, input)
+
+
+def test_float64_beside_float32_keeps_its_size() -> None:
+    """As its values do; in half precision it is converted, and so is a network all in float64."""
+    mixed = nn.Sequential(nn.Linear(10, 10, bias=False), nn.Linear(10, 10, bias=False).double())
+    assert model_bytes(mixed, "float32") == 1200
+    assert model_bytes(mixed, "bfloat16") == 400
+    assert model_bytes(mixed.double(), "float32") == 800
 
 
 @given(settings_and_size())
