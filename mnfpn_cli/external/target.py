@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnfpn_cli.errors import Problem, UsageError
-from mnfpn_cli.settings.files import preset_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -152,6 +151,8 @@ def parse_target(text: str, arguments: Sequence[str] = ()) -> Target:
     is_module = re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", source) and not Path(source).is_file()
     if not colon or not all(map(str.isidentifier, names)) or not (source.endswith(".py") or is_module):
         hint = near_file(f"{source}.py", attribute) if colon else ""
+        from mnfpn_cli.settings.files import preset_names  # which needs pydantic
+
         if text in preset_names():
             hint = "; that is a `preset`"
         must = "must be package.module:attribute or path/to/file.py:attribute"
