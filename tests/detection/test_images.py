@@ -96,12 +96,16 @@ def test_a_file_that_is_no_image_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_another_error(tmp_path: Path) -> None:
-    """Exit code 1, with the reason of the system; one that is not there is a wrong name, 2."""
-    with pytest.raises(MnfpnError, match=r"could not be read: Is a directory$") as raised:
-        check_images([tmp_path], 3)
+    """Exit code 1, with the reason of the system; one that is not there, or a folder, is a wrong name, 2."""
+    loop = tmp_path / "loop.png"
+    loop.symlink_to(loop)
+    with pytest.raises(MnfpnError, match=r"could not be read: Too many levels of symbolic links$") as raised:
+        check_images([loop], 3)
     assert raised.value.exit_code == 1
     with pytest.raises(UsageError, match=r"none\.png: no such file$"):
         check_images([tmp_path / "none.png"], 3)
+    with pytest.raises(UsageError, match=r"must be a file, but it is a folder$"):
+        check_images([tmp_path], 3)
 
 
 def test_a_network_of_four_channels_takes_no_image_files() -> None:
