@@ -16,6 +16,7 @@ from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.external.copies import copy_network
 from mnfpn_cli.external.guard import ModelError, external_code
 from mnfpn_cli.external.load import check_arguments
+from mnfpn_cli.external.move import keeps_float64
 from mnfpn_cli.external.origin import External, FromSettings, Inputs, Origin, Workload, specs_of
 from mnfpn_cli.measure.libraries import TORCH_JIT, warnings_silenced
 from mnfpn_cli.measure.memory import Needed, needed_by
@@ -281,13 +282,13 @@ def _check_values(network: nn.Module) -> None:
 def model_bytes(network: nn.Module, dtype: DType) -> int:
     """Return the bytes of all parameters and buffers in a dtype, each tensor once.
 
-    Integers keep their size, as the counters of batch norm, which have 8 bytes. In float32, so do float64 tensors of a
-    network that has others in float32.
+    Integers keep their size, as the counters of batch norm, which have 8 bytes; so does float64 where the network
+    `keeps_float64`.
     """
     state = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}.values()
-    kept = {torch.float64} if dtype == "float32" and any(one.dtype == torch.float32 for one in state) else set()
-    converts = [one.is_floating_point() and one.dtype not in kept for one in state]
-    sizes = (ITEM_BYTES[dtype] if into else one.itemsize for one, into in zip(state, converts, strict=True))
+    kept = torch.float64 if keeps_float64(network, getattr(torch, dtype)) else None
+    converted = (one.is_floating_point() and one.dtype is not kept for one in state)
+    sizes = (ITEM_BYTES[dtype] if into else one.itemsize for one, into in zip(state, converted, strict=True))
     return sum(one.numel() * size for one, size in zip(state, sizes, strict=True))
 
 

@@ -13,12 +13,12 @@ from mnfpn_cli.documents.records import WeightsRecord
 from mnfpn_cli.export.program import INPUT, NamedOutputs, name_outputs
 from mnfpn_cli.external.guard import external_code
 from mnfpn_cli.external.load import check_arguments
+from mnfpn_cli.external.move import move_network
 from mnfpn_cli.external.origin import External, FromSettings, Inputs, Origin, specs_of
 from mnfpn_cli.measure.memory import Needed, check_fits, check_needed, out_of_memory_explained
 from mnfpn_cli.network.network import Network
 from mnfpn_cli.plan.network import NetworkPlan
 from mnfpn_cli.settings.input import NetworkInput
-from mnfpn_cli.trace.dtypes import move_network
 from mnfpn_cli.trace.inputs import traced_input
 from mnfpn_cli.trace.trace import trace_network
 

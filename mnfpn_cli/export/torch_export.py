@@ -15,9 +15,9 @@ from mnfpn_cli.export.axes import AXES, DynamicAxis
 from mnfpn_cli.export.job import FileJob, ReadFile
 from mnfpn_cli.export.program import VERSION_KEY, trace
 from mnfpn_cli.external.copies import copy_network
+from mnfpn_cli.external.move import move_network
 from mnfpn_cli.measure.libraries import loggers_silenced, warnings_silenced
 from mnfpn_cli.settings.input import DType
-from mnfpn_cli.trace.dtypes import move_network
 from mnfpn_cli.weights.header import SETTINGS_KEY
 
 SUFFIXES = (".pt2",)

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnfpn_cli.devices.choose import device_of
+from mnfpn_cli.external.move import move_network, move_tensor
 from mnfpn_cli.measure import module_times
 from mnfpn_cli.measure.layer_times import LayerTimes
 from mnfpn_cli.plan.roofline import LayerWork
 from mnfpn_cli.runtimes.runtime import NO_INT8, ExecutedGraph, Job, Operator, Prepared, ReportShare, training_step
 from mnfpn_cli.settings.input import DType
-from mnfpn_cli.trace.dtypes import move_network, move_tensor
 from mnfpn_cli.trace.observe import call_hooks
 from mnfpn_cli.trace.products import is_conversion, product_of
 

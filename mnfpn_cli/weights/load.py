@@ -82,7 +82,9 @@ def load_weights(
     found, loaded = _check(network.plan, state, settings, checkpoint, partial)
     for key, sources in found.sources.items():
         tensor = checkpoint.tensors[sources[-1]]
-        state[key].copy_(tensor if state[key].is_floating_point() else tensor.nan_to_num(0, 0, 0))  # too large a count
+        if not state[key].is_floating_point():  # a count, which is infinite where it was too large for float16
+            tensor = tensor.nan_to_num(0, 0, 0)
+        state[key].copy_(tensor)
     return loaded
 
 

@@ -145,6 +145,17 @@ def test_other_precisions_are_converted(dtype: torch.dtype) -> None:
         assert torch.equal(tensor, converted[key].to(tensor.dtype))
 
 
+def test_a_count_too_large_for_half_precision_is_none() -> None:
+    """Infinity is no count."""
+    settings = NetworkSettings.model_validate({"stages": [(2, 8, 1, 2)], "pyramid": {"channels": 8}})
+    network = build_network(settings)
+    state = {key: torch.full_like(one, 1).to(torch.float16) for key, one in network.state_dict().items()}
+    counts = [key for key in state if key.endswith("num_batches_tracked")]
+    state[counts[0]] = torch.tensor(1e6).to(torch.float16)
+    load_weights(network, settings, Checkpoint("a.pth", state))
+    assert [int(network.state_dict()[key]) for key in counts] == [0] + [1] * (len(counts) - 1)
+
+
 @pytest.mark.parametrize("file", ["resnet_fpn_2222", "seed_classifier", "timm_w05"])
 def test_another_networks_checkpoint_names_keys(file: str) -> None:
     """Of a ResNet, of another classifier, of another width."""

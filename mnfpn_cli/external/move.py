@@ -14,18 +14,22 @@ def move_network(
 ) -> None:
     """Move a network to a device, its floating-point tensors in a dtype, those with four dimensions in a memory format.
 
-    Integer and complex tensors keep their dtype. In float32, so do those in float64 of a network that has others in
-    float32: its code needs their precision. (MPS has no float64.)
+    Integer and complex tensors keep their dtype; so do those in float64 where `keeps_float64` says so. (MPS has none.)
     """
-    dtypes = {tensor.dtype for tensor in chain(network.parameters(), network.buffers())}
-    keeps_float64 = dtype is torch.float32 and torch.float32 in dtypes and device.type != "mps"
+    keeps = keeps_float64(network, dtype) and device.type != "mps"
 
     def moved(tensor: Tensor) -> Tensor:
-        kept = keeps_float64 and tensor.dtype is torch.float64
+        kept = keeps and tensor.dtype is torch.float64
         return move_tensor(tensor, device, torch.float64 if kept else dtype, memory_format)
 
     network._apply(moved)  # type: ignore[no-untyped-call]
     network.to(device)  # external networks override it to move unregistered tensors
+
+
+def keeps_float64(network: nn.Module, dtype: torch.dtype) -> bool:
+    """Return whether float64 stays: where float32 is asked for and there beside it, code needs its precision."""
+    dtypes = {tensor.dtype for tensor in chain(network.parameters(), network.buffers())}
+    return dtype is torch.float32 and torch.float32 in dtypes
 
 
 def move_tensor(
