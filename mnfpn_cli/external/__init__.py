@@ -1,1 +1,1 @@
-"""External networks, which others wrote: name, import, build and contain them."""
+"""External networks, which others wrote: name, import, build, copy and contain them."""
