@@ -4,10 +4,11 @@
     python benchmarks/fused_steps.py --part backbone --threads 1 --processor-time
     python benchmarks/fused_steps.py --part classifier --size 224 --threads 1 --processor-time
     python benchmarks/fused_steps.py --part detector --size 320 --dtype bfloat16
+    python benchmarks/fused_steps.py --part network --dtype int8
 
 With one thread, and by the time that the processor took (`--processor-time`), other work on the machine hardly
 counts. In bfloat16 on a processor with AMX, `fused` leaves out its own kernels; here they are timed there too, with
-dense convolutions by vectors and by tiles.
+dense convolutions by vectors and by tiles. In int8, all steps before the kernels are in float32.
 `backbone` is that of the default network up to its taps, and has a second table: the share of its floor that each
 stage reaches, before our own kernels and with them.
 """
@@ -31,6 +32,7 @@ from mnfpn_cli.measure.peaks import measure_peaks
 from mnfpn_cli.measure.verify import largest_difference
 from mnfpn_cli.network.network import Network, build_network
 from mnfpn_cli.plan.roofline import Peaks, network_work, roofline
+from mnfpn_cli.quantization.quantization import Quantization
 from mnfpn_cli.runtimes.fused import fuse
 from mnfpn_cli.runtimes.fused.blocks import executed_with_kernels
 from mnfpn_cli.runtimes.fused.folded import Optimizations
@@ -79,29 +81,39 @@ class Backbone(nn.Module):
         return tuple(taps)
 
 
-def modules(part: str, network: Network, dtype: torch.dtype) -> dict[str, nn.Module]:
+def modules(part: str, network: Network, images: Tensor, dtype: DType) -> dict[str, nn.Module]:
     """Eager in float32, and the part in a dtype with each step and those before it."""
+    quantization = Quantization([(images,)]) if dtype == "int8" else None
     cut: Callable[[Network], nn.Module] = Backbone if part == "backbone" else lambda whole: whole
     made: dict[str, nn.Module] = {"eager": cut(deepcopy(network))}
     for name, (optimizations, order) in STEPS.items():
         has_kernels = name in (AFTER, BY_TILES)
         kernels = made_kernels(dtype, amx=name == BY_TILES) if has_kernels else None
         if kernels or not has_kernels:
-            fused = fuse(deepcopy(network), replace(optimizations, kernels=kernels))
-            made[name] = cut(fused).to(memory_format=order, dtype=dtype)  # type: ignore[call-overload]
+            quantized = quantization if kernels else None
+            fused = fuse(deepcopy(network), replace(optimizations, kernels=kernels), quantized)
+            made[name] = cut(fused).to(memory_format=order, dtype=maps_of(dtype))  # type: ignore[call-overload]
     return made
+
+
+def maps_of(dtype: DType) -> torch.dtype:
+    """The dtype of maps: in int8 the kernels round what they multiply."""
+    maps: torch.dtype = getattr(torch, "float32" if dtype == "int8" else dtype)
+    return maps
 
 
 def passes(made: dict[str, nn.Module], images: Tensor, dtype: DType) -> dict[str, Pass]:
     """A pass of each module on its order of the images, and of the other runtimes that have the dtype."""
     runs: dict[str, Pass] = {}
     for name, module in made.items():
-        order, own = (STEPS[name][1], getattr(torch, dtype)) if name in STEPS else (torch.contiguous_format, None)
+        order, own = (STEPS[name][1], maps_of(dtype)) if name in STEPS else (torch.contiguous_format, None)
         runs[name] = partial(_tensors, partial(module, images.to(memory_format=order, dtype=own)))
     for name in ("onnxruntime", "openvino"):
         runtime = load_runtime(name)
         if not runtime.unavailable_reason(CPU, dtype, False):
-            prepared = runtime.prepare(Job(deepcopy(made["eager"]), True, (images,), CPU, dtype))
+            quantization = Quantization([(images,)]) if dtype == "int8" else None
+            job = Job(deepcopy(made["eager"]), True, (images,), CPU, dtype, quantization=quantization)
+            prepared = runtime.prepare(job)
             runs[name] = partial(_tensors, prepared.run, prepared.outputs)
     return runs
 
@@ -149,13 +161,14 @@ def print_steps(runs: dict[str, Pass], rounds: int, clock: Clock) -> dict[str, f
     return {name: median(samples) for name, samples in times.items()}
 
 
-def print_rates(made: dict[str, nn.Module], images: Tensor, medians: dict[str, float], peak: float) -> None:
-    """Print the MACs that the last steps do in a pass, and their rate beside the device's."""
+def print_rates(made: dict[str, nn.Module], images: Tensor, medians: dict[str, float], peak: float | None) -> None:
+    """Print the MACs that the last steps do in a pass, and their rate beside the device's, where that is known."""
     for name in (BEFORE, AFTER, BY_TILES):
         if name in made:
             macs = sum(one.macs for one in executed_with_kernels(made[name], (images,)).operators)
             rate = macs / medians[name] * 1e3
-            print(f"{name}: {macs / 1e9:.2f} GMAC at {rate / 1e9:.0f} of {peak / 1e9:.0f} GMAC/s, {rate / peak:.2f}")
+            beside = f" of {peak / 1e9:.0f} GMAC/s, {rate / peak:.2f}" if peak else " GMAC/s"
+            print(f"{name}: {macs / 1e9:.2f} GMAC at {rate / 1e9:.0f}{beside}")
 
 
 def print_floors(
@@ -210,7 +223,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--processor-time", action="store_true")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "int8"), default="float32")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     clock = time.process_time if options.processor_time else time.perf_counter
@@ -218,12 +231,13 @@ def main() -> None:
     images = torch.rand(1, 3, *size)
     settings = NetworkSettings.model_validate(read_preset(PRESETS[options.part]).value).at(size)
     network = build_network(settings)
-    made = modules(options.part, network, getattr(torch, options.dtype))
+    made = modules(options.part, network, images, options.dtype)
     medians = print_steps(passes(made, images, options.dtype), options.rounds, clock)
-    images = images.to(getattr(torch, options.dtype), memory_format=torch.channels_last)
-    peaks = measure_peaks(CPU, options.dtype, lambda run: timed(run, clock))
-    print_rates(made, images, medians, peaks.macs_per_s)
-    if options.part == "backbone":
+    images = images.to(maps_of(options.dtype), memory_format=torch.channels_last)
+    # torch has no product in int8 that shows what the device can do.
+    peaks = measure_peaks(CPU, options.dtype, lambda run: timed(run, clock)) if options.dtype != "int8" else None
+    print_rates(made, images, medians, peaks.macs_per_s if peaks else None)
+    if options.part == "backbone" and peaks:
         print_floors(made, network, images, options.rounds, clock, peaks)
 
 

@@ -256,7 +256,7 @@ class Sums(Kernels):
 
     def __init__(self) -> None:
         """Compile nothing."""
-        self.pair = 1
+        self.terms = 1
 
     def add_rows(self, indices: Tensor, weights: Tensor, rows: Tensor, sums: Tensor) -> None:
         """Write the sums."""

@@ -16,6 +16,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from mnfpn_cli.devices.instructions import Instructions, this_processor
@@ -26,9 +27,9 @@ from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.runtimes import fused
 from mnfpn_cli.runtimes.fused import kernels
 from mnfpn_cli.runtimes.fused.blocks import KernelBlock, Memory
-from mnfpn_cli.runtimes.fused.folded import Folded, FoldedConv, Optimizations, can_pack
+from mnfpn_cli.runtimes.fused.folded import Folded, FoldedConv, MapRange, Optimizations, can_pack
 from mnfpn_cli.runtimes.runtime import Job, as_tensors
-from mnfpn_cli.settings.input import Size
+from mnfpn_cli.settings.input import DType, Size
 from mnfpn_cli.settings.network import NetworkSettings
 from tests.network.comparing import SEEDS
 from tests.runtimes.test_fused import CPU, ROUNDING, difference, network_of, noise_in, preset, random_images, rounding
@@ -36,37 +37,44 @@ from tests.strategies import settings_and_size
 from tests.tiers import at_most
 
 ONEDNN = can_pack("float32")
+AMX = ("amx_tile", "amx_bf16", "amx_int8")
 EMULATED_AMX = Path(__file__).with_name("cpp") / "emulated_amx.h"
-Kind = Literal["float32", "bfloat16", "bfloat16 by AMX"]
+Kind = Literal["float32", "bfloat16", "bfloat16 by AMX", "int8", "int8 by AMX"]
 IN_BFLOAT16: tuple[Kind, ...] = ("bfloat16", "bfloat16 by AMX")
-KINDS: tuple[Kind, ...] = ("float32", *IN_BFLOAT16)
+IN_INT8: tuple[Kind, ...] = ("int8", "int8 by AMX")
+FLOATING: tuple[Kind, ...] = ("float32", *IN_BFLOAT16)
+
+
+def dtype_of(kind: Kind) -> DType:
+    """What the kernels of a kind multiply in."""
+    return TypeAdapter[DType](DType).validate_python(kind.partition(" ")[0])
 
 
 def kernels_of(kind: Kind) -> kernels.Kernels:
     """The kernels of a kind, or skip where they cannot be made; those by AMX have its instructions emulated."""
-    dtype: torch.dtype = getattr(torch, kind.partition(" ")[0])
-    made = kernels.made_kernels(dtype) if kind in ("float32", "bfloat16") else emulated_kernels()
+    dtype = dtype_of(kind)
+    made = emulated_kernels(dtype) if kind.endswith("AMX") else kernels.made_kernels(dtype)
     if made is None:
         pytest.skip(f"no kernels of `fused` in {kind}: no C++ compiler, or not the instructions that they need")
     return made
 
 
 @cache
-def emulated_kernels() -> kernels.Kernels | None:
+def emulated_kernels(dtype: DType) -> kernels.Kernels | None:
     """Kernels that multiply by AMX, compiled with functions in place of its instructions; None where none can be."""
     with pytest.MonkeyPatch.context() as patch:
         version = zlib.crc32(EMULATED_AMX.read_bytes())  # kernels are kept by their command
         options = f"-DVERSION={version} -include {shlex.quote(str(EMULATED_AMX))}"
         patch.setenv("CXX", f"{os.environ.get('CXX', 'c++')} {options}")
-        return kernels_by_amx(patch)
+        return kernels_by_amx(patch, dtype)
 
 
-def kernels_by_amx(patch: pytest.MonkeyPatch) -> kernels.Kernels | None:
+def kernels_by_amx(patch: pytest.MonkeyPatch, dtype: DType) -> kernels.Kernels | None:
     """Kernels that multiply by AMX, as if the processor and the system had it; None where they cannot be made."""
     usable = this_processor().usable or ()
-    patch.setattr(kernels, "this_processor", lambda: Instructions(usable, (*usable, "amx_tile", "amx_bf16")))
+    patch.setattr(kernels, "this_processor", lambda: Instructions(usable, (*usable, *AMX)))
     patch.setattr(kernels, "allows_amx", lambda: True)
-    return kernels.made_kernels.__wrapped__(torch.bfloat16, amx=True)
+    return kernels.made_kernels.__wrapped__(dtype, amx=True)
 
 
 def optimizations(kind: Kind = "float32") -> Optimizations:
@@ -190,23 +198,35 @@ def blocks(draw: st.DrawFn) -> Block:
     return Block(convs, x, added)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+WHOLE = MapRange(-128.0, 127.0)
+"""The range of a map whose steps in eight bits are whole numbers."""
+
+
+@pytest.mark.parametrize("kind", [*FLOATING, *IN_INT8])
 @pytest.mark.parametrize("threads", [1, 3])
 @torch.inference_mode()
 @given(blocks(), st.booleans())
 def test_whole_numbers_are_exact(kind: Kind, threads: int, block: Block, overwrite: bool) -> None:
-    """Of channels that fill no vector and no pair, on any number of threads, whatever is added and was in memory."""
+    """Of channels that fill no vector and no pair, on any number of threads, whatever is added and was in memory.
+
+    In int8 their sums are, which are times a scale that is none.
+    """
     made, order, memory = kernels_of(kind), torch.channels_last, Memory()
     memory.take("scratch", 2**20, torch.float32).view(torch.int32).fill_(-1)  # a NaN in both dtypes
     convs = OrderedDict((str(index), FoldedConv(conv, Optimizations())) for index, conv in enumerate(block.convs))
+    for conv in convs.values():
+        conv.reads = WHOLE if kind in IN_INT8 and conv.groups == 1 else None
     expected = block.x
     for index, conv in enumerate(convs.values()):
         expected = conv(expected, block.added.clone() if block.added is not None and index == len(convs) - 1 else None)
-    own = KernelBlock(OrderedDict(convs), made, memory).to(made.dtype)
-    x, added = (None if one is None else one.to(made.dtype, memory_format=order) for one in (block.x, block.added))
+    own = KernelBlock(OrderedDict(convs), made, memory).to(made.maps)
+    x, added = (None if one is None else one.to(made.maps, memory_format=order) for one in (block.x, block.added))
     with cpu_threads(threads):
         found = own(x, added, overwrite and added is not None)
     assert expected.abs().max() <= 256
+    if kind in IN_INT8:
+        assert (found - expected).abs().max() < 1e-3
+        found = found.round()
     assert torch.equal(found.double(), expected)
 
 
@@ -272,9 +292,9 @@ def test_rows_of_any_width_are_summed(channels: int, threads: int, kind: Kind) -
     made, random = kernels_of(kind), torch.Generator().manual_seed(channels)
     rows = torch.randint(-3, 4, (50, channels), generator=random)
     indices, weights = (torch.randint(high, (231, 12), generator=random) for high in (50, 3))
-    sums = torch.full((231, channels), float("nan"), dtype=made.dtype)
+    sums = torch.full((231, channels), float("nan"), dtype=made.maps)
     with cpu_threads(threads):
-        made.add_rows(indices.int(), weights.to(made.dtype), rows.to(made.dtype), sums)
+        made.add_rows(indices.int(), weights.to(made.maps), rows.to(made.maps), sums)
     assert torch.equal(sums.long(), torch.einsum("pkc,pk->pc", rows[indices], weights))
 
 
@@ -295,24 +315,25 @@ def test_a_level_that_is_smoothed_early_has_one_place() -> None:
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FLOATING)
 def test_a_nan_stays_one(kind: Kind) -> None:
     """An activation does not hide it, as eager's does not."""
     made = kernels_of(kind)
     network = fused.fuse(network_of(preset("mobilenetv2-classifier", Size(64, 64))), optimizations(kind))
-    network.to(made.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    assert network(torch.full((1, 3, 64, 64), float("nan"), dtype=made.dtype)).isnan().all()
+    network.to(made.maps, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    assert network(torch.full((1, 3, 64, 64), float("nan"), dtype=made.maps)).isnan().all()
 
 
-def test_kernels_by_amx_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["bfloat16 by AMX", "int8 by AMX"])
+def test_kernels_by_amx_are_compiled(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     """With its instructions, which this processor need not have: a compiler that knows them takes every one."""
-    if emulated_kernels() is None or not _knows_amx():
+    if emulated_kernels(dtype_of(kind)) is None or not _knows_amx(dtype_of(kind)):
         pytest.skip("no C++ compiler that knows AMX")
-    assert kernels_by_amx(monkeypatch)
+    assert kernels_by_amx(monkeypatch, dtype_of(kind))
 
 
-def _knows_amx() -> bool:
-    command = (*kernels._compiler(), *kernels.AMX, "-fsyntax-only", "-xc++", "/dev/null")
+def _knows_amx(dtype: DType) -> bool:
+    command = (*kernels._compiler(), *kernels.BUILDS[dtype, True].options, "-fsyntax-only", "-xc++", "/dev/null")
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
@@ -332,18 +353,27 @@ def test_without_a_compiler_torch_runs_all(compiler: str, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("sets", "capability", "runs", "by_amx", "suits"),
+    ("dtype", "sets", "capability", "runs", "by_amx", "suits"),
     [
-        (("avx512f", "avx512_bf16"), "AVX512", True, False, True),
-        (("avx512f", "avx512_bf16"), "AVX2", False, False, False),
-        (("avx512f", "avx512_bf16", "amx_tile", "amx_bf16"), "AVX512", True, True, False),
-        (("avx512f", "avx512_bf16", "amx_tile", "amx_bf16"), "AVX2", False, False, False),
-        (("avx512f", "amx_tile", "amx_bf16"), "AVX512", False, False, False),
-        (("avx512f",), "AVX512", False, False, False),
-        (None, "AVX512", False, False, False),
+        ("bfloat16", ("avx512_bf16",), "AVX512", True, False, True),
+        ("bfloat16", ("avx512_bf16",), "AVX2", False, False, False),
+        ("bfloat16", ("avx512_bf16", *AMX), "AVX512", True, True, False),
+        ("bfloat16", ("avx512_bf16", *AMX), "AVX2", False, False, False),
+        ("bfloat16", AMX, "AVX512", False, False, False),
+        ("bfloat16", ("avx512f", "avx512_vnni"), "AVX512", False, False, False),
+        ("bfloat16", None, "AVX512", False, False, False),
+        ("int8", ("avx512_vnni",), "AVX512", True, False, True),
+        ("int8", ("avx512_vnni",), "AVX2", False, False, False),
+        ("int8", ("avx512_vnni", *AMX), "AVX512", True, True, True),
+        ("int8", ("avx512_vnni", "amx_tile", "amx_bf16"), "AVX512", True, False, True),
+        ("int8", ("avx512f", "avx_vnni"), "AVX512", False, False, False),
+        ("int8", None, "AVX512", False, False, False),
+        ("float32", None, "AVX2", True, False, True),
+        ("float16", ("avx512_fp16",), "AVX512", False, False, False),
     ],
 )
-def test_kernels_in_bfloat16_need_its_instructions(
+def test_kernels_need_instructions(
+    dtype: DType,
     sets: tuple[str, ...] | None,
     capability: str,
     runs: bool,
@@ -351,19 +381,14 @@ def test_kernels_in_bfloat16_need_its_instructions(
     suits: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Which torch may use; with AMX they run, but oneDNN's are used. Those in float32 suit every processor."""
+    """Those of their dtype, which torch may use; in bfloat16 with AMX they run, but oneDNN's are used."""
     monkeypatch.setattr(kernels, "this_processor", lambda: Instructions(sets, sets))
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    assert (kernels.runs_on_processor(torch.bfloat16), kernels.suits_processor(torch.bfloat16)) == (runs, suits)
-    assert kernels.runs_on_processor(torch.bfloat16, amx=True) == by_amx
+    assert (kernels.runs_on_processor(dtype), kernels.suits_processor(dtype)) == (runs, suits)
+    assert kernels.runs_on_processor(dtype, amx=True) == by_amx
     made = object()
     monkeypatch.setattr(kernels, "made_kernels", lambda _dtype: made)
-    assert kernels.kernels_for(torch.bfloat16) is (made if suits else None)
-    assert kernels.runs_on_processor(torch.float32)
-    assert kernels.suits_processor(torch.float32)
-    assert not kernels.runs_on_processor(torch.float32, amx=True)
-    assert not kernels.runs_on_processor(torch.float16)
-    assert not kernels.suits_processor(torch.float16)
+    assert kernels.kernels_for(dtype) is (made if suits else None)
 
 
 def test_kernels_are_for_the_cpu() -> None:

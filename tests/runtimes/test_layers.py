@@ -107,7 +107,7 @@ def test_every_layer_of_a_fused_network_has_a_call(case: tuple[NetworkSettings, 
     assert {work.id for work in works if work.macs} <= set(placed)
 
 
-@pytest.mark.skipif(kernels_for(torch.float32) is None, reason="needs a C++ compiler")
+@pytest.mark.skipif(kernels_for("float32") is None, reason="needs a C++ compiler")
 def test_what_kernels_compute_in_one_call_is_one_row() -> None:
     """Wherever they find the layers: the stem computes those of a first block that has nothing before its own."""
     settings = NetworkSettings.model_validate(

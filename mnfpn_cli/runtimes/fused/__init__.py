@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from mnfpn_cli.devices.choose import device_of
 from mnfpn_cli.documents.records import WarningRecord
+from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.measure import module_times
 from mnfpn_cli.measure.layer_times import LayerTimes
 from mnfpn_cli.network.heads import Branch, LevelHead
@@ -19,22 +21,27 @@ from mnfpn_cli.network.network import Bottleneck, InvertedResidual
 from mnfpn_cli.network.pyramid import Pyramid
 from mnfpn_cli.plan.pyramid import SHARED
 from mnfpn_cli.plan.roofline import LayerWork
+from mnfpn_cli.quantization.quantization import Quantization
 from mnfpn_cli.runtimes import eager
 from mnfpn_cli.runtimes.fused import early
 from mnfpn_cli.runtimes.fused.blocks import executed_with_kernels, named_layers, use_kernels
+from mnfpn_cli.runtimes.fused.calibration import calibrate
 from mnfpn_cli.runtimes.fused.folded import (
     FoldedConv,
     FusedBottleneck,
     FusedResidual,
     Optimizations,
     Parts,
+    as_convolution,
     can_pack,
     fold,
+    keep_float,
+    keeps_float,
     parts,
 )
-from mnfpn_cli.runtimes.fused.kernels import kernels_for, suits_processor
+from mnfpn_cli.runtimes.fused.kernels import kernels_for, missing_for, suits_processor
 from mnfpn_cli.runtimes.fused.layers import called_modules, fused_calls
-from mnfpn_cli.runtimes.runtime import NO_INT8, Job, Prepared, ReportShare
+from mnfpn_cli.runtimes.runtime import Job, Prepared, ReportShare
 from mnfpn_cli.settings.input import DType
 
 M = TypeVar("M", bound=nn.Module)
@@ -51,20 +58,32 @@ NO_KERNELS = WarningRecord(
 """Warns that it is slower than it could be."""
 
 
-def unavailable_reason(_device: torch.device, dtype: DType, train: bool) -> str | None:
-    """Return why it cannot run here: it is for inference in floating point, wherever torch runs."""
-    if dtype == "int8":
-        return NO_INT8
-    return "inference only: it folds batch norm into convolutions" if train else None
+def unavailable_reason(device: torch.device, dtype: DType, train: bool) -> str | None:
+    """Return why it cannot run here: it is for inference, wherever torch runs, and in int8 needs its own kernels."""
+    if train:
+        return "inference only: it folds batch norm into convolutions"
+    if dtype != "int8":
+        return None
+    return missing_for(dtype) if device.type == "cpu" else "runs int8 on the CPU alone"
 
 
 def prepare(job: Job) -> Prepared:
-    """Fuse the network; move it and its inputs to the device, in the job's dtype and channels-last memory format."""
+    """Fuse the network; move it and its inputs to the device, in the job's dtype and channels-last memory format.
+
+    In int8, maps are in float32, and the kernels round what they multiply.
+
+    Raises:
+        MnfpnError: in int8, where the kernels cannot be made, or calibration has no finite numbers.
+    """
     optimizations = available_optimizations(job.device, job.dtype)
-    fuse(job.network, optimizations).requires_grad_(False)
+    if job.quantization:
+        if not optimizations.kernels:
+            raise MnfpnError("its own kernels for int8 could not be compiled")
+        job = replace(job, dtype="float32")  # of maps
+    fuse(job.network, optimizations, job.quantization).requires_grad_(False)
     job.network.to(job.torch_dtype)  # folded weights are in float64
     network, inputs = eager.move(job, torch.channels_last)
-    could_have = job.device.type == "cpu" and suits_processor(job.torch_dtype) and not optimizations.kernels
+    could_have = job.device.type == "cpu" and suits_processor(job.dtype) and not optimizations.kernels
     return Prepared(
         partial(network, *inputs),
         inputs,
@@ -83,17 +102,21 @@ def time_layers(job: Job, works: Sequence[LayerWork], passes: int, progress: Rep
 
 def available_optimizations(device: torch.device, dtype: DType) -> Optimizations:
     """Return the optimizations besides folding that a device and a dtype allow."""
-    onednn = device.type == "cpu" and can_pack(dtype)
-    kernels = kernels_for(getattr(torch, dtype)) if device.type == "cpu" else None
+    onednn = device.type == "cpu" and can_pack("float32" if dtype == "int8" else dtype)
+    kernels = kernels_for(dtype) if device.type == "cpu" else None
     return Optimizations(packed=onednn, added=onednn, early=onednn, kernels=kernels)
 
 
-def fuse(module: M, optimizations: Optimizations) -> M:
+def fuse(module: M, optimizations: Optimizations, quantization: Quantization | None = None) -> M:
     """Replace the parts of a module by fused ones, and return the module; parts of other classes stay as they are.
 
-    Folded weights are in float64 until the module is moved to another dtype.
+    Folded weights are in float64 until the module is moved to another dtype; they are in float32 with a quantisation.
     """
+    for path in quantization.keep_float if quantization else ():
+        keep_float(module.get_submodule(path))
     fuse_parts(module, optimizations)
+    if quantization:
+        calibrate(module.float(), quantization.passes)
     if optimizations.kernels:
         use_kernels(module, optimizations.kernels)
     return module
@@ -110,6 +133,8 @@ def _replaced(module: nn.Module, optimizations: Optimizations) -> nn.Module:
     match module:
         case ConvNormAct() | nn.Conv2d() if (layer := parts(module)).foldable:
             return FoldedConv(fold(layer), optimizations)
+        case nn.Linear() if optimizations.kernels:
+            return FoldedConv(as_convolution(module), optimizations)
         case InvertedResidual():
             return FusedResidual(named_layers(fuse_parts(module, optimizations)), module.residual)
         case Bottleneck():
@@ -188,6 +213,8 @@ def early_levels(pyramid: Pyramid, optimizations: Optimizations) -> dict[str, nn
         if not isinstance(lateral, nn.Conv2d) or not isinstance(smooth, nn.Conv2d | ConvNormAct):
             continue
         layer = parts(smooth)
+        if keeps_float(lateral) or keeps_float(layer.conv):  # it could not be told apart
+            continue
         if layer.foldable and early.is_cheaper(lateral, layer.conv):
             levels[name] = early.EarlySmoothing(lateral, fold(layer), pyramid.upsample, optimizations)
     return levels

@@ -76,35 +76,45 @@ class EarlySmoothing(nn.Module):
         across = lateral.weight.detach().double()[:, :, 0, 0]
         through = torch.einsum("omyx,mi->oiyx", smooth.weight, across)
         self.tap = FoldedConv(replace(smooth, weight=through), optimizations)
+        mixing = smooth.weight.permute(2, 3, 0, 1).flatten(0, 2)  # (3 × 3 × out, channels)
         # The smoothing pads the lateral's map with zeros, which have no bias; resizing keeps constants. So the bias is
-        # added to the coarse map: there the padding of the resized map leaves it out likewise.
-        self.bias: Tensor | None
-        self.register_buffer("bias", None if lateral.bias is None else lateral.bias.detach().double())
-        self.mixing = nn.Buffer(smooth.weight.permute(1, 2, 3, 0).flatten(1))  # (channels, 3 × 3 × out)
+        # mixed with the coarse map: there the padding of the resized map leaves it out likewise.
+        bias = None if lateral.bias is None else mixing @ lateral.bias.detach().double()
+        self.mix: nn.Module = FoldedConv(Folded(mixing[:, :, None, None], bias, 1, 0, 1), optimizations)
         self.channels, self.upsample = smooth.weight.shape[0], upsample
         self.kernels = optimizations.kernels
         self.bands: tuple[Band, ...] = ()
-        self.biased = self.rows = self.sums = torch.empty(0)
+        self.rows = self.sums = torch.empty(0)
 
     def forward(self, tap: Tensor, coarse: Tensor) -> Tensor:
         """Smooth both parts, and add them; the next pass may overwrite the level."""
         (n, channels, height, width), fine = coarse.shape, tap.shape[-2:]
         if not self.bands:  # made in the first pass, for all: a runtime has one size
-            table = resize_table(coarse, fine, self.upsample, self.kernels.pair if self.kernels else 1)
-            row_bytes = width * self.mixing.shape[1] * coarse.element_size()
+            table = resize_table(coarse, fine, self.upsample, self.kernels.terms if self.kernels else 1)
+            row_bytes = width * OFFSETS * OFFSETS * self.channels * coarse.element_size()
             several = BAND_BYTES // row_bytes if self.kernels else height  # torch's sum is slower by bands
             self.bands = bands_of(table, (height, width), fine, several)
-            self.biased = coarse.new_empty((n, height * width, channels) if self.bias is not None else 0)
-            self.rows = coarse.new_empty(max(band.rows.stop for band in self.bands), self.mixing.shape[1])
+            mixed = max(band.rows.stop for band in self.bands)
+            self.rows = coarse.new_empty(mixed, OFFSETS * OFFSETS * self.channels)
             self.sums = coarse.new_empty(n, *fine, self.channels)
         pixels = coarse.permute(0, 2, 3, 1).reshape(n, height * width, channels)
-        biased = pixels if self.bias is None else torch.add(pixels, self.bias, out=self.biased)
-        for image, sums in zip(biased, self.sums, strict=True):
+        for image, sums in zip(pixels, self.sums, strict=True):
             for band in self.bands:
-                torch.mm(image[band.coarse], self.mixing, out=self.rows[band.rows])
+                self._mix(image[band.coarse], self.rows[band.rows])
                 self._sum(band.table, sums[band.fine])
         y: Tensor = self.tap(tap, self.sums.permute(0, 3, 1, 2), overwrite=True)
         return y
+
+    def _mix(self, pixels: Tensor, rows: Tensor) -> None:
+        """Write rows (pixels, 3 × 3 × out) of the coarser map's pixels (pixels, channels)."""
+        if isinstance(self.mix, FoldedConv):
+            mixing = self.mix.weight[:, :, 0, 0].T
+            if self.mix.bias is None:
+                torch.mm(pixels, mixing, out=rows)
+            else:
+                torch.addmm(self.mix.bias, pixels, mixing, out=rows)
+        else:
+            self.mix(pixels.T[None, :, None], output=rows.T[None, :, None])
 
     def _sum(self, table: SumTable, sums: Tensor) -> None:
         """Write sums (some of h, w, out) of the rows that were mixed last."""

@@ -48,11 +48,35 @@ class Optimizations:
     kernels: Kernels | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class MapRange:
+    """The values of a map in calibration passes, from at most 0 to at least 0: 256 equal steps are in eight bits."""
+
+    low: float = 0.0
+    high: float = 0.0
+
+    @property
+    def step(self) -> float:
+        """What one more in eight bits is; 1 of a map that is all zeros."""
+        return (self.high - self.low) / 255 or 1.0
+
+    @property
+    def inverse(self) -> float:
+        """The steps of a value of 1."""
+        return 1 / self.step
+
+    @property
+    def zero(self) -> int:
+        """What zero is in eight bits."""
+        return round(-self.low / self.step)
+
+
 @dataclass(frozen=True)
 class Folded:
     """A convolution in float64 with its batch norm folded in, the padding before it, and the activation after it.
 
     ``padding`` is that of the convolution itself; ``pad`` is the module that pads before it, None where none does.
+    With ``keep_float`` it is never quantised.
     """
 
     weight: Tensor
@@ -62,6 +86,7 @@ class Folded:
     groups: int
     activation: Activation | None = None
     pad: SamePad | None = None
+    keep_float: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,7 +130,24 @@ def fold(layer: Parts) -> Folded:
         weight, bias = weight * scale[:, None, None, None], centred * scale + norm.bias.detach().double()
     padding = conv.padding[0]
     assert isinstance(padding, int)
-    return Folded(weight, bias, conv.stride[0], padding, conv.groups, activation_of(layer.act), pad)
+    activation, kept = activation_of(layer.act), keeps_float(conv)
+    return Folded(weight, bias, conv.stride[0], padding, conv.groups, activation, pad, kept)
+
+
+def keep_float(layer: nn.Module) -> None:
+    """Have a layer of a network that is not fused yet stay in floating point where others are quantised."""
+    layer.keep_float = True  # type: ignore[assignment]  # a plain attribute, which copies of the layer have too
+
+
+def keeps_float(layer: nn.Module) -> bool:
+    """Return whether a layer stays in floating point."""
+    return hasattr(layer, "keep_float")
+
+
+def as_convolution(layer: nn.Linear) -> Folded:
+    """Return a dense layer as a 1×1 convolution."""
+    weight, bias = layer.weight.detach().double(), None if layer.bias is None else layer.bias.detach().double()
+    return Folded(weight[:, :, None, None], bias, 1, 0, 1, keep_float=keeps_float(layer))
 
 
 def activation_of(module: nn.Module | None) -> Activation | None:
@@ -128,9 +170,17 @@ class FoldedConv(nn.Module):
         self.optimizations = optimizations
         self.packed: Tensor | None = None
         self.path = ""  # in the network that it is of, where kernels run it in another module
+        self.keep_float = folded.keep_float
+        self.reads: MapRange | None = None  # None where it is not quantised
 
     def forward(self, x: Tensor, added: Tensor | None = None, overwrite: bool = False) -> Tensor:
-        """Convolve, add ``added`` and activate; with ``overwrite`` the result may overwrite ``added``."""
+        """Convolve, add ``added`` and activate; with ``overwrite`` the result may overwrite ``added``.
+
+        A dense layer maps (n, in) to (n, out).
+        """
+        if x.dim() == 2:
+            y: Tensor = self(x[:, :, None, None]).flatten(1)
+            return y
         if self.pad is not None:
             x = self.pad(x)  # (n, in, h + 0 to k - 1, w + 0 to k - 1)
         if not self.optimizations.packed:

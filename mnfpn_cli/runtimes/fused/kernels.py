@@ -8,13 +8,17 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from mnfpn_cli.devices.instructions import this_processor
+from mnfpn_cli.settings.input import DType
 
 FOLDER = Path(__file__).with_name("cpp")
 COMPILERS = ("c++", "g++", "clang++")
@@ -22,11 +26,39 @@ OPTIONS = ("-std=c++17", "-O3", "-fopenmp", "-shared", "-fPIC")
 VECTORS = {"AVX512": ("-mavx512f", "-mavx512vl", "-mavx2", "-mfma"), "AVX2": ("-mavx2", "-mfma")}
 """A compiler's options by what torch says that the processor has; the others need none."""
 
-DTYPES = {torch.float32: (), torch.bfloat16: ("-DBFLOAT16", "-mavx512bf16")}
-"""The dtypes of maps that there are kernels for, and what a compiler needs besides."""
 
-AMX = ("-DAMX", "-mamx-tile", "-mamx-bf16")
-"""What a compiler needs for dense convolutions by the tiles of AMX, in bfloat16."""
+@dataclass(frozen=True)
+class Build:
+    """How kernels are made.
+
+    Attributes:
+        maps: the dtype of maps; the kernels round what convolutions in int8 read.
+        options: what a compiler needs.
+        instructions: what a processor needs besides AVX512; none where any processor will do.
+    """
+
+    maps: torch.dtype
+    options: tuple[str, ...] = ()
+    instructions: frozenset[str] = frozenset()
+
+    def by_amx(self, option: str, instructions: str) -> "Build":
+        """Return a build whose dense convolutions multiply by the tiles of AMX."""
+        options = (*self.options, "-DAMX", "-mamx-tile", option)
+        return replace(self, options=options, instructions=self.instructions | {"amx_tile", instructions})
+
+
+_BFLOAT16 = Build(torch.bfloat16, ("-DBFLOAT16", "-mavx512bf16"), frozenset(("avx512_bf16",)))
+_INT8 = Build(torch.float32, ("-DINT8", "-mavx512vnni"), frozenset(("avx512_vnni",)))
+BUILDS: Mapping[tuple[DType, bool], Build] = MappingProxyType(
+    {
+        ("float32", False): Build(torch.float32),
+        ("bfloat16", False): _BFLOAT16,
+        ("bfloat16", True): _BFLOAT16.by_amx("-mamx-bf16", "amx_bf16"),
+        ("int8", False): _INT8,
+        ("int8", True): _INT8.by_amx("-mamx-int8", "amx_int8"),
+    }
+)
+"""By what dense convolutions compute in, and whether they do by AMX."""
 
 LONGEST_COMPILATION_S = 120.0
 
@@ -41,10 +73,8 @@ class KernelConvolution(ctypes.Structure):
     """A convolution, as in `convolution.h`; one without vectors is none."""
 
     _fields_ = (
-        ("weight", ctypes.c_void_p),
-        ("bias", ctypes.c_void_p),
-        ("low", ctypes.c_float),
-        ("high", ctypes.c_float),
+        *((name, ctypes.c_void_p) for name in ("weight", "bias", "scale")),
+        *((name, ctypes.c_float) for name in ("low", "high", "inverse", "zero")),
         *((name, ctypes.c_int) for name in ("vectors", "kernel", "stride", "top", "left")),
     )
 
@@ -60,15 +90,18 @@ class KernelRequest(ctypes.Structure):
 
 
 class Kernels:
-    """Compiled kernels, for maps of one dtype.
+    """Compiled kernels.
 
     Attributes:
-        dtype: of the maps, and of dense weights.
+        products: what dense convolutions compute in.
+        maps: the dtype of maps.
         width: the channels of a vector, as weights are stored.
         pair: the inputs that are multiplied at once, which lie side by side in dense weights.
+        depth: the channels of a pixel that lie side by side behind a depthwise convolution.
+        terms: the rows that a sum adds at once.
     """
 
-    def __init__(self, library: ctypes.CDLL, dtype: torch.dtype):
+    def __init__(self, library: ctypes.CDLL, products: DType, maps: torch.dtype):
         """Declare what the functions of the library take.
 
         Raises:
@@ -78,9 +111,11 @@ class Kernels:
         library.mnfpn_scratch.argtypes = [ctypes.c_void_p, ctypes.c_int]
         library.mnfpn_run.argtypes = [*[ctypes.c_void_p] * 5, ctypes.c_int]
         library.mnfpn_sum.argtypes = [*[ctypes.c_void_p] * 4, ctypes.c_long, *[ctypes.c_int] * 3]
-        self._library, self.dtype = library, dtype
+        self._library, self.products, self.maps = library, products, maps
         self.width: int = library.mnfpn_width()
         self.pair: int = library.mnfpn_pair()
+        self.depth: int = library.mnfpn_depth()
+        self.terms: int = library.mnfpn_terms()
 
     def run(self, request: int, x: int, added: int | None, y: int, scratch: int, threads: int) -> None:
         """Compute a request on threads: all but their number are addresses. What is added may be overwritten."""
@@ -92,48 +127,58 @@ class Kernels:
         return floats
 
     def add_rows(self, indices: Tensor, weights: Tensor, rows: Tensor, sums: Tensor) -> None:
-        """Write sums (pixels, channels) of rows (r, channels), by indices and weights (pixels, terms), whole pairs."""
+        """Write sums (pixels, channels) of rows (r, channels), by indices and weights (pixels, terms)."""
         addresses = (one.data_ptr() for one in (indices, weights, rows, sums))
         self._library.mnfpn_sum(*addresses, *indices.shape, rows.shape[1], torch.get_num_threads())
 
 
-def runs_on_processor(dtype: torch.dtype, amx: bool = False) -> bool:
-    """Return whether this processor has the instructions of the kernels: those for bfloat16 need AVX512-BF16."""
-    if dtype != torch.bfloat16:
-        return dtype in DTYPES and not amx
+def runs_on_processor(dtype: DType, amx: bool = False) -> bool:
+    """Return whether there are kernels for a dtype, and this processor has their instructions."""
+    build = BUILDS.get((dtype, amx))
+    if build is None or not build.instructions:
+        return build is not None
     has_vectors = torch.backends.cpu.get_cpu_capability() == "AVX512"  # as torch may be told to use less
-    needed = {"avx512_bf16", *(("amx_tile", "amx_bf16") if amx else ())}
-    return has_vectors and needed <= set(this_processor().usable or ())
+    return has_vectors and build.instructions <= set(this_processor().usable or ())
 
 
-def suits_processor(dtype: torch.dtype) -> bool:
+def suits_processor(dtype: DType) -> bool:
     """Return whether the kernels are used on this processor: not in bfloat16 where it has AMX.
 
     There oneDNN's kernels multiply by tiles, and ours can. Which is faster for a network has not been measured
     (`benchmarks/fused_steps.py` does where there is AMX), and ours have run by emulated tiles only.
     """
-    has_tiles = dtype == torch.bfloat16 and "amx_bf16" in (this_processor().usable or ())
+    has_tiles = dtype == "bfloat16" and "amx_bf16" in (this_processor().usable or ())
     return runs_on_processor(dtype) and not has_tiles
 
 
-def kernels_for(dtype: torch.dtype) -> Kernels | None:
+def missing_for(dtype: DType) -> str | None:
+    """Return why there are no kernels for a dtype here, without compiling any; None where nothing is missing."""
+    if not runs_on_processor(dtype):
+        needed = " and ".join(sorted(BUILDS[dtype, False].instructions))
+        return f"needs the instructions {needed}, which this processor lacks or torch may not use"
+    if not _compiler() or os.name != "posix":
+        return "needs a C++ compiler: g++, clang++, or the one that the environment variable CXX names"
+    return None
+
+
+def kernels_for(dtype: DType) -> Kernels | None:
     """Return the kernels for a dtype; None where they do not suit the processor, or cannot be made."""
     return made_kernels(dtype) if suits_processor(dtype) else None
 
 
 @cache
-def made_kernels(dtype: torch.dtype, amx: bool = False) -> Kernels | None:
+def made_kernels(dtype: DType, amx: bool = False) -> Kernels | None:
     """Return the kernels for a dtype; None where the processor cannot run them, or no C++ compiler can make them.
 
     Args:
-        dtype: of the maps.
-        amx: whether dense convolutions multiply by the tiles of AMX; else by vectors.
+        dtype: what dense convolutions compute in.
+        amx: whether they multiply by the tiles of AMX; else by vectors.
     """
     compiler = _compiler()
     if not compiler or os.name != "posix" or not runs_on_processor(dtype, amx) or (amx and not allows_amx()):
         return None
-    vectors = VECTORS.get(torch.backends.cpu.get_cpu_capability(), ())
-    command = [*compiler, *OPTIONS, *vectors, *DTYPES[dtype], *(AMX if amx else ())]
+    build = BUILDS[dtype, amx]
+    command = [*compiler, *OPTIONS, *VECTORS.get(torch.backends.cpu.get_cpu_capability(), ()), *build.options]
     try:
         made_by = Path(compiler[0]).stat()
         sources = [file.read_text() for file in sorted(FOLDER.glob("*.[ch]*"))]
@@ -141,7 +186,7 @@ def made_kernels(dtype: torch.dtype, amx: bool = False) -> Kernels | None:
         file = _folder() / f"kernels-{hashlib.sha256(repr(about).encode()).hexdigest()[:16]}.so"
         if not file.exists():
             _compile(command, file)
-        return Kernels(ctypes.CDLL(str(file)), dtype)
+        return Kernels(ctypes.CDLL(str(file)), dtype, build.maps)
     except (OSError, RuntimeError, subprocess.SubprocessError, AttributeError):  # also no home, or one symbol too few
         return None
 

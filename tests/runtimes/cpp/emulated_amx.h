@@ -1,6 +1,6 @@
 // The instructions of AMX that the kernels use, in plain C++: a processor without AMX tests the kernels by them.
 //
-// They do what Intel's manual says (Software Developer's Manual, volume 2: TILELOADD, TDPBF16PS and so on), and end the
+// They do what Intel's manual says (Software Developer's Manual, volume 2: TILELOADD, TDPBF16PS, TDPBUSD and so on), and end the
 // process where it says that the processor would fault.
 
 #pragma once
@@ -18,6 +18,7 @@
 #undef _tile_loadd
 #undef _tile_stored
 #undef _tile_dpbf16ps
+#undef _tile_dpbusd
 
 namespace emulated {
 
@@ -82,25 +83,37 @@ static void store(int tile, void* base, long stride) {
         std::memcpy(static_cast<char*>(base) + row * stride, from.data[row], from.bytes);
 }
 
-static void multiply_add(int sums, int inputs, int weights) {
+// Add to sums, four bytes of a tile each, the products of as many bytes of inputs and of weights.
+template <class Sum, class Input, class Weight, class Product>
+static void multiply_add(int sums, int inputs, int weights, Product product) {
+    constexpr int PAIR = 4 / sizeof(Input);
     Tile &to = used(sums), &left = used(inputs), &right = used(weights);
     if (sums == inputs || sums == weights || inputs == weights) fault("a tile is used twice");
     if (to.rows != left.rows || to.bytes != right.bytes || left.bytes != 4 * right.rows) fault("shapes do not fit");
     if (to.bytes % 4 || left.bytes % 4) fault("a pair is cut");
     for (int row = 0; row < to.rows; row++) {
-        float sum[16];
+        Sum sum[16];
         std::memcpy(sum, to.data[row], sizeof sum);
         for (int k = 0; k < right.rows; k++) {
-            uint16_t input[2], weight[32];
+            Input input[PAIR];
+            Weight weight[16 * PAIR];
             std::memcpy(input, left.data[row] + 4 * k, sizeof input);
             std::memcpy(weight, right.data[k], sizeof weight);
-            for (int n = 0; n < to.bytes / 4; n++) {
-                sum[n] += widened(input[0]) * widened(weight[2 * n]);
-                sum[n] += widened(input[1]) * widened(weight[2 * n + 1]);
-            }
+            for (int n = 0; n < to.bytes / 4; n++)
+                for (int i = 0; i < PAIR; i++) sum[n] += product(input[i], weight[PAIR * n + i]);
         }
         std::memcpy(to.data[row], sum, sizeof sum);
     }
+}
+
+static void multiply_bfloat16(int sums, int inputs, int weights) {
+    const auto product = [](uint16_t input, uint16_t weight) { return widened(input) * widened(weight); };
+    multiply_add<float, uint16_t, uint16_t>(sums, inputs, weights, product);
+}
+
+static void multiply_int8(int sums, int inputs, int weights) {  // of unsigned inputs and signed weights
+    const auto product = [](uint8_t input, int8_t weight) { return int(input) * int(weight); };
+    multiply_add<int, uint8_t, int8_t>(sums, inputs, weights, product);
 }
 
 }  // namespace emulated
@@ -110,4 +123,5 @@ static void multiply_add(int sums, int inputs, int weights) {
 #define _tile_zero emulated::zero
 #define _tile_loadd emulated::load
 #define _tile_stored emulated::store
-#define _tile_dpbf16ps emulated::multiply_add
+#define _tile_dpbf16ps emulated::multiply_bfloat16
+#define _tile_dpbusd emulated::multiply_int8

@@ -3,9 +3,12 @@
 // A block has a dense convolution or none, a depthwise 3x3 or none, and a 1x1 convolution; or one dense convolution alone,
 // of any size. The last one may add a map. The map behind the first is many times as large as input and output. It is
 // never whole: some rows of it are made, used and overwritten in the processor's cache, by vectors of WIDTH channels in
-// float32: (vectors, rows, columns, WIDTH).
+// float32: (vectors, rows, columns, WIDTH). In int8, what a dense convolution reads is rounded before: the input as a
+// whole, and the rows that a depthwise convolution makes.
 
 #include <omp.h>
+
+#include <type_traits>
 
 #include "depthwise.h"
 #if defined(AMX)
@@ -28,8 +31,10 @@ struct Block {
     int images;
 };
 
-struct Maps {  // of an image: what it reads, what is added to its output or null, and where that goes
-    const Value *input, *added;
+struct Maps {  // of an image: what it reads, also as operands, what is added to its output or null, and where that goes
+    const Value* input;
+    const Operand* operands;
+    const Value* added;
     Value* output;
 };
 
@@ -39,14 +44,18 @@ struct Plan {
     int bands;    // parts of an image's rows, or where it has one, of its pixels
     int group, slots, columns;  // columns: of a row in the ring, with zeros around
     int hidden, vectors;        // vectors of the middle map; those made at a time
-    int parts;                  // of DEPTH channels behind the depthwise convolution
+    int parts;                  // of DEPTH channels, behind the depthwise convolution
     long plane, part;           // floats of a vector in the ring, values of a part
-    long copied, expanded, projected;  // floats of scratch: the input's padded rows, the ring, and all before the 1x1
+    long rounded;               // floats of scratch: the input as operands, where these are no values
+    long copied, expanded, projected;  // likewise: the input's padded rows, the ring, and all before the 1x1
 };
 
-// Return the floats that so many values take, as whole vectors: one in two lines of the cache takes twice the time.
-static long floats_of(long values) {
-    const long floats = (values * long(sizeof(Value)) + long(sizeof(float)) - 1) / long(sizeof(float));
+// Return the convolution that reads the input, where it is a dense one.
+static const Convolution& first(const Block& b) { return b.depthwise.vectors ? b.dense : b.project; }
+
+// Return the floats that operands take, as whole vectors: one in two lines of the cache takes twice the time.
+static long floats_of(long operands) {
+    const long floats = (operands * long(sizeof(Operand)) + long(sizeof(float)) - 1) / long(sizeof(float));
     return (floats + WIDTH - 1) / WIDTH * WIDTH;
 }
 
@@ -62,10 +71,11 @@ static bool is_row(const Block& b) { return b.output.rows == 1 && !b.depthwise.v
 
 static Plan plan_of(const Block& b, int threads) {
     const auto [rows, columns, channels] = b.output;
-    const Convolution &dense = b.depthwise.vectors ? b.dense : b.project, &depthwise = b.depthwise;
+    const Convolution &dense = first(b), &depthwise = b.depthwise;
     Plan plan{};
     plan.shared = threads > 1 && rows < 16 * threads && rows * columns < 4096;
     plan.bands = plan.shared || threads == 1 ? 1 : threads * std::clamp(rows / (32 * threads), 1, 4);
+    if (dense.vectors && !std::is_same_v<Operand, Value>) plan.rounded = floats_of(b.images * b.input.size() + PAIR);
     if (dense.vectors && copies(dense, b.input)) plan.copied = floats_of(dense.kernel * padded_row(dense, b.input));
     plan.hidden = depthwise.vectors;
     if (is_row(b)) {
@@ -81,7 +91,7 @@ static Plan plan_of(const Block& b, int threads) {
     plan.group = plan.shared ? rows : int(std::clamp(CACHE / row - 2 / depthwise.stride, 1L, band));
     plan.slots = (plan.group - 1) * depthwise.stride + 3;
     plan.plane = long(plan.slots) * plan.columns * WIDTH;
-    plan.parts = (plan.hidden + PAIR - 1) / PAIR;
+    plan.parts = (plan.hidden * WIDTH + DEPTH - 1) / DEPTH;
     plan.part = long(plan.group) * columns * DEPTH;
     plan.expanded = plan.plane * (plan.shared ? std::min(plan.vectors, plan.hidden) : plan.hidden);
     plan.projected = floats_of(plan.part * plan.parts);
@@ -89,24 +99,25 @@ static Plan plan_of(const Block& b, int threads) {
 }
 
 // Return what a dense convolution reads for a row of its output: the map itself, or a padded copy of some rows.
-static Source window(const Convolution& conv, const Map& map, const Value* x, int row, Value* copy) {
+static Source window(const Convolution& conv, const Map& map, const Operand* x, int row, Operand* copy) {
     const long pixel = long(conv.stride) * map.channels, line = map.row();
     if (!copies(conv, map)) return {x + row * conv.stride * line, 0, pixel, 1, map.channels};
     const long padded = padded_row(conv, map), left = conv.left * map.channels;
+    const Operand zero = Operand(conv.rounding.zero);
     for (int k = 0; k < conv.kernel; k++) {
-        Value* at = copy + k * padded;
+        Operand* at = copy + k * padded;
         const int from = row * conv.stride - conv.top + k;
         const bool inside = from >= 0 && from < map.rows;
-        std::fill(at, at + (inside ? left : padded), Value(0));
+        std::fill(at, at + (inside ? left : padded), zero);
         if (!inside) continue;
-        memcpy(at + left, x + from * line, line * sizeof(Value));
-        std::fill(at + left + line, at + padded, Value(0));
+        memcpy(at + left, x + from * line, line * sizeof(Operand));
+        std::fill(at + left + line, at + padded, zero);
     }
     return {copy, padded, pixel, conv.kernel, conv.kernel * map.channels};
 }
 
 // Make a row of the middle map, for the vectors first to last: rows and columns beyond the map are zeros.
-static void expand_row(const Block& b, const Plan& plan, const Value* x, int row, int first, int last, Value* copy,
+static void expand_row(const Block& b, const Plan& plan, const Maps& maps, int row, int first, int last, Operand* copy,
                        float* to) {
     const int left = b.depthwise.left, columns = b.middle.columns, channels = b.middle.channels;
     const bool inside = row >= 0 && row < b.middle.rows;
@@ -119,35 +130,37 @@ static void expand_row(const Block& b, const Plan& plan, const Value* x, int row
     if (!inside) return;
     if (b.dense.vectors) {
         const Target<float> target{slot + left * WIDTH - first * plan.plane, plan.plane, WIDTH, nullptr, WIDTH};
-        convolve(b.dense, window(b.dense, b.input, x, row, copy), target, 0, columns, first, last);
+        convolve(b.dense, window(b.dense, b.input, maps.operands, row, copy), target, 0, columns, first, last);
         return;
     }
     for (int v = first; v < last; v++)
         for (int p = 0; p < columns; p++) {
-            const Value* from = x + row * b.middle.row() + long(p) * channels + v * WIDTH;
+            const Value* from = maps.input + row * b.middle.row() + long(p) * channels + v * WIDTH;
             const Vector value = load_up_to<Vector>(from, channels - v * WIDTH);
             store(slot + (v - first) * plan.plane + (left + p) * WIDTH, value);
         }
 }
 
 // Make the rows of the middle map from `missing` on that rows of the output need, and convolve them depthwise.
-static void hidden_rows(const Block& b, const Plan& plan, const Value* x, int begin, int end, int missing, int first,
-                        int last, Value* copy, float* expanded, Value* to) {
+static void hidden_rows(const Block& b, const Plan& plan, const Maps& maps, int begin, int end, int missing, int first,
+                        int last, Operand* copy, float* expanded, Operand* to) {
     const Convolution& conv = b.depthwise;
     const int columns = b.output.columns;
     for (int row = missing; row < (end - 1) * conv.stride - conv.top + 3; row++)
-        expand_row(b, plan, x, row, first, last, copy, expanded);
+        expand_row(b, plan, maps, row, first, last, copy, expanded);
     for (int v = first; v < last; v++)
         for (int row = begin; row < end; row++) {
             const float* rows[3];
             for (int k = 0; k < 3; k++)
                 rows[k] = expanded + (v - first) * plan.plane
                     + long((row * conv.stride + k) % plan.slots) * plan.columns * WIDTH;
-            Value* at = to + v / PAIR * plan.part + long(row - begin) * columns * DEPTH + v % PAIR * WIDTH;
+            constexpr int VECTORS = DEPTH / WIDTH;
+            Operand* at = to + v / VECTORS * plan.part + long(row - begin) * columns * DEPTH + v % VECTORS * WIDTH;
             if (conv.stride == 1) depthwise_row<1>(conv, rows, at, columns, v);
             else depthwise_row<2>(conv, rows, at, columns, v);
-            if (v + 1 == plan.hidden && (v + 1) % PAIR)  // the last part is not full
-                for (int p = 0; p < columns; p++) store(at + p * DEPTH + WIDTH, Vector{});
+            if (v + 1 < plan.hidden) continue;
+            for (int empty = v % VECTORS + 1; empty < VECTORS; empty++)  // the last part is not full
+                for (int p = 0; p < columns; p++) store_rounded(at + p * DEPTH + (empty - v % VECTORS) * WIDTH, Vector{});
         }
 }
 
@@ -157,33 +170,33 @@ static Target<Value> output(const Block& b, const Maps& maps, int row) {
     return {maps.output + at, WIDTH, b.output.channels, maps.added ? maps.added + at : nullptr, last};
 }
 
-static Source hidden(const Plan& plan, const Value* from) { return {from, plan.part, DEPTH, plan.parts, DEPTH}; }
+static Source hidden(const Plan& plan, const Operand* from) { return {from, plan.part, DEPTH, plan.parts, DEPTH}; }
 
 // Compute a band of the output, by one thread: rows or pixels begin to end.
 static void band(const Block& b, const Plan& plan, const Maps& maps, int begin, int end, float* scratch) {
     const int vectors = b.project.vectors, columns = b.output.columns;
-    Value* copy = reinterpret_cast<Value*>(scratch);
+    Operand* copy = reinterpret_cast<Operand*>(scratch);
     if (is_row(b)) {
-        const Source source = window(b.project, b.input, maps.input, 0, copy);
+        const Source source = window(b.project, b.input, maps.operands, 0, copy);
         if (begin < end) convolve(b.project, source, output(b, maps, 0), begin, end, 0, vectors);
         return;
     }
     if (!plan.hidden) {
         for (int row = begin; row < end; row++) {
-            const Source source = window(b.project, b.input, maps.input, row, copy);
+            const Source source = window(b.project, b.input, maps.operands, row, copy);
             convolve(b.project, source, output(b, maps, row), 0, columns, 0, vectors);
         }
         return;
     }
     float* expanded = scratch + plan.copied;
-    Value* projected = reinterpret_cast<Value*>(expanded + plan.expanded);
+    Operand* projected = reinterpret_cast<Operand*>(expanded + plan.expanded);
     const int stride = b.depthwise.stride, top = b.depthwise.top;
     int missing = begin * stride - top;
     for (int row = begin; row < end; row += plan.group) {
         const int stop = std::min(row + plan.group, end), from = std::max(missing, row * stride - top);
         for (int v = 0; v < plan.hidden; v += plan.vectors) {
             const int last = std::min(v + plan.vectors, plan.hidden);
-            hidden_rows(b, plan, maps.input, row, stop, from, v, last, copy, expanded + v * plan.plane, projected);
+            hidden_rows(b, plan, maps, row, stop, from, v, last, copy, expanded + v * plan.plane, projected);
         }
         missing = (stop - 1) * stride - top + 3;
         convolve(b.project, hidden(plan, projected), output(b, maps, row), 0, (stop - row) * columns, 0, vectors);
@@ -191,21 +204,21 @@ static void band(const Block& b, const Plan& plan, const Maps& maps, int begin, 
 }
 
 // Compute an image by all threads: each some vectors of the middle map, then some pixels or vectors of the output.
-static void together(const Block& b, const Plan& plan, const Maps& maps, float* own, Value* projected) {
-    Value* copy = reinterpret_cast<Value*>(own);
+static void together(const Block& b, const Plan& plan, const Maps& maps, float* own, Operand* projected) {
+    Operand* copy = reinterpret_cast<Operand*>(own);
     const int me = omp_get_thread_num(), team = omp_get_num_threads(), vectors = b.project.vectors;
     const auto mine = [&](int total) { return std::pair(total * me / team, total * (me + 1) / team); };
     if (!plan.hidden) {
         const auto [first, last] = mine(vectors);
         for (int row = 0; row < b.output.rows; row++) {
-            const Source source = window(b.project, b.input, maps.input, row, copy);
+            const Source source = window(b.project, b.input, maps.operands, row, copy);
             convolve(b.project, source, output(b, maps, row), 0, b.output.columns, first, last);
         }
         return;
     }
     const auto [begin, end] = mine(plan.hidden);
     for (int v = begin; v < end; v += plan.vectors)
-        hidden_rows(b, plan, maps.input, 0, b.output.rows, -b.depthwise.top, v, std::min(v + plan.vectors, end), copy,
+        hidden_rows(b, plan, maps, 0, b.output.rows, -b.depthwise.top, v, std::min(v + plan.vectors, end), copy,
                     own + plan.copied, projected);
 #pragma omp barrier
     const int pixels = b.output.rows * b.output.columns;
@@ -216,13 +229,23 @@ static void together(const Block& b, const Plan& plan, const Maps& maps, float* 
 #pragma omp barrier
 }
 
+// Round values of a map to operands.
+static void round_values(const Value* from, Operand* to, long count, Rounding by) {
+    long k = 0;
+    for (; k + WIDTH <= count; k += WIDTH) store_rounded(to + k, load<Vector>(from + k) * by.inverse + by.zero);
+    Operand last[WIDTH];
+    store_rounded(last, load_some<Vector>(from + k, int(count - k)) * by.inverse + by.zero);
+    memcpy(to + k, last, (count - k) * sizeof(Operand));
+}
+
 extern "C" int mnfpn_width() { return WIDTH; }
 extern "C" int mnfpn_pair() { return PAIR; }
+extern "C" int mnfpn_depth() { return DEPTH; }
 
 // Return the floats of scratch space that a block needs.
 extern "C" long mnfpn_scratch(const Block* block, int threads) {
     const Plan plan = plan_of(*block, threads);
-    return threads * (plan.copied + plan.expanded) + (plan.shared ? 1 : threads) * plan.projected;
+    return plan.rounded + threads * (plan.copied + plan.expanded) + (plan.shared ? 1 : threads) * plan.projected;
 }
 
 // Compute a block; `added` is null, or a map like the output, which may be the output.
@@ -230,16 +253,25 @@ extern "C" void mnfpn_run(const Block* block, const Value* x, const Value* added
                           int threads) {
     const Block& b = *block;
     const Plan plan = plan_of(b, threads);
+    Operand* const rounded = reinterpret_cast<Operand*>(scratch);
+    const Operand* const operands = plan.rounded ? rounded : reinterpret_cast<const Operand*>(x);
+    scratch += plan.rounded;
     const auto image = [&](long n) {
-        return Maps{x + n * b.input.size(), added ? added + n * b.output.size() : nullptr, y + n * b.output.size()};
+        const long input = n * b.input.size(), output = n * b.output.size();
+        return Maps{x + input, operands + input, added ? added + output : nullptr, y + output};
     };
 #pragma omp parallel num_threads(threads)
     {
-        const int me = omp_get_thread_num();
+        const int me = omp_get_thread_num(), team = omp_get_num_threads();
+        if (plan.rounded) {
+            const long values = b.images * b.input.size(), begin = values * me / team;
+            round_values(x + begin, rounded + begin, values * (me + 1) / team - begin, first(b).rounding);
+#pragma omp barrier
+        }
         if (plan.shared) {
             float* own = scratch + plan.projected + me * (plan.copied + plan.expanded);
             for (int n = 0; n < b.images; n++)
-                together(b, plan, image(n), own, reinterpret_cast<Value*>(scratch));
+                together(b, plan, image(n), own, reinterpret_cast<Operand*>(scratch));
         } else {
             float* own = scratch + me * (plan.copied + plan.expanded + plan.projected);
 #pragma omp for schedule(dynamic)

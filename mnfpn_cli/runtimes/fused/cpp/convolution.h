@@ -1,19 +1,25 @@
 // A convolution, what it reads, and where its outputs go.
 //
-// Dense weights are (vectors, inputs / PAIR, WIDTH, PAIR), depthwise ones (vectors, 9, WIDTH) and float32.
+// Dense weights are (vectors, inputs / PAIR, WIDTH, PAIR), depthwise ones (vectors, 9, WIDTH) and float32. In int8, sums
+// times a scale for each output are values, and the bias has what the zero of the operands adds to them.
 
 #pragma once
 
 #include <algorithm>
 
-#include "vectors.h"
+#include "products.h"
 
-constexpr int DEPTH = WIDTH * PAIR;  // channels of a pixel that lie side by side behind a depthwise convolution
+#if defined(AMX)
+constexpr int DEPTH = WIDTH * PAIR;  // channels of a pixel that lie side by side behind a depthwise convolution: of a tile
+#else
+constexpr int DEPTH = WIDTH;
+#endif
 
 struct Convolution {
     const void* weight;
-    const float* bias;
+    const float *bias, *scale;       // of each output
     float low, high;                 // of the activation
+    Rounding rounding;               // of what it reads
     int vectors;                     // of its outputs; 0 where there is no such convolution
     int kernel, stride, top, left;   // top and left: rows and columns of zeros before the map
 };
@@ -21,7 +27,7 @@ struct Convolution {
 // Value k of part b for pixel p is at base[b * part + p * pixel + k]. Where a part does not fill its last input, what is
 // behind it in memory is multiplied by zero: it must be there. (So beside a pixel that is not finite, another may be NaN.)
 struct Source {
-    const Value* base;
+    const Operand* base;
     long part, pixel;
     int parts, values;
 };
@@ -33,3 +39,11 @@ struct Target {  // vector v of pixel p is at base[v * vector + p * pixel]; the 
     const Value* added;
     int last;
 };
+
+// Make values of a vector of outputs, of which some channels are left, by sums; they are at `at` of the target.
+template <class V, class S, class T>
+static inline void finish(const Convolution& conv, const Target<T>& to, S sum, long at, int output, int channels) {
+    V value = values_of<V>(sum, conv.scale + output, conv.bias + output);
+    if (to.added) value += load_up_to<V>(to.added + at, channels);
+    store_up_to(to.base + at, clamp(value, conv.low, conv.high), channels);
+}

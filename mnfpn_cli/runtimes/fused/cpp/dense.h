@@ -10,25 +10,17 @@ constexpr int GROUP = 4, PIXELS = 12;  // vectors and pixels of a tile, at most
 template <int M, int V, bool HALF, class T>
 static void tile(const Convolution& conv, Source from, Target<T> to, int pixel, int first) {
     constexpr int WHOLE = HALF ? V - 1 : V;
-    Vector sum[M][V];
-    Half half[M];
-    const int last = first + V == conv.vectors ? to.last : WIDTH;  // channels of the last vector
-    const long begin = first * to.vector + pixel * to.pixel, end = begin + (V - 1) * to.vector;
-    const auto channels = [=](int v) { return v == V - 1 ? last : WIDTH; };
-    const float* bias = conv.bias + first * WIDTH;
+    Sum sum[M][V];
+    HalfSum half[M];
     UNROLLED for (int m = 0; m < M; m++) {
-        UNROLLED for (int v = 0; v < WHOLE; v++) sum[m][v] = load<Vector>(bias + v * WIDTH);
-        half[m] = load<Half>(bias + (V - 1) * WIDTH);
+        UNROLLED for (int v = 0; v < WHOLE; v++) sum[m][v] = start<Sum>(conv.bias + (first + v) * WIDTH);
+        half[m] = start<HalfSum>(conv.bias + (first + V - 1) * WIDTH);
     }
-    if (to.added) UNROLLED for (int m = 0; m < M; m++) {
-            const Value* at = to.added + m * to.pixel;
-            UNROLLED for (int v = 0; v < WHOLE; v++)
-                sum[m][v] += load_up_to<Vector>(at + begin + v * to.vector, channels(v));
-            if (HALF) half[m] += load_up_to<Half>(at + end, last);
-        }
+    const int last = first + V == conv.vectors ? to.last : WIDTH;  // channels of the last vector
     const int steps = (from.values + PAIR - 1) / PAIR;
     const long vector = long(from.parts) * steps * WIDTH * PAIR;  // weights of a vector
-    const Value *weight = static_cast<const Value*>(conv.weight) + first * vector, *x = from.base + pixel * from.pixel;
+    const Weight* weight = static_cast<const Weight*>(conv.weight) + first * vector;
+    const Operand* x = from.base + pixel * from.pixel;
     for (int part = 0; part < from.parts; part++, x += from.part)
         for (int k = 0; k < steps; k++, weight += WIDTH * PAIR) {
             Weights w[V];
@@ -42,12 +34,12 @@ static void tile(const Convolution& conv, Source from, Target<T> to, int pixel, 
                 if (HALF) half[m] = multiply_add(half[m], h, input);
             }
         }
-    const float low = conv.low, high = conv.high;
     UNROLLED for (int m = 0; m < M; m++) {
-        T* at = to.base + m * to.pixel;
+        const auto at = [&](int v) { return (first + v) * to.vector + (pixel + m) * to.pixel; };
+        const auto output = [&](int v) { return (first + v) * WIDTH; };
         UNROLLED for (int v = 0; v < WHOLE; v++)
-            store_up_to(at + begin + v * to.vector, clamp(sum[m][v], low, high), channels(v));
-        if (HALF) store_up_to(at + end, clamp(half[m], low, high), last);
+            finish<Vector>(conv, to, sum[m][v], at(v), output(v), v == V - 1 ? last : WIDTH);
+        if (HALF) finish<Half>(conv, to, half[m], at(V - 1), output(V - 1), last);
     }
 }
 

@@ -1,7 +1,7 @@
 // Dense convolutions of some pixels of a map, by the tile registers of AMX: Intel's manual of optimization, chapter 20.
 //
-// A tile has up to 16 rows of 64 bytes: the inputs of 16 pixels, 32 each; the weights of as many inputs for a vector of
-// outputs, which lie in memory as a tile has them; or the sums of 16 pixels. Two by two tiles of sums are made at once.
+// A tile has up to 16 rows of 64 bytes: the inputs of 16 pixels; the weights of as many inputs for a vector of outputs,
+// which lie in memory as a tile has them; or the sums of 16 pixels. Two by two tiles of sums are made at once.
 
 #pragma once
 
@@ -11,6 +11,12 @@
 
 constexpr int ROWS = 16, LINE = 64;  // of a tile: rows at most, and bytes of a row
 constexpr int GROUP = 2, PIXELS = 2 * ROWS;  // vectors of outputs, and pixels, that are made at once, at most
+
+#if defined(INT8)
+#define MULTIPLY_ADD _tile_dpbusd
+#else
+#define MULTIPLY_ADD _tile_dpbf16ps
+#endif
 
 // Numbers of tiles, which instructions hold: sums of the first pixels and of the others, inputs of both, weights.
 #define TOP_LEFT 0
@@ -53,9 +59,9 @@ static void set_shapes(const Blocks& blocks) {
 
 // Sum products for pixels, the first at `x`, and outputs: a tile or two of each.
 template <bool HAS_BOTTOM, bool HAS_RIGHT>
-static void sum_products(const Blocks& blocks, Source from, const Value* x, const Value* weight, long vector,
-                         float sums[4][ROWS * WIDTH]) {
-    const long pixel = from.pixel * sizeof(Value), lower = blocks.top * from.pixel;
+static void sum_products(const Blocks& blocks, Source from, const Operand* x, const Weight* weight, long vector,
+                         Sum sums[4][ROWS]) {
+    const long pixel = from.pixel * sizeof(Operand), lower = blocks.top * from.pixel;
     _tile_zero(TOP_LEFT);
     if (HAS_RIGHT) _tile_zero(TOP_RIGHT);
     if (HAS_BOTTOM) _tile_zero(BOTTOM_LEFT);
@@ -63,18 +69,18 @@ static void sum_products(const Blocks& blocks, Source from, const Value* x, cons
     is_used(sums);
     for (int part = 0; part < from.parts; part++, x += from.part)
         for (int k = 0; k < blocks.repeats; k++, weight += blocks.steps * WIDTH * PAIR) {
-            const Value* inputs = x + k * blocks.steps * PAIR;
+            const Operand* inputs = x + k * blocks.steps * PAIR;
             _tile_loadd(TOP, inputs, pixel);
             _tile_loadd(LEFT, weight, LINE);
-            _tile_dpbf16ps(TOP_LEFT, TOP, LEFT);
+            MULTIPLY_ADD(TOP_LEFT, TOP, LEFT);
             if (HAS_RIGHT) {
                 _tile_loadd(RIGHT, weight + vector, LINE);
-                _tile_dpbf16ps(TOP_RIGHT, TOP, RIGHT);
+                MULTIPLY_ADD(TOP_RIGHT, TOP, RIGHT);
             }
             if (HAS_BOTTOM) {
                 _tile_loadd(BOTTOM, inputs + lower, pixel);
-                _tile_dpbf16ps(BOTTOM_LEFT, BOTTOM, LEFT);
-                if (HAS_RIGHT) _tile_dpbf16ps(BOTTOM_RIGHT, BOTTOM, RIGHT);
+                MULTIPLY_ADD(BOTTOM_LEFT, BOTTOM, LEFT);
+                if (HAS_RIGHT) MULTIPLY_ADD(BOTTOM_RIGHT, BOTTOM, RIGHT);
             }
         }
     _tile_stored(TOP_LEFT, sums[TOP_LEFT], LINE);
@@ -86,30 +92,26 @@ static void sum_products(const Blocks& blocks, Source from, const Value* x, cons
 
 // Make outputs of sums: a vector of some pixels.
 template <class T>
-static void finish(const Convolution& conv, Target<T> to, const float* sums, int pixel, int pixels, int v) {
+static void finish_pixels(const Convolution& conv, Target<T> to, const Sum* sums, int pixel, int pixels, int v) {
     const int channels = v + 1 == conv.vectors ? to.last : WIDTH;
-    const Vector bias = load<Vector>(conv.bias + v * WIDTH);
-    for (int p = 0; p < pixels; p++) {
-        const long at = v * to.vector + (pixel + p) * to.pixel;
-        Vector sum = load<Vector>(sums + p * WIDTH) + bias;
-        if (to.added) sum += load_up_to<Vector>(to.added + at, channels);
-        store_up_to(to.base + at, clamp(sum, conv.low, conv.high), channels);
-    }
+    const Sum begin = start<Sum>(conv.bias + v * WIDTH);  // tiles began with zeros
+    for (int p = 0; p < pixels; p++)
+        finish<Vector>(conv, to, sums[p] + begin, v * to.vector + (pixel + p) * to.pixel, v * WIDTH, channels);
 }
 
 template <bool HAS_BOTTOM, bool HAS_RIGHT, class T>
 static void convolve_vectors(const Convolution& conv, const Blocks& blocks, Source from, Target<T> to, int begin,
                              int v) {
     const long vector = long(from.parts) * blocks.repeats * blocks.steps * WIDTH * PAIR;  // weights of a vector
-    const Value* weight = static_cast<const Value*>(conv.weight) + v * vector;
-    alignas(64) float sums[4][ROWS * WIDTH];
+    const Weight* weight = static_cast<const Weight*>(conv.weight) + v * vector;
+    Sum sums[4][ROWS];
     for (int n = 0, pixel = begin; n < blocks.count; n++, pixel += blocks.pixels) {
         sum_products<HAS_BOTTOM, HAS_RIGHT>(blocks, from, from.base + pixel * from.pixel, weight, vector, sums);
         const int middle = pixel + blocks.top, bottom = blocks.pixels - blocks.top;
-        finish(conv, to, sums[TOP_LEFT], pixel, blocks.top, v);
-        if (HAS_RIGHT) finish(conv, to, sums[TOP_RIGHT], pixel, blocks.top, v + 1);
-        if (HAS_BOTTOM) finish(conv, to, sums[BOTTOM_LEFT], middle, bottom, v);
-        if (HAS_BOTTOM && HAS_RIGHT) finish(conv, to, sums[BOTTOM_RIGHT], middle, bottom, v + 1);
+        finish_pixels(conv, to, sums[TOP_LEFT], pixel, blocks.top, v);
+        if (HAS_RIGHT) finish_pixels(conv, to, sums[TOP_RIGHT], pixel, blocks.top, v + 1);
+        if (HAS_BOTTOM) finish_pixels(conv, to, sums[BOTTOM_LEFT], middle, bottom, v);
+        if (HAS_BOTTOM && HAS_RIGHT) finish_pixels(conv, to, sums[BOTTOM_RIGHT], middle, bottom, v + 1);
     }
 }
 

@@ -5,7 +5,7 @@
 #include "convolution.h"
 
 template <int M, int S>
-static void depthwise_tile(const Convolution& conv, const float* const rows[3], Value* to, int column, int vector) {
+static void depthwise_tile(const Convolution& conv, const float* const rows[3], Operand* to, int column, int vector) {
     Vector sum[M];
     const float* weight = static_cast<const float*>(conv.weight) + vector * 9 * WIDTH;
     UNROLLED for (int m = 0; m < M; m++) sum[m] = load<Vector>(conv.bias + vector * WIDTH);
@@ -19,17 +19,17 @@ static void depthwise_tile(const Convolution& conv, const float* const rows[3], 
         }
     }
     UNROLLED for (int m = 0; m < M; m++)
-        store(to + (column + m) * DEPTH, clamp(sum[m], conv.low, conv.high));
+        store_rounded(to + (column + m) * DEPTH, clamp(sum[m], conv.low, conv.high));
 }
 
 template <int M, int S>
-static void depthwise_tile_of(int n, const Convolution& conv, const float* const rows[3], Value* to, int at, int v) {
+static void depthwise_tile_of(int n, const Convolution& conv, const float* const rows[3], Operand* to, int at, int v) {
     if (n == M) depthwise_tile<M, S>(conv, rows, to, at, v);
     else if constexpr (M > 1) depthwise_tile_of<M - 1, S>(n, conv, rows, to, at, v);
 }
 
 template <int S>
-static void depthwise_row(const Convolution& conv, const float* const rows[3], Value* to, int columns, int vector) {
+static void depthwise_row(const Convolution& conv, const float* const rows[3], Operand* to, int columns, int vector) {
     constexpr int most = S == 1 ? 8 : 6;
     for (int t = 0, count = (columns + most - 1) / most; t < count; t++) {
         const int start = columns * t / count;

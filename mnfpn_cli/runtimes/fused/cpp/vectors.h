@@ -1,13 +1,13 @@
 // Vectors of channels, and the values that maps have: float32, or bfloat16 where this is compiled with -DBFLOAT16.
 //
-// In bfloat16, dense convolutions and sums of rows multiply two values at once, by AVX512-BF16; sums are float32.
+// In bfloat16, sums of rows multiply two values at once, by AVX512-BF16; sums are float32.
 
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 
-#if defined(BFLOAT16)
+#if defined(BFLOAT16) || defined(INT8)
 #include <immintrin.h>
 #endif
 
@@ -40,24 +40,17 @@ static inline void store(float* to, V value) { memcpy(to, &value, sizeof value);
 
 #if defined(BFLOAT16)
 
-typedef uint16_t Value;                 // of a map, and of the weights of dense convolutions
-typedef uint32_t Input;                 // what a step of a sum multiplies by its weights
-constexpr int PAIR = 2;                 // values of an input
-typedef __m512bh Weights;
-typedef __m256bh HalfWeights;
-typedef __m512i Channels;               // values of a map that are loaded at once: PAIR vectors
+typedef uint16_t Value;    // of a map
+typedef uint32_t Terms;    // the weights of rows that are added at once
+constexpr int TERMS = 2;   // so many rows
+typedef __m512i Channels;  // values of a row that are loaded at once: TERMS vectors
 
-static inline Vector multiply_add(Vector sum, Weights weights, Input input) {
-    return (Vector)_mm512_dpbf16_ps((__m512)sum, weights, (__m512bh)_mm512_set1_epi32(input));
+static inline void add_products(Vector sums[TERMS], const Channels rows[TERMS], Terms weights) {
+    const __m512bh both = (__m512bh)_mm512_set1_epi32(weights);
+    sums[0] = (Vector)_mm512_dpbf16_ps((__m512)sums[0], (__m512bh)_mm512_unpacklo_epi16(rows[0], rows[1]), both);
+    sums[1] = (Vector)_mm512_dpbf16_ps((__m512)sums[1], (__m512bh)_mm512_unpackhi_epi16(rows[0], rows[1]), both);
 }
-static inline Half multiply_add(Half sum, HalfWeights weights, Input input) {
-    return (Half)_mm256_dpbf16_ps((__m256)sum, weights, (__m256bh)_mm256_set1_epi32(input));
-}
-static inline void add_products(Vector sums[PAIR], const Channels rows[PAIR], Input input) {
-    sums[0] = multiply_add(sums[0], (Weights)_mm512_unpacklo_epi16(rows[0], rows[1]), input);
-    sums[1] = multiply_add(sums[1], (Weights)_mm512_unpackhi_epi16(rows[0], rows[1]), input);
-}
-static inline Channels rounded(const Vector sums[PAIR]) {  // undoes the order in which the rows were unpacked
+static inline Channels rounded(const Vector sums[TERMS]) {  // undoes the order in which the rows were unpacked
     const __m512i halves = (__m512i)_mm512_cvtne2ps_pbh((__m512)sums[1], (__m512)sums[0]);
     return _mm512_permutexvar_epi64(_mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0), halves);
 }
@@ -82,18 +75,14 @@ static inline void store(Value* to, V value) {
 
 #else
 
-typedef float Value, Input;
-constexpr int PAIR = 1;
-typedef Vector Weights;
-typedef Half HalfWeights;
+typedef float Value, Terms;
+constexpr int TERMS = 1;
 typedef Vector Channels;
 
-template <class V>
-static inline V multiply_add(V sum, V weights, Input input) { return sum + weights * input; }
-static inline void add_products(Vector sums[PAIR], const Channels rows[PAIR], Input input) {
-    sums[0] = multiply_add(sums[0], rows[0], input);
+static inline void add_products(Vector sums[TERMS], const Channels rows[TERMS], Terms weight) {
+    sums[0] += rows[0] * weight;
 }
-static inline Channels rounded(const Vector sums[PAIR]) { return sums[0]; }
+static inline Channels rounded(const Vector sums[TERMS]) { return sums[0]; }
 
 #endif
 
