@@ -23,8 +23,7 @@ from mnfpn_cli.plan.pyramid import SHARED
 from mnfpn_cli.plan.roofline import LayerWork
 from mnfpn_cli.quantization.quantization import Quantization
 from mnfpn_cli.runtimes import eager
-from mnfpn_cli.runtimes.fused import early
-from mnfpn_cli.runtimes.fused.blocks import executed_with_kernels, named_layers, use_kernels
+from mnfpn_cli.runtimes.fused import resized
 from mnfpn_cli.runtimes.fused.calibration import calibrate
 from mnfpn_cli.runtimes.fused.folded import (
     FoldedConv,
@@ -41,6 +40,7 @@ from mnfpn_cli.runtimes.fused.folded import (
 )
 from mnfpn_cli.runtimes.fused.kernels import kernels_for, missing_for, suits_processor
 from mnfpn_cli.runtimes.fused.layers import called_modules, fused_calls
+from mnfpn_cli.runtimes.fused.use import executed_with_kernels, named_layers, use_kernels
 from mnfpn_cli.runtimes.runtime import Job, Prepared, ReportShare
 from mnfpn_cli.settings.input import DType
 
@@ -167,6 +167,11 @@ class FusedPyramid(Pyramid):
     def __init__(self, pyramid: Pyramid, optimizations: Optimizations):
         nn.Module.__init__(self)
         early_smoothing = nn.ModuleDict(early_levels(pyramid, optimizations))
+        if pyramid.merge == "add":
+            for name, lateral in list(pyramid.lateral.items())[:-1]:  # the coarsest is no sum
+                assert isinstance(lateral, nn.Conv2d)
+                folded = fold(parts(lateral))
+                pyramid.lateral[name] = resized.ResizedSum(folded, pyramid.upsample, optimizations)
         vars(self).update(vars(fuse_parts(pyramid, optimizations)))  # the same parts, under their names
         self.early = early_smoothing
 
@@ -199,7 +204,7 @@ class FusedPyramid(Pyramid):
         elif self.merge == "concat":
             merged = self._merge(self.lateral[name](tap), self._resize(coarse, tap))
         else:
-            merged = self.lateral[name](tap, self._resize(coarse, tap), overwrite=True)
+            merged = self.lateral[name](tap, coarse)
         return merged
 
 
@@ -215,8 +220,8 @@ def early_levels(pyramid: Pyramid, optimizations: Optimizations) -> dict[str, nn
         layer = parts(smooth)
         if keeps_float(lateral) or keeps_float(layer.conv):  # it could not be told apart
             continue
-        if layer.foldable and early.is_cheaper(lateral, layer.conv):
-            levels[name] = early.EarlySmoothing(lateral, fold(layer), pyramid.upsample, optimizations)
+        if layer.foldable and resized.is_cheaper(lateral, layer.conv):
+            levels[name] = resized.smoothed_early(lateral, fold(layer), pyramid.upsample, optimizations)
     return levels
 
 

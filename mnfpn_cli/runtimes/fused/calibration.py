@@ -14,8 +14,8 @@ from torch import nn
 
 from mnfpn_cli.errors import MnfpnError
 from mnfpn_cli.quantization.quantization import Passes
-from mnfpn_cli.runtimes.fused.early import EarlySmoothing
 from mnfpn_cli.runtimes.fused.folded import FoldedConv, MapRange
+from mnfpn_cli.runtimes.fused.resized import ResizedSum
 from mnfpn_cli.runtimes.fused.weights import MOST_INPUTS
 
 
@@ -30,13 +30,12 @@ def calibrate(network: nn.Module, passes: Passes) -> None:
     """
     with ExitStack() as hooks:
         for path, module in network.named_modules():
-            if isinstance(module, EarlySmoothing) and isinstance(module.mix, FoldedConv):
-                hook = partial(_observe, path, module.mix, 1)
-            elif isinstance(module, FoldedConv) and _is_quantised(module):
+            if isinstance(module, FoldedConv) and _is_quantised(module):
                 hook = partial(_observe, path, module, 0)
-            else:
-                continue
-            hooks.callback(module.register_forward_pre_hook(hook).remove)
+                hooks.callback(module.register_forward_pre_hook(hook).remove)
+            if isinstance(module, ResizedSum) and module.mix:
+                hook = partial(_observe, path, module.mix, 1)
+                hooks.callback(module.register_forward_pre_hook(hook).remove)
         for inputs in passes:
             network(*(x.contiguous(memory_format=torch.channels_last) for x in inputs))
     for module in network.modules():

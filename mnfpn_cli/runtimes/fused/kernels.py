@@ -89,6 +89,33 @@ class KernelRequest(ctypes.Structure):
     )
 
 
+class KernelSide(ctypes.Structure):
+    """What each position along a side of a level sums, as in `levels.cpp`."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("indices", "weights")),
+        *((name, ctypes.c_int) for name in ("terms", "span")),
+    )
+
+    @classmethod
+    def of(cls, indices: Tensor, weights: Tensor, coarse: int) -> "KernelSide":
+        """Return a table (positions, terms) of a coarser map with so many positions; it must be kept."""
+        at = indices % coarse
+        first, last = at.where(weights != 0, coarse).amin(1), at.where(weights != 0, -1).amax(1)
+        return cls(indices.data_ptr(), weights.data_ptr(), indices.shape[1], int((last - first).max()) + 1)
+
+
+class KernelLevelRequest(ctypes.Structure):
+    """A level that the kernels compute in one call, as in `levels.cpp`."""
+
+    _fields_ = (
+        *((name, KernelMap) for name in ("input", "coarse", "output")),
+        *((name, KernelConvolution) for name in ("conv", "mix")),
+        *((name, KernelSide) for name in ("down", "across")),
+        ("images", ctypes.c_int),
+    )
+
+
 class Kernels:
     """Compiled kernels.
 
@@ -98,7 +125,6 @@ class Kernels:
         width: the channels of a vector, as weights are stored.
         pair: the inputs that are multiplied at once, which lie side by side in dense weights.
         depth: the channels of a pixel that lie side by side behind a depthwise convolution.
-        terms: the rows that a sum adds at once.
     """
 
     def __init__(self, library: ctypes.CDLL, products: DType, maps: torch.dtype):
@@ -107,15 +133,14 @@ class Kernels:
         Raises:
             AttributeError: it has not all of them.
         """
-        library.mnfpn_scratch.restype = ctypes.c_long
-        library.mnfpn_scratch.argtypes = [ctypes.c_void_p, ctypes.c_int]
-        library.mnfpn_run.argtypes = [*[ctypes.c_void_p] * 5, ctypes.c_int]
-        library.mnfpn_sum.argtypes = [*[ctypes.c_void_p] * 4, ctypes.c_long, *[ctypes.c_int] * 3]
+        for scratch in (library.mnfpn_scratch, library.mnfpn_level_scratch):
+            scratch.restype, scratch.argtypes = ctypes.c_long, [ctypes.c_void_p, ctypes.c_int]
+        for run in (library.mnfpn_run, library.mnfpn_level):
+            run.argtypes = [*[ctypes.c_void_p] * 5, ctypes.c_int]
         self._library, self.products, self.maps = library, products, maps
         self.width: int = library.mnfpn_width()
         self.pair: int = library.mnfpn_pair()
         self.depth: int = library.mnfpn_depth()
-        self.terms: int = library.mnfpn_terms()
 
     def run(self, request: int, x: int, added: int | None, y: int, scratch: int, threads: int) -> None:
         """Compute a request on threads: all but their number are addresses. What is added may be overwritten."""
@@ -126,10 +151,14 @@ class Kernels:
         floats: int = self._library.mnfpn_scratch(request, threads)
         return floats
 
-    def add_rows(self, indices: Tensor, weights: Tensor, rows: Tensor, sums: Tensor) -> None:
-        """Write sums (pixels, channels) of rows (r, channels), by indices and weights (pixels, terms)."""
-        addresses = (one.data_ptr() for one in (indices, weights, rows, sums))
-        self._library.mnfpn_sum(*addresses, *indices.shape, rows.shape[1], torch.get_num_threads())
+    def run_level(self, request: int, x: int, coarse: int, y: int, scratch: int, threads: int) -> None:
+        """Compute a level on threads: all but their number are addresses."""
+        self._library.mnfpn_level(request, x, coarse, y, scratch, threads)
+
+    def level_scratch_floats(self, request: int, threads: int) -> int:
+        """Return the floats of scratch space that a request of a level needs."""
+        floats: int = self._library.mnfpn_level_scratch(request, threads)
+        return floats
 
 
 def runs_on_processor(dtype: DType, amx: bool = False) -> bool:

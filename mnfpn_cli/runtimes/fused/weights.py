@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
 from mnfpn_cli.plan.layers import Activation
-from mnfpn_cli.runtimes.fused.folded import FoldedConv, MapRange
+from mnfpn_cli.runtimes.fused.folded import Folded, FoldedConv, MapRange
 from mnfpn_cli.runtimes.fused.kernels import KernelConvolution, Kernels
 
 LARGEST = 127
@@ -61,7 +61,7 @@ class KernelWeights:
 
 def dense_weights(conv: FoldedConv, kernels: Kernels, multiple: int) -> KernelWeights:
     """Return a dense convolution as kernels read it; zeros fill its inputs to a multiple of some number."""
-    weight: Tensor = conv.weight
+    weight = conv.weight.to(kernels.maps)
     bias, scale, width = _bias(conv), torch.ones(len(weight)), kernels.width
     if kernels.products == "int8":
         assert conv.reads is not None
@@ -70,6 +70,17 @@ def dense_weights(conv: FoldedConv, kernels: Kernels, multiple: int) -> KernelWe
         bias = bias - conv.reads.zero * scale * weight.flatten(1).sum(1)  # what the zero of the operands adds
     ordered, reads = vectors(weight, width, kernels.pair, multiple), conv.reads or AS_IT_IS
     return KernelWeights(ordered, _filled(bias, width), _filled(scale, width), *BOUNDS[conv.activation], reads)
+
+
+def mixing_weights(mix: FoldedConv, kernels: Kernels, offsets: int) -> KernelWeights:
+    """Return a convolution to (offsets × out) channels as kernels read it: (vectors × offsets, …)."""
+    weight, bias, width = mix.weight, _bias(mix), kernels.width
+    rows = torch.cat([weight.double().flatten(1), bias[:, None]], dim=1).unflatten(0, (offsets, -1))
+    filled = F.pad(rows, (0, 0, 0, -rows.shape[1] % width)).unflatten(1, (-1, width))
+    ordered = filled.transpose(0, 1).flatten(0, 2)  # (vectors × offsets × width, in + 1)
+    conv = FoldedConv(Folded(ordered[:, :-1, None, None], ordered[:, -1], 1, 0, 1), mix.optimizations)
+    conv.reads = mix.reads
+    return dense_weights(conv, kernels, kernels.pair)
 
 
 def depthwise_weights(conv: FoldedConv, kernels: Kernels, makes: MapRange) -> KernelWeights:

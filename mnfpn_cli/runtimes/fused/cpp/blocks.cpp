@@ -6,24 +6,8 @@
 // float32: (vectors, rows, columns, WIDTH). In int8, what a dense convolution reads is rounded before: the input as a
 // whole, and the rows that a depthwise convolution makes.
 
-#include <omp.h>
-
-#include <type_traits>
-
 #include "depthwise.h"
-#if defined(AMX)
-#include "dense_amx.h"
-#else
-#include "dense.h"
-#endif
-
-constexpr long CACHE = 96 * 1024;  // floats between the convolutions of a block: less than a core's cache holds
-
-struct Map {
-    int rows, columns, channels;
-    long row() const { return long(columns) * channels; }
-    long size() const { return rows * row(); }
-};
+#include "maps.h"
 
 struct Block {
     Map input, middle, output;  // middle: what the depthwise convolution reads
@@ -53,19 +37,6 @@ struct Plan {
 // Return the convolution that reads the input, where it is a dense one.
 static const Convolution& first(const Block& b) { return b.depthwise.vectors ? b.dense : b.project; }
 
-// Return the floats that operands take, as whole vectors: one in two lines of the cache takes twice the time.
-static long floats_of(long operands) {
-    const long floats = (operands * long(sizeof(Operand)) + long(sizeof(float)) - 1) / long(sizeof(float));
-    return (floats + WIDTH - 1) / WIDTH * WIDTH;
-}
-
-// Return whether rows of a map are copied for a convolution: where it reads several, or pixels do not fill their inputs.
-static bool copies(const Convolution& conv, const Map& map) { return conv.kernel > 1 || map.channels % PAIR; }
-
-static long padded_row(const Convolution& conv, const Map& map) {
-    return long(conv.left + map.columns + conv.kernel) * map.channels;
-}
-
 // Return whether there is one convolution and one row, of which threads take pixels. Python makes one of a whole map.
 static bool is_row(const Block& b) { return b.output.rows == 1 && !b.depthwise.vectors; }
 
@@ -75,7 +46,7 @@ static Plan plan_of(const Block& b, int threads) {
     Plan plan{};
     plan.shared = threads > 1 && rows < 16 * threads && rows * columns < 4096;
     plan.bands = plan.shared || threads == 1 ? 1 : threads * std::clamp(rows / (32 * threads), 1, 4);
-    if (dense.vectors && !std::is_same_v<Operand, Value>) plan.rounded = floats_of(b.images * b.input.size() + PAIR);
+    if (dense.vectors) plan.rounded = floats_rounded(b.images * b.input.size());
     if (dense.vectors && copies(dense, b.input)) plan.copied = floats_of(dense.kernel * padded_row(dense, b.input));
     plan.hidden = depthwise.vectors;
     if (is_row(b)) {
@@ -96,24 +67,6 @@ static Plan plan_of(const Block& b, int threads) {
     plan.expanded = plan.plane * (plan.shared ? std::min(plan.vectors, plan.hidden) : plan.hidden);
     plan.projected = floats_of(plan.part * plan.parts);
     return plan;
-}
-
-// Return what a dense convolution reads for a row of its output: the map itself, or a padded copy of some rows.
-static Source window(const Convolution& conv, const Map& map, const Operand* x, int row, Operand* copy) {
-    const long pixel = long(conv.stride) * map.channels, line = map.row();
-    if (!copies(conv, map)) return {x + row * conv.stride * line, 0, pixel, 1, map.channels};
-    const long padded = padded_row(conv, map), left = conv.left * map.channels;
-    const Operand zero = Operand(conv.rounding.zero);
-    for (int k = 0; k < conv.kernel; k++) {
-        Operand* at = copy + k * padded;
-        const int from = row * conv.stride - conv.top + k;
-        const bool inside = from >= 0 && from < map.rows;
-        std::fill(at, at + (inside ? left : padded), zero);
-        if (!inside) continue;
-        memcpy(at + left, x + from * line, line * sizeof(Operand));
-        std::fill(at + left + line, at + padded, zero);
-    }
-    return {copy, padded, pixel, conv.kernel, conv.kernel * map.channels};
 }
 
 // Make a row of the middle map, for the vectors first to last: rows and columns beyond the map are zeros.
@@ -229,15 +182,6 @@ static void together(const Block& b, const Plan& plan, const Maps& maps, float* 
 #pragma omp barrier
 }
 
-// Round values of a map to operands.
-static void round_values(const Value* from, Operand* to, long count, Rounding by) {
-    long k = 0;
-    for (; k + WIDTH <= count; k += WIDTH) store_rounded(to + k, load<Vector>(from + k) * by.inverse + by.zero);
-    Operand last[WIDTH];
-    store_rounded(last, load_some<Vector>(from + k, int(count - k)) * by.inverse + by.zero);
-    memcpy(to + k, last, (count - k) * sizeof(Operand));
-}
-
 extern "C" int mnfpn_width() { return WIDTH; }
 extern "C" int mnfpn_pair() { return PAIR; }
 extern "C" int mnfpn_depth() { return DEPTH; }
@@ -264,8 +208,7 @@ extern "C" void mnfpn_run(const Block* block, const Value* x, const Value* added
     {
         const int me = omp_get_thread_num(), team = omp_get_num_threads();
         if (plan.rounded) {
-            const long values = b.images * b.input.size(), begin = values * me / team;
-            round_values(x + begin, rounded + begin, values * (me + 1) / team - begin, first(b).rounding);
+            round_share(x, rounded, b.images * b.input.size(), first(b).rounding);
 #pragma omp barrier
         }
         if (plan.shared) {

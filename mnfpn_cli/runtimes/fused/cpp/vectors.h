@@ -1,6 +1,4 @@
 // Vectors of channels, and the values that maps have: float32, or bfloat16 where this is compiled with -DBFLOAT16.
-//
-// In bfloat16, sums of rows multiply two values at once, by AVX512-BF16; sums are float32.
 
 #pragma once
 
@@ -40,20 +38,8 @@ static inline void store(float* to, V value) { memcpy(to, &value, sizeof value);
 
 #if defined(BFLOAT16)
 
-typedef uint16_t Value;    // of a map
-typedef uint32_t Terms;    // the weights of rows that are added at once
-constexpr int TERMS = 2;   // so many rows
-typedef __m512i Channels;  // values of a row that are loaded at once: TERMS vectors
+typedef uint16_t Value;  // of a map
 
-static inline void add_products(Vector sums[TERMS], const Channels rows[TERMS], Terms weights) {
-    const __m512bh both = (__m512bh)_mm512_set1_epi32(weights);
-    sums[0] = (Vector)_mm512_dpbf16_ps((__m512)sums[0], (__m512bh)_mm512_unpacklo_epi16(rows[0], rows[1]), both);
-    sums[1] = (Vector)_mm512_dpbf16_ps((__m512)sums[1], (__m512bh)_mm512_unpackhi_epi16(rows[0], rows[1]), both);
-}
-static inline Channels rounded(const Vector sums[TERMS]) {  // undoes the order in which the rows were unpacked
-    const __m512i halves = (__m512i)_mm512_cvtne2ps_pbh((__m512)sums[1], (__m512)sums[0]);
-    return _mm512_permutexvar_epi64(_mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0), halves);
-}
 static inline __m256bh rounded(Vector value) { return _mm512_cvtneps_pbh((__m512)value); }
 static inline __m128bh rounded(Half value) { return _mm256_cvtneps_pbh((__m256)value); }
 
@@ -75,14 +61,7 @@ static inline void store(Value* to, V value) {
 
 #else
 
-typedef float Value, Terms;
-constexpr int TERMS = 1;
-typedef Vector Channels;
-
-static inline void add_products(Vector sums[TERMS], const Channels rows[TERMS], Terms weight) {
-    sums[0] += rows[0] * weight;
-}
-static inline Channels rounded(const Vector sums[TERMS]) { return sums[0]; }
+typedef float Value;
 
 #endif
 

@@ -1,0 +1,197 @@
+// A level of a pyramid in one call: a convolution of a map, and a coarser map that is resized and added.
+//
+// Resizing down and across are independent. A row of the level first sums rows of the coarser map, then pixels of that
+// sum. Where the level is smoothed early, the coarser map is mixed before: for each offset of a 3x3 into channels of its
+// own. The mixed map is never whole: some rows of it are in the processor's cache, for a few vectors of channels, and a
+// thread makes all that it reads there.
+
+#include <cmath>
+
+#include "maps.h"
+
+struct Side {  // each position sums so many terms: rows or columns of the coarser map, for an offset
+    const int* indices;  // offset * positions of the coarser map + position
+    const float* weights;
+    int terms, span;  // span: neighbouring positions of the coarser map that the terms are from, at most
+};
+
+struct Level {
+    Map input, coarse, output;
+    Convolution conv, mix;  // of the input; of the coarser map, (vector, offset down, offset across), or none
+    Side down, across;
+    int images;
+};
+
+// How a level is computed: `vectors` of it at a time, from a ring of `slots` rows of the coarser map.
+struct LevelPlan {
+    int offsets;         // in each direction
+    int groups, bands;   // of vectors, and of rows; threads take a band of a group each
+    int batch, slots;    // rows that are mixed at once; slots are a multiple of these
+    long plane;          // floats of a vector in the ring, for one offset
+    long input, coarse;  // floats of scratch: both maps as operands, where these are no values
+    long copied, ring, sums, made;  // likewise: padded rows, the ring, a row's sums of rows, and its convolution
+    long own() const { return copied + ring + sums + made; }
+};
+
+static LevelPlan plan_of(const Level& l, int threads) {
+    LevelPlan plan{};
+    plan.offsets = l.mix.vectors ? 3 : 1;
+    const bool copied = l.mix.vectors && copies(l.mix, l.coarse);  // a row at a time
+    plan.batch = copied ? 1 : std::clamp(64 / l.coarse.columns, 1, l.coarse.rows);
+    plan.slots = (l.down.span - 1 + plan.batch + plan.batch - 1) / plan.batch * plan.batch;
+    plan.plane = long(plan.slots) * l.coarse.columns * WIDTH;
+    const long vector = plan.plane * plan.offsets * plan.offsets;
+    const int vectors = l.conv.vectors, most = int(std::clamp(CACHE / vector, 1L, long(vectors)));
+    plan.groups = (vectors + most - 1) / most;
+    plan.bands = threads == 1 ? 1 : std::clamp(2 * threads / plan.groups, 1, std::max(l.output.rows / 8, 1));
+    plan.input = floats_rounded(l.images * l.input.size());
+    if (l.mix.vectors) plan.coarse = floats_rounded(l.images * l.coarse.size());
+    if (copies(l.conv, l.input)) plan.copied = floats_of(l.conv.kernel * padded_row(l.conv, l.input));
+    if (copied) plan.copied = std::max(plan.copied, floats_of(padded_row(l.mix, l.coarse)));
+    const int several = (vectors + plan.groups - 1) / plan.groups;
+    plan.ring = several * vector;
+    plan.sums = long(plan.offsets) * l.coarse.columns * WIDTH;
+    plan.made = long(several) * l.output.columns * WIDTH;
+    return plan;
+}
+
+// Put rows begin to end of the coarser map into the ring, mixed or as they are, for the vectors first to last.
+static void fill_ring(const Level& l, const LevelPlan& plan, const Value* coarse, const Operand* operands, int begin,
+                      int end, int first, int last, Operand* copy, float* ring) {
+    const int columns = l.coarse.columns, channels = l.coarse.channels;
+    float* to = ring + long(begin % plan.slots) * columns * WIDTH;
+    if (l.mix.vectors) {
+        const int several = plan.offsets * plan.offsets;
+        const Target<float> target{to - first * several * plan.plane, plan.plane, WIDTH, nullptr, WIDTH};
+        const Source source = window(l.mix, l.coarse, operands, begin, copy);
+        convolve(l.mix, source, target, 0, (end - begin) * columns, first * several, last * several);
+        return;
+    }
+    const Value* from = coarse + begin * l.coarse.row();
+    for (int v = first; v < last; v++, to += plan.plane)
+        for (int p = 0; p < (end - begin) * columns; p++)
+            store(to + p * WIDTH, load_up_to<Vector>(from + long(p) * channels + v * WIDTH, channels - v * WIDTH));
+}
+
+// Sum rows of the ring for a row of the level and one vector: (offset, columns of the coarser map, WIDTH).
+static void sum_rows(const Level& l, const LevelPlan& plan, const float* ring, int row, float* to) {
+    constexpr int MOST = 8;  // vectors whose sums are in registers
+    const Side& down = l.down;
+    const long line = long(l.coarse.columns) * WIDTH;
+    for (int offset = 0; offset < plan.offsets; offset++, to += line) {
+        const float* rows[16];
+        float weights[16];
+        int terms = 0;
+        for (int k = row * down.terms; k < (row + 1) * down.terms; k++) {
+            if (down.weights[k] == 0) continue;  // beyond an edge
+            const int above = down.indices[k] / l.coarse.rows, at = down.indices[k] % l.coarse.rows;
+            rows[terms] = ring + (above * plan.offsets + offset) * plan.plane + at % plan.slots * line;
+            weights[terms++] = down.weights[k];
+        }
+        long p = 0;
+        for (; p + MOST * WIDTH <= line; p += MOST * WIDTH) {
+            Vector sums[MOST] = {};
+            for (int k = 0; k < terms; k++)
+                UNROLLED for (int m = 0; m < MOST; m++) sums[m] += load<Vector>(rows[k] + p + m * WIDTH) * weights[k];
+            UNROLLED for (int m = 0; m < MOST; m++) store(to + p + m * WIDTH, sums[m]);
+        }
+        for (; p < line; p += WIDTH) {
+            Vector sum{};
+            for (int k = 0; k < terms; k++) sum += load<Vector>(rows[k] + p) * weights[k];
+            store(to + p, sum);
+        }
+    }
+}
+
+// Finish a row of the level, for one vector: add sums of pixels to its convolution.
+template <int TERMS>
+static void sum_pixels(const Level& l, const float* sums, const float* made, Value* to, int channels) {
+    const int* index = l.across.indices;
+    const float* weight = l.across.weights;
+    for (int p = 0; p < l.output.columns; p++, index += TERMS, weight += TERMS) {
+        Vector sum = load<Vector>(made + p * WIDTH);
+        UNROLLED for (int k = 0; k < TERMS; k++) sum += load<Vector>(sums + index[k] * WIDTH) * weight[k];
+        store_up_to(to + long(p) * l.output.channels, clamp(sum, l.conv.low, l.conv.high), channels);
+    }
+}
+
+static void sum_pixels(const Level& l, const float* sums, const float* made, Value* to, int channels) {
+    switch (l.across.terms) {  // of one or two pixels, for one or three offsets
+        case 1: return sum_pixels<1>(l, sums, made, to, channels);
+        case 2: return sum_pixels<2>(l, sums, made, to, channels);
+        case 3: return sum_pixels<3>(l, sums, made, to, channels);
+        case 6: return sum_pixels<6>(l, sums, made, to, channels);
+    }
+}
+
+// Return the rows of the coarser map that a row of the level sums: the first, and the one behind the last.
+static std::pair<int, int> rows_of(const Level& l, int row) {
+    int first = l.coarse.rows, end = 0;
+    for (int k = row * l.down.terms; k < (row + 1) * l.down.terms; k++)
+        if (l.down.weights[k] != 0) {
+            const int at = l.down.indices[k] % l.coarse.rows;
+            first = std::min(first, at), end = std::max(end, at + 1);
+        }
+    return {first, end};
+}
+
+// Compute rows begin to end of a level, for the vectors first to last, by one thread.
+static void level_band(const Level& l, const LevelPlan& plan, const Operand* x, const Value* coarse,
+                       const Operand* coarse_operands, Value* y, int begin, int end, int first, int last,
+                       float* scratch) {
+    Operand* copy = reinterpret_cast<Operand*>(scratch);
+    float *ring = scratch + plan.copied, *sums = ring + plan.ring, *made = sums + plan.sums;
+    const int columns = l.output.columns, channels = l.output.channels, offsets = plan.offsets * plan.offsets;
+    const long plane = long(columns) * WIDTH;
+    Convolution conv = l.conv;
+    conv.low = -INFINITY, conv.high = INFINITY;  // more is added before the activation
+    int there = begin < end ? rows_of(l, begin).first / plan.batch * plan.batch : 0;  // rows before are in the ring
+    for (int row = begin; row < end; row++) {
+        for (const int needed = rows_of(l, row).second; there < needed; there += plan.batch) {
+            const int stop = std::min(there + plan.batch, l.coarse.rows);
+            fill_ring(l, plan, coarse, coarse_operands, there, stop, first, last, copy, ring);
+        }
+        const Target<float> target{made - first * plane, plane, WIDTH, nullptr, WIDTH};
+        convolve(conv, window(conv, l.input, x, row, copy), target, 0, columns, first, last);
+        for (int v = first; v < last; v++) {
+            sum_rows(l, plan, ring + (v - first) * offsets * plan.plane, row, sums);
+            sum_pixels(l, sums, made + (v - first) * plane, y + row * l.output.row() + v * WIDTH, channels - v * WIDTH);
+        }
+    }
+}
+
+// Return the floats of scratch space that a level needs.
+extern "C" long mnfpn_level_scratch(const Level* level, int threads) {
+    const LevelPlan plan = plan_of(*level, threads);
+    return plan.input + plan.coarse + threads * plan.own();
+}
+
+// Compute a level of the map x and the coarser one.
+extern "C" void mnfpn_level(const Level* level, const Value* x, const Value* coarse, Value* y, float* scratch,
+                            int threads) {
+    const Level& l = *level;
+    const LevelPlan plan = plan_of(l, threads);
+    Operand *const rounded = reinterpret_cast<Operand*>(scratch),
+            *const mixed = reinterpret_cast<Operand*>(scratch + plan.input);
+    const Operand* const operands = plan.input ? rounded : reinterpret_cast<const Operand*>(x);
+    const Operand* const coarse_operands = plan.coarse ? mixed : reinterpret_cast<const Operand*>(coarse);
+    scratch += plan.input + plan.coarse;
+    const int vectors = l.conv.vectors, rows = l.output.rows;
+#pragma omp parallel num_threads(threads)
+    {
+        if (plan.input) round_share(x, rounded, l.images * l.input.size(), l.conv.rounding);
+        if (plan.coarse) round_share(coarse, mixed, l.images * l.coarse.size(), l.mix.rounding);
+#pragma omp barrier
+        float* own = scratch + omp_get_thread_num() * plan.own();
+#pragma omp for schedule(dynamic)
+        for (int n = 0; n < l.images * plan.bands * plan.groups; n++) {
+            const int group = n % plan.groups, band = n / plan.groups % plan.bands;
+            const long image = n / plan.groups / plan.bands;
+            level_band(l, plan, operands + image * l.input.size(), coarse + image * l.coarse.size(),
+                       coarse_operands + image * l.coarse.size(), y + image * l.output.size(),
+                       rows * band / plan.bands, rows * (band + 1) / plan.bands, vectors * group / plan.groups,
+                       vectors * (group + 1) / plan.groups, own);
+        }
+        release();
+    }
+}
