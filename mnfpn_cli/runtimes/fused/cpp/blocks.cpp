@@ -206,9 +206,9 @@ extern "C" void mnfpn_run(const Block* block, const Value* x, const Value* added
     };
 #pragma omp parallel num_threads(threads)
     {
-        const int me = omp_get_thread_num(), team = omp_get_num_threads();
+        const int me = omp_get_thread_num();
         if (plan.rounded) {
-            round_share(x, rounded, b.images * b.input.size(), first(b).rounding);
+            convert_share(x, rounded, b.images * b.input.size(), first(b).rounding);
 #pragma omp barrier
         }
         if (plan.shared) {

@@ -9,6 +9,9 @@
 
 #include "maps.h"
 
+constexpr int AT_ONCE = 2;          // vectors of which pixels are summed
+constexpr long LARGE = 1024 * 1024;  // bytes of a map for each thread: more than stays in its cache
+
 struct Side {  // each position sums so many terms: rows or columns of the coarser map, for an offset
     const int* indices;  // offset * positions of the coarser map + position
     const float* weights;
@@ -26,11 +29,13 @@ struct Level {
 struct LevelPlan {
     int offsets;         // in each direction
     int groups, bands;   // of vectors, and of rows; threads take a band of a group each
+    bool streamed;       // past the caches, which saves reading what is overwritten
     int batch, slots;    // rows that are mixed at once; slots are a multiple of these
     long plane;          // floats of a vector in the ring, for one offset
-    long input, coarse;  // floats of scratch: both maps as operands, where these are no values
-    long copied, ring, sums, made;  // likewise: padded rows, the ring, a row's sums of rows, and its convolution
-    long own() const { return copied + ring + sums + made; }
+    long row, input;     // operands of a row of the input with zeros around; floats of scratch for all of them
+    long coarse;         // floats of scratch: the coarser map as operands, where these are no values
+    long copied, ring, sums, made;  // likewise: padded rows, the ring, a row's sums of rows for a vector, its convolution
+    long own() const { return copied + ring + AT_ONCE * sums + made; }
 };
 
 static LevelPlan plan_of(const Level& l, int threads) {
@@ -44,15 +49,34 @@ static LevelPlan plan_of(const Level& l, int threads) {
     const int vectors = l.conv.vectors, most = int(std::clamp(CACHE / vector, 1L, long(vectors)));
     plan.groups = (vectors + most - 1) / most;
     plan.bands = threads == 1 ? 1 : std::clamp(2 * threads / plan.groups, 1, std::max(l.output.rows / 8, 1));
-    plan.input = floats_rounded(l.images * l.input.size());
+    const long bytes = l.images * l.output.size() * long(sizeof(Value));
+    plan.streamed = bytes > threads * LARGE && l.output.channels % (AT_ONCE * WIDTH) == 0;
+    plan.row = padded_row(l.conv, l.input);
+    plan.input = floats_of(l.images * long(l.input.rows + l.conv.kernel - 1) * plan.row + PAIR);
     if (l.mix.vectors) plan.coarse = floats_rounded(l.images * l.coarse.size());
-    if (copies(l.conv, l.input)) plan.copied = floats_of(l.conv.kernel * padded_row(l.conv, l.input));
-    if (copied) plan.copied = std::max(plan.copied, floats_of(padded_row(l.mix, l.coarse)));
+    if (copied) plan.copied = floats_of(padded_row(l.mix, l.coarse));
     const int several = (vectors + plan.groups - 1) / plan.groups;
     plan.ring = several * vector;
     plan.sums = long(plan.offsets) * l.coarse.columns * WIDTH;
     plan.made = long(several) * l.output.columns * WIDTH;
     return plan;
+}
+
+// Put this thread's share of the rows of the input among zeros, as operands.
+static void pad_input(const Level& l, const LevelPlan& plan, const Value* x, Operand* to) {
+    const Convolution& conv = l.conv;
+    const long rows = l.input.rows + conv.kernel - 1, line = l.input.row(), left = conv.left * l.input.channels;
+    const Operand zero = Operand(conv.rounding.zero);
+#pragma omp for
+    for (long n = 0; n < l.images * rows; n++) {
+        const long row = n % rows - conv.top;
+        const bool inside = row >= 0 && row < l.input.rows;
+        Operand* at = to + n * plan.row;
+        std::fill(at, at + (inside ? left : plan.row), zero);
+        if (!inside) continue;
+        convert(x + (n / rows * l.input.rows + row) * line, at + left, line, conv.rounding);
+        std::fill(at + left + line, at + plan.row, zero);
+    }
 }
 
 // Put rows begin to end of the coarser map into the ring, mixed or as they are, for the vectors first to last.
@@ -103,24 +127,33 @@ static void sum_rows(const Level& l, const LevelPlan& plan, const float* ring, i
     }
 }
 
-// Finish a row of the level, for one vector: add sums of pixels to its convolution.
-template <int TERMS>
-static void sum_pixels(const Level& l, const float* sums, const float* made, Value* to, int channels) {
+// Finish a row of the level, for V vectors: add sums of pixels to its convolution.
+template <int TERMS, int V, bool STREAMED>
+static void sum_pixels(const Level& l, const LevelPlan& plan, const float* sums, const float* made, Value* to,
+                       int channels) {
     const int* index = l.across.indices;
     const float* weight = l.across.weights;
-    for (int p = 0; p < l.output.columns; p++, index += TERMS, weight += TERMS) {
-        Vector sum = load<Vector>(made + p * WIDTH);
-        UNROLLED for (int k = 0; k < TERMS; k++) sum += load<Vector>(sums + index[k] * WIDTH) * weight[k];
-        store_up_to(to + long(p) * l.output.channels, clamp(sum, l.conv.low, l.conv.high), channels);
+    const long plane = long(l.output.columns) * WIDTH;
+    for (int p = 0; p < l.output.columns; p++, index += TERMS, weight += TERMS, to += l.output.channels) {
+        Vector sum[V];
+        UNROLLED for (int v = 0; v < V; v++) sum[v] = load<Vector>(made + v * plane + p * WIDTH);
+        UNROLLED for (int k = 0; k < TERMS; k++) {
+            const float* at = sums + long(index[k]) * WIDTH;
+            UNROLLED for (int v = 0; v < V; v++) sum[v] += load<Vector>(at + v * plan.sums) * weight[k];
+        }
+        UNROLLED for (int v = 0; v < V; v++) sum[v] = clamp(sum[v], l.conv.low, l.conv.high);
+        if constexpr (STREAMED) stream(to, sum);
+        else UNROLLED for (int v = 0; v < V; v++) store_up_to(to + v * WIDTH, sum[v], channels - v * WIDTH);
     }
 }
 
-static void sum_pixels(const Level& l, const float* sums, const float* made, Value* to, int channels) {
+template <int V, bool STREAMED, class... Args>
+static void sum_pixels(const Level& l, const Args&... args) {
     switch (l.across.terms) {  // of one or two pixels, for one or three offsets
-        case 1: return sum_pixels<1>(l, sums, made, to, channels);
-        case 2: return sum_pixels<2>(l, sums, made, to, channels);
-        case 3: return sum_pixels<3>(l, sums, made, to, channels);
-        case 6: return sum_pixels<6>(l, sums, made, to, channels);
+        case 1: return sum_pixels<1, V, STREAMED>(l, args...);
+        case 2: return sum_pixels<2, V, STREAMED>(l, args...);
+        case 3: return sum_pixels<3, V, STREAMED>(l, args...);
+        case 6: return sum_pixels<6, V, STREAMED>(l, args...);
     }
 }
 
@@ -140,7 +173,7 @@ static void level_band(const Level& l, const LevelPlan& plan, const Operand* x, 
                        const Operand* coarse_operands, Value* y, int begin, int end, int first, int last,
                        float* scratch) {
     Operand* copy = reinterpret_cast<Operand*>(scratch);
-    float *ring = scratch + plan.copied, *sums = ring + plan.ring, *made = sums + plan.sums;
+    float *ring = scratch + plan.copied, *sums = ring + plan.ring, *made = sums + AT_ONCE * plan.sums;
     const int columns = l.output.columns, channels = l.output.channels, offsets = plan.offsets * plan.offsets;
     const long plane = long(columns) * WIDTH;
     Convolution conv = l.conv;
@@ -152,10 +185,18 @@ static void level_band(const Level& l, const LevelPlan& plan, const Operand* x, 
             fill_ring(l, plan, coarse, coarse_operands, there, stop, first, last, copy, ring);
         }
         const Target<float> target{made - first * plane, plane, WIDTH, nullptr, WIDTH};
-        convolve(conv, window(conv, l.input, x, row, copy), target, 0, columns, first, last);
-        for (int v = first; v < last; v++) {
-            sum_rows(l, plan, ring + (v - first) * offsets * plan.plane, row, sums);
-            sum_pixels(l, sums, made + (v - first) * plane, y + row * l.output.row() + v * WIDTH, channels - v * WIDTH);
+        const Source source{x + row * plan.row, plan.row, l.input.channels, conv.kernel, conv.kernel * l.input.channels};
+        convolve(conv, source, target, 0, columns, first, last);
+        for (int v = first, several; v < last; v += several) {
+            several = std::min(last - v, AT_ONCE);
+            for (int k = 0; k < several; k++)
+                sum_rows(l, plan, ring + (v - first + k) * offsets * plan.plane, row, sums + k * plan.sums);
+            const float* from = made + (v - first) * plane;
+            Value* to = y + row * l.output.row() + v * WIDTH;
+            const int left = channels - v * WIDTH;
+            if (several < AT_ONCE) sum_pixels<1, false>(l, plan, sums, from, to, left);
+            else if (plan.streamed) sum_pixels<AT_ONCE, true>(l, plan, sums, from, to, left);
+            else sum_pixels<AT_ONCE, false>(l, plan, sums, from, to, left);
         }
     }
 }
@@ -171,27 +212,26 @@ extern "C" void mnfpn_level(const Level* level, const Value* x, const Value* coa
                             int threads) {
     const Level& l = *level;
     const LevelPlan plan = plan_of(l, threads);
-    Operand *const rounded = reinterpret_cast<Operand*>(scratch),
-            *const mixed = reinterpret_cast<Operand*>(scratch + plan.input);
-    const Operand* const operands = plan.input ? rounded : reinterpret_cast<const Operand*>(x);
-    const Operand* const coarse_operands = plan.coarse ? mixed : reinterpret_cast<const Operand*>(coarse);
+    Operand *const padded = reinterpret_cast<Operand*>(scratch),
+            *const rounded = reinterpret_cast<Operand*>(scratch + plan.input);
+    const Operand* const coarse_operands = plan.coarse ? rounded : reinterpret_cast<const Operand*>(coarse);
     scratch += plan.input + plan.coarse;
     const int vectors = l.conv.vectors, rows = l.output.rows;
 #pragma omp parallel num_threads(threads)
     {
-        if (plan.input) round_share(x, rounded, l.images * l.input.size(), l.conv.rounding);
-        if (plan.coarse) round_share(coarse, mixed, l.images * l.coarse.size(), l.mix.rounding);
-#pragma omp barrier
+        if (plan.coarse) convert_share(coarse, rounded, l.images * l.coarse.size(), l.mix.rounding);
+        pad_input(l, plan, x, padded);  // and wait for the other threads
         float* own = scratch + omp_get_thread_num() * plan.own();
 #pragma omp for schedule(dynamic)
         for (int n = 0; n < l.images * plan.bands * plan.groups; n++) {
             const int group = n % plan.groups, band = n / plan.groups % plan.bands;
             const long image = n / plan.groups / plan.bands;
-            level_band(l, plan, operands + image * l.input.size(), coarse + image * l.coarse.size(),
+            level_band(l, plan, padded + image * (l.input.rows + l.conv.kernel - 1) * plan.row, coarse + image * l.coarse.size(),
                        coarse_operands + image * l.coarse.size(), y + image * l.output.size(),
                        rows * band / plan.bands, rows * (band + 1) / plan.bands, vectors * group / plan.groups,
                        vectors * (group + 1) / plan.groups, own);
         }
         release();
+        end_streams();
     }
 }

@@ -54,17 +54,21 @@ static Source window(const Convolution& conv, const Map& map, const Operand* x, 
     return {copy, padded, pixel, conv.kernel, conv.kernel * map.channels};
 }
 
-// Round values of a map to operands.
-static void round_values(const Value* from, Operand* to, long count, Rounding by) {
-    long k = 0;
-    for (; k + WIDTH <= count; k += WIDTH) store_rounded(to + k, load<Vector>(from + k) * by.inverse + by.zero);
-    Operand last[WIDTH];
-    store_rounded(last, load_some<Vector>(from + k, int(count - k)) * by.inverse + by.zero);
-    memcpy(to + k, last, (count - k) * sizeof(Operand));
+// Make operands of values of a map.
+static void convert(const Value* from, Operand* to, long count, Rounding by) {
+    if constexpr (std::is_same_v<Operand, Value>) {
+        memcpy(to, from, count * sizeof(Value));
+    } else {
+        long k = 0;
+        for (; k + WIDTH <= count; k += WIDTH) store_rounded(to + k, load<Vector>(from + k) * by.inverse + by.zero);
+        Operand last[WIDTH];
+        store_rounded(last, load_some<Vector>(from + k, int(count - k)) * by.inverse + by.zero);
+        memcpy(to + k, last, (count - k) * sizeof(Operand));
+    }
 }
 
-// Round what this thread of a team takes of a map.
-static void round_share(const Value* from, Operand* to, long count, Rounding by) {
+// Make operands of what this thread of a team takes of a map.
+static void convert_share(const Value* from, Operand* to, long count, Rounding by) {
     const long me = omp_get_thread_num(), team = omp_get_num_threads(), begin = count * me / team;
-    round_values(from + begin, to + begin, count * (me + 1) / team - begin, by);
+    convert(from + begin, to + begin, count * (me + 1) / team - begin, by);
 }

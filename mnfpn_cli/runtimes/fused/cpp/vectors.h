@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
-#if defined(BFLOAT16) || defined(INT8)
+#if defined(__AVX__)
 #include <immintrin.h>
 #endif
 
@@ -64,6 +64,24 @@ static inline void store(Value* to, V value) {
 typedef float Value;
 
 #endif
+
+// Store two vectors past the caches, at a multiple of their size; other threads see them after `end_streams`.
+static inline void stream(Value* to, const Vector values[2]) {
+#if defined(BFLOAT16)
+    _mm512_stream_si512((__m512i*)to, (__m512i)_mm512_cvtne2ps_pbh((__m512)values[1], (__m512)values[0]));
+#elif defined(__AVX512F__)
+    for (int v = 0; v < 2; v++) _mm512_stream_ps(to + v * WIDTH, (__m512)values[v]);
+#elif defined(__AVX__)
+    for (int v = 0; v < 2; v++) _mm256_stream_ps(to + v * WIDTH, (__m256)values[v]);
+#else
+    memcpy(to, values, 2 * sizeof(Vector));
+#endif
+}
+static inline void end_streams() {
+#if defined(__AVX__)
+    _mm_sfence();
+#endif
+}
 
 template <class V>
 static V load_some(const Value* from, int count) {  // the others are zeros
