@@ -24,6 +24,7 @@ from mnfpn_cli.plan.roofline import LayerWork
 from mnfpn_cli.quantization.quantization import Quantization
 from mnfpn_cli.runtimes import eager
 from mnfpn_cli.runtimes.fused import resized
+from mnfpn_cli.runtimes.fused.blocks import KernelBlock
 from mnfpn_cli.runtimes.fused.calibration import calibrate
 from mnfpn_cli.runtimes.fused.folded import (
     FoldedConv,
@@ -38,7 +39,7 @@ from mnfpn_cli.runtimes.fused.folded import (
     keeps_float,
     parts,
 )
-from mnfpn_cli.runtimes.fused.kernels import kernels_for, missing_for, suits_processor
+from mnfpn_cli.runtimes.fused.kernels import kernels_for, missing_for, runs_on_processor
 from mnfpn_cli.runtimes.fused.layers import called_modules, fused_calls
 from mnfpn_cli.runtimes.fused.use import executed_with_kernels, named_layers, use_kernels
 from mnfpn_cli.runtimes.runtime import Job, Prepared, ReportShare
@@ -83,7 +84,7 @@ def prepare(job: Job) -> Prepared:
     fuse(job.network, optimizations, job.quantization).requires_grad_(False)
     job.network.to(job.torch_dtype)  # folded weights are in float64
     network, inputs = eager.move(job, torch.channels_last)
-    could_have = job.device.type == "cpu" and suits_processor(job.dtype) and not optimizations.kernels
+    could_have = job.device.type == "cpu" and runs_on_processor(job.dtype) and not optimizations.kernels
     return Prepared(
         partial(network, *inputs),
         inputs,
@@ -144,7 +145,7 @@ def _replaced(module: nn.Module, optimizations: Optimizations) -> nn.Module:
         case LevelHead():
             return FusedLevelHead(module, optimizations)
         case Branch():
-            return fuse_parts(unshared(module, optimizations), optimizations)
+            return FusedBranch(module, optimizations)
         case _:
             return fuse_parts(module, optimizations)
 
@@ -159,6 +160,45 @@ class FusedLevelHead(LevelHead):
     def by_cell(self, x: Tensor, values: int) -> Tensor:
         """View (n, anchors × values, h, w) as (n, all, values): in that order nothing is copied."""
         return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, values)
+
+    @property
+    def by_kernels(self) -> bool:
+        """Whether our own kernels run the last convolutions, which then can write an output anywhere."""
+        return all(isinstance(self.get_submodule(name), KernelBlock) for name in self.outputs)
+
+    def write(self, x: Tensor, places: Sequence[Tensor]) -> None:
+        """Compute the outputs of a level of one image, (1, c, h, w), in places (1, h × w × anchors, values)."""
+        for layer in self.tower:
+            x = layer(x)  # (1, channels, h, w)
+        for name, place in zip(self.outputs, places, strict=True):
+            self.get_submodule(name)(x, output=place.view(1, *x.shape[-2:], -1).permute(0, 3, 1, 2))
+
+    def sizes(self, x: Tensor, values: Sequence[int]) -> list[int]:
+        """Return how many anchors a level has in each output."""
+        blocks = (self.get_submodule(name) for name in self.outputs)
+        return [x.shape[2] * x.shape[3] * block.channels // n for block, n in zip(blocks, values, strict=True)]
+
+
+class FusedBranch(Branch):
+    """A branch of which each level is written next to the one before it, where there is one image: nothing is copied."""
+
+    def __init__(self, branch: Branch, optimizations: Optimizations):
+        nn.Module.__init__(self)
+        vars(self).update(vars(fuse_parts(unshared(branch, optimizations), optimizations)))
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Map levels (n, c, h/2^k, w/2^k), finest first, to outputs (n, all anchors, values)."""
+        heads = [head for name in self.levels if isinstance(head := self.get_submodule(name), FusedLevelHead)]
+        if len(maps[0]) > 1 or self.norms or not all(head.by_kernels for head in heads):
+            return super().forward(maps)
+        sizes = [head.sizes(x, self.values) for head, x in zip(heads, maps, strict=True)]
+        outputs = [
+            maps[0].new_empty(1, sum(several), n) for several, n in zip(zip(*sizes, strict=True), self.values, strict=True)
+        ]
+        places = [output.split(several, dim=1) for output, several in zip(outputs, zip(*sizes, strict=True), strict=True)]
+        for head, x, *places_of_level in zip(heads, maps, *places, strict=True):
+            head.write(x, places_of_level)
+        return outputs
 
 
 class FusedPyramid(Pyramid):

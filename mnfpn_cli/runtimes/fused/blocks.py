@@ -110,6 +110,11 @@ class KernelBlock(nn.Sequential):
         self.kernels.run(call.request, x.data_ptr(), where, output.data_ptr(), call.scratch, call.threads)
         return output
 
+    @property
+    def channels(self) -> int:
+        """The channels of the output."""
+        return len(self.roles()["project"].weight)
+
     def operators(self, shape: torch.Size) -> Iterator[Operator]:
         """Yield what the kernels compute for an input of this shape (n, in, h, w)."""
         images, _, *sides = shape

@@ -170,16 +170,6 @@ def runs_on_processor(dtype: DType, amx: bool = False) -> bool:
     return has_vectors and build.instructions <= set(this_processor().usable or ())
 
 
-def suits_processor(dtype: DType) -> bool:
-    """Return whether the kernels are used on this processor: not in bfloat16 where it has AMX.
-
-    There oneDNN's kernels multiply by tiles, and ours can. Which is faster for a network has not been measured
-    (`benchmarks/fused_steps.py` does where there is AMX), and ours have run by emulated tiles only.
-    """
-    has_tiles = dtype == "bfloat16" and "amx_bf16" in (this_processor().usable or ())
-    return runs_on_processor(dtype) and not has_tiles
-
-
 def missing_for(dtype: DType) -> str | None:
     """Return why there are no kernels for a dtype here, without compiling any; None where nothing is missing."""
     if not runs_on_processor(dtype):
@@ -191,8 +181,16 @@ def missing_for(dtype: DType) -> str | None:
 
 
 def kernels_for(dtype: DType) -> Kernels | None:
-    """Return the kernels for a dtype; None where they do not suit the processor, or cannot be made."""
-    return made_kernels(dtype) if suits_processor(dtype) else None
+    """Return the kernels for a dtype, by the tiles of AMX where they can be; None where none can be made.
+
+    In bfloat16 they are none where tiles could be used but not compiled: oneDNN's kernels multiply by tiles too, and are
+    faster than ours by vectors.
+    """
+    if runs_on_processor(dtype, amx=True) and allows_amx():
+        made = made_kernels(dtype, amx=True)
+        if made or dtype == "bfloat16":
+            return made
+    return made_kernels(dtype)
 
 
 @cache
