@@ -34,9 +34,9 @@ from mnfpn_cli.network.network import Network, build_network
 from mnfpn_cli.plan.roofline import Peaks, network_work, roofline
 from mnfpn_cli.quantization.quantization import Quantization
 from mnfpn_cli.runtimes.fused import fuse
-from mnfpn_cli.runtimes.fused.use import executed_with_kernels
 from mnfpn_cli.runtimes.fused.folded import Optimizations
 from mnfpn_cli.runtimes.fused.kernels import made_kernels
+from mnfpn_cli.runtimes.fused.use import executed_with_kernels
 from mnfpn_cli.runtimes.runtime import Job, as_tensors, load_runtime
 from mnfpn_cli.settings.files import read_preset
 from mnfpn_cli.settings.input import DType, NetworkInput, Size, parse_size

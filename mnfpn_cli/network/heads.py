@@ -67,12 +67,21 @@ class LevelHead(nn.Module):
 
     def forward(self, x: Tensor, values: Sequence[int], norms: Sequence[nn.Module] = ()) -> list[Tensor]:
         """Map a level (n, c, h, w) to outputs (n, cells × anchors, values), one for each of ``values``."""
+        x = self.climb(x, norms)
+        # (n, h × w × anchors, values) each
+        return [self.by_cell(last(x), n) for last, n in zip(self.last_layers(), values, strict=True)]
+
+    def climb(self, x: Tensor, norms: Sequence[nn.Module] = ()) -> Tensor:
+        """Map a level (n, c, h, w) to what its last convolutions read: (n, channels, h, w)."""
         for index, layer in enumerate(self.tower):
-            x = layer(x)  # (n, channels, h, w)
+            x = layer(x)
             if norms:
                 x = norms[index](x)
-        # (n, h × w × anchors, values) each
-        return [self.by_cell(self.get_submodule(name)(x), n) for name, n in zip(self.outputs, values, strict=True)]
+        return x
+
+    def last_layers(self) -> list[nn.Module]:
+        """Return the convolutions that compute the outputs."""
+        return [self.get_submodule(name) for name in self.outputs]
 
     def by_cell(self, x: Tensor, values: int) -> Tensor:
         """Put the values of each cell and anchor next to each other: (n, anchors × values, h, w) to (n, all, values).

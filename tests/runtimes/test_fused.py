@@ -15,9 +15,8 @@ from mnfpn_cli.measure.verify import largest_difference
 from mnfpn_cli.network.network import Network, build_network
 from mnfpn_cli.plan.network import plan_network
 from mnfpn_cli.runtimes import eager, fused
-from mnfpn_cli.runtimes.fused import early, folded
+from mnfpn_cli.runtimes.fused import folded, resized
 from mnfpn_cli.runtimes.fused.folded import FoldedConv, Optimizations, fold, parts
-from mnfpn_cli.runtimes.fused.kernels import Kernels
 from mnfpn_cli.runtimes.runtime import Job, as_tensors
 from mnfpn_cli.settings.files import preset_names, read_preset
 from mnfpn_cli.settings.input import DType, Size
@@ -85,7 +84,7 @@ def test_what_is_computed_is_the_same_to_the_rounding_of_float64(
     network = network_of(network_settings, seed)
     images = random_images(seed, batch, network_settings, size, dtype=torch.float64)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(early, "is_cheaper", lambda _lateral, _smooth: True)
+        patch.setattr(resized, "is_cheaper", lambda _lateral, _smooth: True)
         assert difference(network, images, Optimizations(early=True)) < TOLERANCE
 
 
@@ -111,7 +110,7 @@ def test_every_optimization_computes_the_same_in_float32(
     network = network_of(network_settings, seed)
     images = random_images(seed, batch, network_settings, size)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(early, "is_cheaper", lambda _lateral, _smooth: True)
+        patch.setattr(resized, "is_cheaper", lambda _lateral, _smooth: True)
         limit = rounding(network, images)
         assert difference(network, images, optimizations) < limit
 
@@ -198,7 +197,7 @@ def test_no_optimization_adds_noise_in_half_precision(
     name: str, dtype: DType, optimizations: Optimizations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At most a decibel to eager's, which is what two orders of rounding differ by: weights are rounded once."""
-    monkeypatch.setattr(early, "is_cheaper", lambda _lateral, _smooth: True)
+    monkeypatch.setattr(resized, "is_cheaper", lambda _lateral, _smooth: True)
     size, half = Size(65, 97), getattr(torch, dtype)
     network, images = network_of(preset(name, size)), torch.rand(1, 3, *size, dtype=torch.float64)
     exact = as_tensors(network(images))
@@ -244,46 +243,11 @@ def test_levels_are_smoothed_early_where_taps_are_narrow(name: str, levels: list
 def test_the_table_moves_what_torch_resizes(coarse: tuple[int, int], fine: tuple[int, int], upsample: Upsample) -> None:
     """Each row summed as the table says is the resized map, moved by each offset of a 3×3, zeros coming in."""
     rows = torch.rand(1, 9, *coarse, dtype=torch.float64)  # a map for each offset
-    table = early.resize_table(rows, torch.Size(fine), upsample)
+    table = resized.resize_table(rows, torch.Size(fine), upsample)
     found = (rows[0].permute(1, 2, 0).flatten()[table.indices] * table.weights).sum(1)
-    resized = F.interpolate(rows, fine, mode=upsample, align_corners=None if upsample == "nearest" else False)
-    moved = F.conv2d(resized, torch.eye(9, dtype=torch.float64).view(1, 9, 3, 3), padding=1)
+    larger = F.interpolate(rows, fine, mode=upsample, align_corners=None if upsample == "nearest" else False)
+    moved = F.conv2d(larger, torch.eye(9, dtype=torch.float64).view(1, 9, 3, 3), padding=1)
     torch.testing.assert_close(found.view(fine), moved[0, 0])
-
-
-class Sums(Kernels):
-    """Sums by torch, in float64, in the place of compiled ones."""
-
-    def __init__(self) -> None:
-        """Compile nothing."""
-        self.terms = 1
-
-    def add_rows(self, indices: Tensor, weights: Tensor, rows: Tensor, sums: Tensor) -> None:
-        """Write the sums."""
-        sums.copy_(torch.einsum("pkc,pk->pc", rows[indices], weights).view_as(sums))
-
-
-@torch.inference_mode()
-@pytest.mark.parametrize("upsample", ["nearest", "bilinear"])
-@pytest.mark.parametrize("fine", [(1, 1), (2, 3), (3, 2), (5, 8), (10, 6), (31, 4), (64, 1), (113, 3)])
-def test_a_level_is_the_same_in_few_bands_and_in_many(
-    fine: tuple[int, int], upsample: Upsample, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two bands at a time hold all rows that a fine row sums, whatever rows torch's resizing reads."""
-    convs = torch.nn.Conv2d(2, 3, 1, dtype=torch.float64), torch.nn.Conv2d(3, 4, 3, padding=1, dtype=torch.float64)
-    lateral, smooth = convs[0], fold(parts(convs[1]))
-    coarse = [(side + 1) // 2 for side in fine]
-    maps = (torch.rand(2, channels, *sides, dtype=torch.float64) for channels, sides in ((2, fine), (3, coarse)))
-    tap, down = (one.to(memory_format=torch.channels_last) for one in maps)
-    made: list[tuple[Tensor, Sequence[early.Band]]] = []
-    for size in (2**40, 1):
-        monkeypatch.setattr(early, "BAND_BYTES", size)
-        level = early.EarlySmoothing(lateral, smooth, upsample, Optimizations(kernels=Sums()))
-        made.append((level(tap, down), level.bands))
-    (whole, one), (cut, several) = made
-    assert len(one) == 1
-    assert len(several) > 1 or coarse[0] <= 3
-    torch.testing.assert_close(cut, whole)
 
 
 @needs_onednn

@@ -16,8 +16,8 @@ from mnfpn_cli.quantization.quantization import Quantization
 from mnfpn_cli.quantization.simulate import Simulation
 from mnfpn_cli.runtimes import eager, fused
 from mnfpn_cli.runtimes.fused import calibration, kernels
-from mnfpn_cli.runtimes.fused.early import EarlySmoothing
 from mnfpn_cli.runtimes.fused.folded import Folded, FoldedConv, MapRange, Optimizations
+from mnfpn_cli.runtimes.fused.levels import KernelLevel
 from mnfpn_cli.runtimes.fused.weights import MOST_INPUTS, in_eight_bits
 from mnfpn_cli.runtimes.runtime import ExecutedGraph, Job, as_tensors
 from mnfpn_cli.settings.files import preset_names
@@ -143,7 +143,7 @@ def test_a_level_is_smoothed_early_in_int8_too() -> None:
     network, images = network_of(preset("mobilenetv2-fpn", SIZE)).float(), torch.rand(1, 3, *SIZE)
     one = job(network, images)
     graph = graph_of(one)
-    assert any(isinstance(module, EarlySmoothing) for module in one.network.modules())
+    assert any(isinstance(module, KernelLevel) and module.level.mix for module in one.network.modules())
     assert {operator.dtype for operator in graph.operators if ".mix" in operator.name} == {"int8"}
 
 

@@ -28,6 +28,9 @@ from mnfpn_cli.runtimes import fused
 from mnfpn_cli.runtimes.fused import kernels
 from mnfpn_cli.runtimes.fused.blocks import KernelBlock, Memory
 from mnfpn_cli.runtimes.fused.folded import Folded, FoldedConv, MapRange, Optimizations, can_pack
+from mnfpn_cli.runtimes.fused.levels import KernelLevel
+from mnfpn_cli.runtimes.fused.resized import ResizedSum
+from mnfpn_cli.runtimes.fused.weights import BOUNDS
 from mnfpn_cli.runtimes.runtime import Job, as_tensors
 from mnfpn_cli.settings.input import DType, Size
 from mnfpn_cli.settings.network import NetworkSettings
@@ -51,9 +54,9 @@ def dtype_of(kind: Kind) -> DType:
 
 
 def kernels_of(kind: Kind) -> kernels.Kernels:
-    """The kernels of a kind, or skip where they cannot be made; those by AMX have its instructions emulated."""
-    dtype = dtype_of(kind)
-    made = emulated_kernels(dtype) if kind.endswith("AMX") else kernels.made_kernels(dtype)
+    """The kernels of a kind, or skip where they cannot be made; AMX is emulated where the processor lacks it."""
+    dtype, amx = dtype_of(kind), kind.endswith("AMX")
+    made = kernels.made_kernels(dtype, amx=amx) or (emulated_kernels(dtype) if amx else None)
     if made is None:
         pytest.skip(f"no kernels of `fused` in {kind}: no C++ compiler, or not the instructions that they need")
     return made
@@ -283,19 +286,65 @@ def test_maps_have_one_place_and_taps_do_not_share_it() -> None:
     assert all(buffers.count(tap) == 1 for tap in taps)
 
 
-@torch.inference_mode()
-@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
-@pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("channels", [1, 7, 16, 24, 100, 128, 256, 272])
-def test_rows_of_any_width_are_summed(channels: int, threads: int, kind: Kind) -> None:
-    """Whole vectors, several at once, and what is left: exactly, as whole numbers are in both dtypes."""
-    made, random = kernels_of(kind), torch.Generator().manual_seed(channels)
-    rows = torch.randint(-3, 4, (50, channels), generator=random)
-    indices, weights = (torch.randint(high, (231, 12), generator=random) for high in (50, 3))
-    sums = torch.full((231, channels), float("nan"), dtype=made.maps)
+@st.composite
+def levels(draw: st.DrawFn) -> tuple[ResizedSum, Tensor, Tensor]:
+    """A level, smoothed early or not, the map that it convolves, and the coarser one, of small whole numbers."""
+    random = torch.Generator().manual_seed(draw(SEEDS))
+    channels, merged, out = draw(st.integers(1, 40)), draw(st.integers(1, 40)), draw(st.integers(1, 70))
+    sides = draw(st.one_of(st.tuples(st.integers(1, 24), st.integers(1, 24)), st.sampled_from([(3, 150), (90, 2)])))
+    images, early = draw(st.integers(1, 2)), draw(st.booleans())
+    merged = merged if early else out
+
+    def whole(*shape: int, most: int = 3) -> Tensor:
+        return torch.randint(-most, most + 1, shape, generator=random).double()
+
+    kernel = 3 if early else 1
+    weight, bias = whole(out, channels, kernel, kernel, most=1), whole(out)
+    conv = Folded(weight, bias, 1, kernel // 2, 1, draw(st.sampled_from(list(BOUNDS))))
+    mix = Folded(whole(9 * out, merged, 1, 1, most=1), whole(9 * out), 1, 0, 1) if early else None
+    level = ResizedSum(conv, draw(st.sampled_from(["nearest", "bilinear"])), Optimizations(), mix)
+    return level, whole(images, channels, *sides), whole(images, merged, *(-(-side // 2) for side in sides))
+
+
+def same_level(kind: Kind, level: ResizedSum, x: Tensor, coarse: Tensor, threads: int) -> None:
+    """Whether kernels compute a level as torch does in float64, but for the rounding of its outputs."""
+    made, order = kernels_of(kind), torch.channels_last
+    expected = level(x, coarse).clone()
+    for conv in (level, level.mix):
+        if conv is not None and kind in IN_INT8:
+            conv.reads = WHOLE
+    own = KernelLevel(level.to(made.maps), made, Memory())
+    maps = (one.to(made.maps, memory_format=order) for one in (x, coarse))
     with cpu_threads(threads):
-        made.add_rows(indices.int(), weights.to(made.maps), rows.to(made.maps), sums)
-    assert torch.equal(sums.long(), torch.einsum("pkc,pk->pc", rows[indices], weights))
+        found = own(*maps)
+    largest = expected.abs().max().clamp(min=1)
+    assert found.shape == expected.shape
+    assert (found - expected).abs().max() <= largest * (2**-8 if kind in IN_BFLOAT16 else ROUNDING)
+
+
+@pytest.mark.parametrize("kind", [*FLOATING, *IN_INT8])
+@pytest.mark.parametrize("threads", [1, 3])
+@at_most(40)
+@torch.inference_mode()
+@given(levels())
+def test_a_level_is_the_same(kind: Kind, threads: int, case: tuple[ResizedSum, Tensor, Tensor]) -> None:
+    """Of any sides and channels, which fill no vector, resized in both ways, mixed before or not."""
+    same_level(kind, *case, threads)
+
+
+@pytest.mark.parametrize("kind", [*FLOATING, *IN_INT8])
+@pytest.mark.parametrize("channels", [64, 60])
+@torch.inference_mode()
+def test_a_large_level_is_the_same(kind: Kind, channels: int) -> None:
+    """One of which bands and groups of channels are made apart, and which goes past the caches if lines are whole."""
+    random = torch.Generator().manual_seed(channels)
+    weight, mixing = (
+        torch.randn(*shape, generator=random) for shape in ((channels, 8, 3, 3), (9 * channels, 24, 1, 1))
+    )
+    mix = Folded(mixing.double().sign(), None, 1, 0, 1)
+    level = ResizedSum(Folded(weight.double().sign(), None, 1, 1, 1), "bilinear", Optimizations(), mix)
+    x, coarse = (torch.randint(-3, 4, shape, generator=random) for shape in ((1, 8, 257, 190), (1, 24, 129, 95)))
+    same_level(kind, level, x.double(), coarse.double(), 2)
 
 
 @torch.inference_mode()
@@ -353,23 +402,23 @@ def test_without_a_compiler_torch_runs_all(compiler: str, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("dtype", "sets", "capability", "runs", "by_amx", "suits"),
+    ("dtype", "sets", "capability", "runs", "by_amx"),
     [
-        ("bfloat16", ("avx512_bf16",), "AVX512", True, False, True),
-        ("bfloat16", ("avx512_bf16",), "AVX2", False, False, False),
-        ("bfloat16", ("avx512_bf16", *AMX), "AVX512", True, True, False),
-        ("bfloat16", ("avx512_bf16", *AMX), "AVX2", False, False, False),
-        ("bfloat16", AMX, "AVX512", False, False, False),
-        ("bfloat16", ("avx512f", "avx512_vnni"), "AVX512", False, False, False),
-        ("bfloat16", None, "AVX512", False, False, False),
-        ("int8", ("avx512_vnni",), "AVX512", True, False, True),
-        ("int8", ("avx512_vnni",), "AVX2", False, False, False),
-        ("int8", ("avx512_vnni", *AMX), "AVX512", True, True, True),
-        ("int8", ("avx512_vnni", "amx_tile", "amx_bf16"), "AVX512", True, False, True),
-        ("int8", ("avx512f", "avx_vnni"), "AVX512", False, False, False),
-        ("int8", None, "AVX512", False, False, False),
-        ("float32", None, "AVX2", True, False, True),
-        ("float16", ("avx512_fp16",), "AVX512", False, False, False),
+        ("bfloat16", ("avx512_bf16",), "AVX512", True, False),
+        ("bfloat16", ("avx512_bf16",), "AVX2", False, False),
+        ("bfloat16", ("avx512_bf16", *AMX), "AVX512", True, True),
+        ("bfloat16", ("avx512_bf16", *AMX), "AVX2", False, False),
+        ("bfloat16", AMX, "AVX512", False, False),
+        ("bfloat16", ("avx512f", "avx512_vnni"), "AVX512", False, False),
+        ("bfloat16", None, "AVX512", False, False),
+        ("int8", ("avx512_vnni",), "AVX512", True, False),
+        ("int8", ("avx512_vnni",), "AVX2", False, False),
+        ("int8", ("avx512_vnni", *AMX), "AVX512", True, True),
+        ("int8", ("avx512_vnni", "amx_tile", "amx_bf16"), "AVX512", True, False),
+        ("int8", ("avx512f", "avx_vnni"), "AVX512", False, False),
+        ("int8", None, "AVX512", False, False),
+        ("float32", None, "AVX2", True, False),
+        ("float16", ("avx512_fp16",), "AVX512", False, False),
     ],
 )
 def test_kernels_need_instructions(
@@ -378,17 +427,41 @@ def test_kernels_need_instructions(
     capability: str,
     runs: bool,
     by_amx: bool,
-    suits: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Those of their dtype, which torch may use; in bfloat16 with AMX they run, but oneDNN's are used."""
+    """Those of their dtype, which torch may use."""
     monkeypatch.setattr(kernels, "this_processor", lambda: Instructions(sets, sets))
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    assert (kernels.runs_on_processor(dtype), kernels.suits_processor(dtype)) == (runs, suits)
-    assert kernels.runs_on_processor(dtype, amx=True) == by_amx
-    made = object()
-    monkeypatch.setattr(kernels, "made_kernels", lambda _dtype: made)
-    assert kernels.kernels_for(dtype) is (made if suits else None)
+    assert (kernels.runs_on_processor(dtype), kernels.runs_on_processor(dtype, amx=True)) == (runs, by_amx)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "has_tiles", "allowed", "compiled", "chosen"),
+    [
+        ("float32", False, True, (False, True), False),
+        ("bfloat16", True, True, (False, True), True),
+        ("bfloat16", True, False, (False, True), False),
+        ("bfloat16", True, True, (False,), None),
+        ("bfloat16", False, True, (False, True), False),
+        ("int8", True, True, (False, True), True),
+        ("int8", True, True, (False,), False),
+        ("int8", False, True, (), None),
+    ],
+)
+def test_kernels_multiply_by_tiles_where_they_can(
+    dtype: DType,
+    has_tiles: bool,
+    allowed: bool,
+    compiled: tuple[bool, ...],
+    chosen: bool | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By vectors elsewhere; but where only their compiler lacks tiles, oneDNN's are faster in bfloat16."""
+    made = {False: object(), True: object()}
+    monkeypatch.setattr(kernels, "runs_on_processor", lambda _dtype, amx: has_tiles and amx)
+    monkeypatch.setattr(kernels, "allows_amx", lambda: allowed)
+    monkeypatch.setattr(kernels, "made_kernels", lambda _dtype, amx=False: made[amx] if amx in compiled else None)
+    assert kernels.kernels_for(dtype) is (None if chosen is None else made[chosen])
 
 
 def test_kernels_are_for_the_cpu() -> None:

@@ -161,26 +161,9 @@ class FusedLevelHead(LevelHead):
         """View (n, anchors × values, h, w) as (n, all, values): in that order nothing is copied."""
         return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, values)
 
-    @property
-    def by_kernels(self) -> bool:
-        """Whether our own kernels run the last convolutions, which then can write an output anywhere."""
-        return all(isinstance(self.get_submodule(name), KernelBlock) for name in self.outputs)
-
-    def write(self, x: Tensor, places: Sequence[Tensor]) -> None:
-        """Compute the outputs of a level of one image, (1, c, h, w), in places (1, h × w × anchors, values)."""
-        for layer in self.tower:
-            x = layer(x)  # (1, channels, h, w)
-        for name, place in zip(self.outputs, places, strict=True):
-            self.get_submodule(name)(x, output=place.view(1, *x.shape[-2:], -1).permute(0, 3, 1, 2))
-
-    def sizes(self, x: Tensor, values: Sequence[int]) -> list[int]:
-        """Return how many anchors a level has in each output."""
-        blocks = (self.get_submodule(name) for name in self.outputs)
-        return [x.shape[2] * x.shape[3] * block.channels // n for block, n in zip(blocks, values, strict=True)]
-
 
 class FusedBranch(Branch):
-    """A branch of which each level is written next to the one before it, where there is one image: nothing is copied."""
+    """A branch whose kernels write the levels of one image next to each other, so that nothing is copied."""
 
     def __init__(self, branch: Branch, optimizations: Optimizations):
         nn.Module.__init__(self)
@@ -188,16 +171,18 @@ class FusedBranch(Branch):
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Map levels (n, c, h/2^k, w/2^k), finest first, to outputs (n, all anchors, values)."""
-        heads = [head for name in self.levels if isinstance(head := self.get_submodule(name), FusedLevelHead)]
-        if len(maps[0]) > 1 or self.norms or not all(head.by_kernels for head in heads):
+        heads = [head for name in self.levels if isinstance(head := self.get_submodule(name), LevelHead)]
+        several = [[last for last in head.last_layers() if isinstance(last, KernelBlock)] for head in heads]
+        if self.norms or len(maps[0]) > 1 or any(len(lasts) < len(self.values) for lasts in several):
             return super().forward(maps)
-        sizes = [head.sizes(x, self.values) for head, x in zip(heads, maps, strict=True)]
-        outputs = [
-            maps[0].new_empty(1, sum(several), n) for several, n in zip(zip(*sizes, strict=True), self.values, strict=True)
-        ]
-        places = [output.split(several, dim=1) for output, several in zip(outputs, zip(*sizes, strict=True), strict=True)]
-        for head, x, *places_of_level in zip(heads, maps, *places, strict=True):
-            head.write(x, places_of_level)
+        tops = [head.climb(x) for head, x in zip(heads, maps, strict=True)]  # (1, channels, h/2^k, w/2^k) each
+        outputs = list[Tensor]()
+        for lasts, values in zip(zip(*several, strict=True), self.values, strict=True):
+            anchors = [x[0, 0].numel() * last.channels // values for last, x in zip(lasts, tops, strict=True)]
+            output = tops[0].new_empty(1, sum(anchors), values)
+            for last, x, place in zip(lasts, tops, torch.split(output, anchors, dim=1), strict=True):
+                last(x, output=place.view(1, *x.shape[-2:], -1).permute(0, 3, 1, 2))
+            outputs.append(output)
         return outputs
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 import torch
-from torch import Tensor
 
 from mnfpn_cli.devices.instructions import this_processor
 from mnfpn_cli.settings.input import DType
@@ -96,13 +95,6 @@ class KernelSide(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("indices", "weights")),
         *((name, ctypes.c_int) for name in ("terms", "span")),
     )
-
-    @classmethod
-    def of(cls, indices: Tensor, weights: Tensor, coarse: int) -> "KernelSide":
-        """Return a table (positions, terms) of a coarser map with so many positions; it must be kept."""
-        at = indices % coarse
-        first, last = at.where(weights != 0, coarse).amin(1), at.where(weights != 0, -1).amax(1)
-        return cls(indices.data_ptr(), weights.data_ptr(), indices.shape[1], int((last - first).max()) + 1)
 
 
 class KernelLevelRequest(ctypes.Structure):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mnfpn_cli.runtimes.fused.blocks import Memory, PlannedCall, padded
 from mnfpn_cli.runtimes.fused.kernels import KernelConvolution, KernelLevelRequest, KernelMap, Kernels, KernelSide
-from mnfpn_cli.runtimes.fused.resized import OFFSETS, ResizedSum, resize_side
+from mnfpn_cli.runtimes.fused.resized import OFFSETS, ResizedSum, SumTable, resize_side
 from mnfpn_cli.runtimes.fused.weights import KernelWeights, dense_weights, mixing_weights
 from mnfpn_cli.runtimes.runtime import Operator
 
@@ -34,9 +34,9 @@ class KernelLevel(nn.Module):
         if call is None:
             call = self.calls[x.shape, coarse.shape] = self._plan(x.shape, coarse.shape)
         assert call.output is not None
-        maps = (one.data_ptr() for one in (x, coarse, call.output))
-        self.kernels.run_level(call.request, *maps, call.scratch, call.threads)
-        return call.output
+        y = call.output
+        self.kernels.run_level(call.request, x.data_ptr(), coarse.data_ptr(), y.data_ptr(), call.scratch, call.threads)
+        return y
 
     def operators(self, shape: torch.Size, coarse: torch.Size) -> Iterator[Operator]:
         """Yield what the kernels compute for a map and a coarser one of these shapes."""
@@ -53,7 +53,6 @@ class KernelLevel(nn.Module):
         down, across = (
             resize_side(*one, level.upsample, torch.float32, offsets) for one in zip(coarse[-2:], sides, strict=True)
         )
-        kept = [one.contiguous() for side in (down, across) for one in (side.indices.int(), side.weights)]
         ((top, _), (left, _)), _ = padded(level, sides)
         request = KernelLevelRequest(
             input=KernelMap(*sides, channels),
@@ -61,17 +60,25 @@ class KernelLevel(nn.Module):
             output=KernelMap(*sides, len(level.weight)),
             conv=weights.as_convolution(level.weight.shape[-1], 1, top, left),
             mix=mixing.as_convolution(1, 1, 0, 0) if mixing else KernelConvolution(),
-            down=KernelSide.of(*kept[:2], coarse[-2]),
-            across=KernelSide.of(*kept[2:], coarse[-1]),
+            down=_side(down, coarse[-2]),
+            across=_side(across, coarse[-1]),
             images=images,
         )
         threads, address = torch.get_num_threads(), ctypes.addressof(request)
         scratch = self.memory.take("scratch", self.kernels.level_scratch_floats(address, threads), torch.float32)
         made = (images, *sides, len(level.weight))
         output = torch.empty(made, dtype=self.kernels.maps).permute(0, 3, 1, 2)
-        return PlannedCall(address, scratch.data_ptr(), output, made, threads, (request, scratch, *kept))
+        return PlannedCall(address, scratch.data_ptr(), output, made, threads, (request, scratch, down, across))
 
     def _made_weights(self) -> tuple[KernelWeights, KernelWeights | None]:
         mix = self.level.mix
         mixing = mixing_weights(mix, self.kernels, OFFSETS * OFFSETS) if mix is not None else None
         return dense_weights(self.level, self.kernels, self.kernels.pair), mixing
+
+
+def _side(table: SumTable, coarse: int) -> KernelSide:
+    """Return a table of a coarser map with so many positions along a side, as kernels read it; it must be kept."""
+    positions, counts = table.indices % coarse, table.weights != 0
+    first, last = positions.where(counts, coarse).amin(1), positions.where(counts, -1).amax(1)
+    span = int((last - first).max()) + 1
+    return KernelSide(table.indices.data_ptr(), table.weights.data_ptr(), table.indices.shape[1], span)

@@ -83,15 +83,13 @@ class ResizedSum(FoldedConv):
         return self.sums.permute(0, 3, 1, 2)
 
 
-def smoothed_early(
-    lateral: nn.Conv2d, smooth: Folded, upsample: Upsample, optimizations: Optimizations
-) -> ResizedSum:
+def smoothed_early(lateral: nn.Conv2d, smooth: Folded, upsample: Upsample, optimizations: Optimizations) -> ResizedSum:
     """Return a smoothed level of its tap and the coarser level's merged map."""
     across = lateral.weight.detach().double()[:, :, 0, 0]
     through = torch.einsum("omyx,mi->oiyx", smooth.weight, across)
     mixing = smooth.weight.permute(2, 3, 0, 1).flatten(0, 2)  # (3 × 3 × out, channels)
-    # The smoothing pads the lateral's map with zeros, which have no bias; resizing keeps constants. So the bias is mixed
-    # with the coarse map: there the padding of the resized map leaves it out likewise.
+    # The smoothing pads the lateral's map with zeros, which have no bias; resizing keeps constants. So the bias is
+    # mixed with the coarse map: there the padding of the resized map leaves it out likewise.
     bias = None if lateral.bias is None else mixing @ lateral.bias.detach().double()
     mix = Folded(mixing[:, :, None, None], bias, 1, 0, 1)
     return ResizedSum(replace(smooth, weight=through), upsample, optimizations, mix)
@@ -121,7 +119,7 @@ def resize_side(coarse: int, fine: int, upsample: Upsample, dtype: torch.dtype, 
     sources = sources.where(weights > 0, sources[:, :1])  # of those that count for nothing torch takes any
     inside, moved = (moved >= 0) & (moved < fine), moved.clamp(0, fine - 1)
     indices = sources[moved] + coarse * torch.arange(offsets)[:, None]  # (fine, offsets, 1 or 2)
-    return SumTable(indices.flatten(1), (weights[moved] * inside[:, :, None]).flatten(1))
+    return SumTable(indices.flatten(1).int(), (weights[moved] * inside[:, :, None]).flatten(1))
 
 
 class Interpolation(TypedDict):

@@ -75,9 +75,9 @@ def dense_weights(conv: FoldedConv, kernels: Kernels, multiple: int) -> KernelWe
 def mixing_weights(mix: FoldedConv, kernels: Kernels, offsets: int) -> KernelWeights:
     """Return a convolution to (offsets × out) channels as kernels read it: (vectors × offsets, …)."""
     weight, bias, width = mix.weight, _bias(mix), kernels.width
-    rows = torch.cat([weight.double().flatten(1), bias[:, None]], dim=1).unflatten(0, (offsets, -1))
-    filled = F.pad(rows, (0, 0, 0, -rows.shape[1] % width)).unflatten(1, (-1, width))
-    ordered = filled.transpose(0, 1).flatten(0, 2)  # (vectors × offsets × width, in + 1)
+    rows = torch.cat([weight.double().flatten(1), bias[:, None]], dim=1)  # (offsets × out, in + 1)
+    filled = F.pad(rows.view(offsets, -1, rows.shape[1]), (0, 0, 0, -(len(rows) // offsets) % width))
+    ordered = filled.view(offsets, -1, width, rows.shape[1]).transpose(0, 1).flatten(0, 2)  # by vector, then by offset
     conv = FoldedConv(Folded(ordered[:, :-1, None, None], ordered[:, -1], 1, 0, 1), mix.optimizations)
     conv.reads = mix.reads
     return dense_weights(conv, kernels, kernels.pair)

@@ -40,10 +40,20 @@ struct Target {  // vector v of pixel p is at base[v * vector + p * pixel]; the 
     int last;
 };
 
-// Make values of a vector of outputs, of which some channels are left, by sums; they are at `at` of the target.
-template <class V, class S, class T>
-static inline void finish(const Convolution& conv, const Target<T>& to, S sum, long at, int output, int channels) {
-    V value = values_of<V>(sum, conv.scale + output, conv.bias + output);
-    if (to.added) value += load_up_to<V>(to.added + at, channels);
-    store_up_to(to.base + at, clamp(value, conv.low, conv.high), channels);
-}
+// What makes values of sums, for a vector of outputs.
+template <class V>
+struct Finish {
+    V scale, bias, least, most;
+
+    Finish(const Convolution& conv, int output)
+        : scale(load<V>(conv.scale + output)), bias(load<V>(conv.bias + output)), least(conv.low - V{}),
+          most(conv.high - V{}) {}
+
+    // Write some channels of it, `at` of the target.
+    template <class S, class T>
+    void write(const Target<T>& to, S sum, long at, int channels) const {
+        V value = values_of<V>(sum, scale, bias);
+        if (to.added) value += load_up_to<V>(to.added + at, channels);
+        store_up_to(to.base + at, clamp(value, least, most), channels);
+    }
+};

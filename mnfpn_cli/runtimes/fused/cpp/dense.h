@@ -34,12 +34,16 @@ static void tile(const Convolution& conv, Source from, Target<T> to, int pixel, 
                 if (HALF) half[m] = multiply_add(half[m], h, input);
             }
         }
-    UNROLLED for (int m = 0; m < M; m++) {
-        const auto at = [&](int v) { return (first + v) * to.vector + (pixel + m) * to.pixel; };
-        const auto output = [&](int v) { return (first + v) * WIDTH; };
-        UNROLLED for (int v = 0; v < WHOLE; v++)
-            finish<Vector>(conv, to, sum[m][v], at(v), output(v), v == V - 1 ? last : WIDTH);
-        if (HALF) finish<Half>(conv, to, half[m], at(V - 1), output(V - 1), last);
+    UNROLLED for (int v = 0; v < V; v++) {
+        const int output = (first + v) * WIDTH, channels = v == V - 1 ? last : WIDTH;
+        const auto at = [&](int m) { return (first + v) * to.vector + (pixel + m) * to.pixel; };
+        if (v < WHOLE) {
+            const Finish<Vector> finish(conv, output);
+            UNROLLED for (int m = 0; m < M; m++) finish.write(to, sum[m][v], at(m), channels);
+        } else {
+            const Finish<Half> finish(conv, output);
+            UNROLLED for (int m = 0; m < M; m++) finish.write(to, half[m], at(m), channels);
+        }
     }
 }
 

@@ -95,8 +95,9 @@ template <class T>
 static void finish_pixels(const Convolution& conv, Target<T> to, const Sum* sums, int pixel, int pixels, int v) {
     const int channels = v + 1 == conv.vectors ? to.last : WIDTH;
     const Sum begin = start<Sum>(conv.bias + v * WIDTH);  // tiles began with zeros
+    const Finish<Vector> finish(conv, v * WIDTH);
     for (int p = 0; p < pixels; p++)
-        finish<Vector>(conv, to, sums[p] + begin, v * to.vector + (pixel + p) * to.pixel, v * WIDTH, channels);
+        finish.write(to, sums[p] + begin, v * to.vector + (pixel + p) * to.pixel, channels);
 }
 
 template <bool HAS_BOTTOM, bool HAS_RIGHT, class T>

@@ -18,8 +18,8 @@ static void depthwise_tile(const Convolution& conv, const float* const rows[3], 
                 if (c - m * S >= 0 && c - m * S < 3) sum[m] += w[c - m * S] * x;
         }
     }
-    UNROLLED for (int m = 0; m < M; m++)
-        store_rounded(to + (column + m) * DEPTH, clamp(sum[m], conv.low, conv.high));
+    const Vector least = conv.low - Vector{}, most = conv.high - Vector{};
+    UNROLLED for (int m = 0; m < M; m++) store_rounded(to + (column + m) * DEPTH, clamp(sum[m], least, most));
 }
 
 template <int M, int S>

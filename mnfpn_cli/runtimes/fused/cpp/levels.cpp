@@ -134,6 +134,7 @@ static void sum_pixels(const Level& l, const LevelPlan& plan, const float* sums,
     const int* index = l.across.indices;
     const float* weight = l.across.weights;
     const long plane = long(l.output.columns) * WIDTH;
+    const Vector least = l.conv.low - Vector{}, most = l.conv.high - Vector{};
     for (int p = 0; p < l.output.columns; p++, index += TERMS, weight += TERMS, to += l.output.channels) {
         Vector sum[V];
         UNROLLED for (int v = 0; v < V; v++) sum[v] = load<Vector>(made + v * plane + p * WIDTH);
@@ -141,7 +142,7 @@ static void sum_pixels(const Level& l, const LevelPlan& plan, const float* sums,
             const float* at = sums + long(index[k]) * WIDTH;
             UNROLLED for (int v = 0; v < V; v++) sum[v] += load<Vector>(at + v * plan.sums) * weight[k];
         }
-        UNROLLED for (int v = 0; v < V; v++) sum[v] = clamp(sum[v], l.conv.low, l.conv.high);
+        UNROLLED for (int v = 0; v < V; v++) sum[v] = clamp(sum[v], least, most);
         if constexpr (STREAMED) stream(to, sum);
         else UNROLLED for (int v = 0; v < V; v++) store_up_to(to + v * WIDTH, sum[v], channels - v * WIDTH);
     }

@@ -31,8 +31,8 @@ static inline HalfSum multiply_add(HalfSum sum, HalfWeights weights, Input input
 template <class S>
 static inline S start(const float*) { return S{}; }
 template <class V, class S>
-static inline V values_of(S sum, const float* scale, const float* bias) {
-    return __builtin_convertvector(sum, V) * load<V>(scale) + load<V>(bias);
+static inline V values_of(S sum, V scale, V bias) {
+    return __builtin_convertvector(sum, V) * scale + bias;
 }
 
 static inline void store_rounded(Operand* to, Vector value) {  // those that eight bits do not have become the nearest
@@ -49,7 +49,7 @@ typedef Half HalfSum;
 template <class S>
 static inline S start(const float* bias) { return load<S>(bias); }
 template <class V, class S>
-static inline V values_of(S sum, const float*, const float*) { return sum; }
+static inline V values_of(S sum, V, V) { return sum; }
 
 static inline void store_rounded(Operand* to, Vector value) { store(to, value); }
 

@@ -107,8 +107,7 @@ static inline void store_up_to(T* to, V value, int count) {
 }
 
 template <class V>
-static inline V clamp(V value, float low, float high) {  // a NaN stays one
-    const V least = low - V{}, most = high - V{};
+static inline V clamp(V value, V least, V most) {  // a NaN stays one
     value = value < least ? least : value;
     return value > most ? most : value;
 }
