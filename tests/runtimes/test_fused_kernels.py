@@ -132,14 +132,18 @@ def has_many_values(case: tuple[NetworkSettings, Size]) -> bool:
 def test_every_network_has_the_noise_of_bfloat16(
     kind: Kind, case: tuple[NetworkSettings, Size], seed: int, batch: int
 ) -> None:
-    """As much as eager's, within what two orders of rounding may differ by."""
+    """As much as torch's, folded or not, within what two orders of rounding may differ by.
+
+    Of maps with one channel, these two differ by 24 times.
+    """
     allowed, (network_settings, size) = optimizations(kind), case
     network = network_of(network_settings, seed)
     images = random_images(seed, batch, network_settings, size, dtype=torch.float64)
     exact = as_tensors(network(images))
-    eagers = noise_in(deepcopy(network), images, torch.bfloat16, exact)
+    of_torch = deepcopy(network), fused.fuse(deepcopy(network), Optimizations())
+    torchs = max(noise_in(one, images, torch.bfloat16, exact) for one in of_torch)
     noise = noise_in(fused.fuse(network, allowed), images, torch.bfloat16, exact)
-    assert not noise > 4 * eagers + 1e-3  # where all outputs are zero, it is not a number
+    assert not noise > 4 * torchs + 1e-3  # where all outputs are zero, it is not a number
 
 
 @torch.inference_mode()
@@ -313,7 +317,9 @@ def same_level(kind: Kind, level: ResizedSum, x: Tensor, coarse: Tensor, threads
     for conv in (level, level.mix):
         if conv is not None and kind in IN_INT8:
             conv.reads = WHOLE
-    own = KernelLevel(level.to(made.maps), made, Memory())
+    memory = Memory()
+    memory.take("scratch", 2**22, torch.float32).view(torch.int32).fill_(-1)  # a NaN in both dtypes
+    own = KernelLevel(level.to(made.maps), made, memory)
     maps = (one.to(made.maps, memory_format=order) for one in (x, coarse))
     with cpu_threads(threads):
         found = own(*maps)

@@ -7,7 +7,7 @@ reads at the end of a pass, which have one each.
 
 import ctypes
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Literal, get_args
@@ -70,13 +70,13 @@ class KernelBlock(nn.Sequential):
 
     def __init__(
         self,
-        layers: "OrderedDict[str, nn.Module]",
+        layers: Mapping[str, nn.Module],
         kernels: Kernels,
         memory: Memory,
         buffer: str | None = None,
         residual: bool = False,
     ):
-        super().__init__(layers)
+        super().__init__(OrderedDict(layers))
         self.kernels, self.memory, self.buffer, self.residual = kernels, memory, buffer, residual
         self.weights: dict[ConvRole, KernelWeights] = {}
         self.calls: dict[torch.Size, PlannedCall] = {}

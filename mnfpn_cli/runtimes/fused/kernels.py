@@ -114,12 +114,13 @@ class Kernels:
     Attributes:
         products: what dense convolutions compute in.
         maps: the dtype of maps.
+        amx: whether they do it by the tiles of AMX.
         width: the channels of a vector, as weights are stored.
         pair: the inputs that are multiplied at once, which lie side by side in dense weights.
         depth: the channels of a pixel that lie side by side behind a depthwise convolution.
     """
 
-    def __init__(self, library: ctypes.CDLL, products: DType, maps: torch.dtype):
+    def __init__(self, library: ctypes.CDLL, products: DType, maps: torch.dtype, amx: bool):
         """Declare what the functions of the library take.
 
         Raises:
@@ -129,7 +130,7 @@ class Kernels:
             scratch.restype, scratch.argtypes = ctypes.c_long, [ctypes.c_void_p, ctypes.c_int]
         for run in (library.mnfpn_run, library.mnfpn_level):
             run.argtypes = [*[ctypes.c_void_p] * 5, ctypes.c_int]
-        self._library, self.products, self.maps = library, products, maps
+        self._library, self.products, self.maps, self.amx = library, products, maps, amx
         self.width: int = library.mnfpn_width()
         self.pair: int = library.mnfpn_pair()
         self.depth: int = library.mnfpn_depth()
@@ -175,8 +176,8 @@ def missing_for(dtype: DType) -> str | None:
 def kernels_for(dtype: DType) -> Kernels | None:
     """Return the kernels for a dtype, by the tiles of AMX where they can be; None where none can be made.
 
-    In bfloat16 they are none where tiles could be used but not compiled: oneDNN's kernels multiply by tiles too, and are
-    faster than ours by vectors.
+    In bfloat16 they are none where tiles could be used but not compiled: oneDNN's kernels multiply by tiles too, and
+    are faster than ours by vectors.
     """
     if runs_on_processor(dtype, amx=True) and allows_amx():
         made = made_kernels(dtype, amx=True)
@@ -205,7 +206,7 @@ def made_kernels(dtype: DType, amx: bool = False) -> Kernels | None:
         file = _folder() / f"kernels-{hashlib.sha256(repr(about).encode()).hexdigest()[:16]}.so"
         if not file.exists():
             _compile(command, file)
-        return Kernels(ctypes.CDLL(str(file)), dtype, build.maps)
+        return Kernels(ctypes.CDLL(str(file)), dtype, build.maps, amx)
     except (OSError, RuntimeError, subprocess.SubprocessError, AttributeError):  # also no home, or one symbol too few
         return None
 

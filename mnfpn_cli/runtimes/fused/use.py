@@ -41,8 +41,8 @@ def _use_elsewhere(module: nn.Module, kernels: Kernels, memory: Memory) -> None:
                 setattr(module, name, KernelLevel(child, kernels, memory))
             continue
         convs = named_layers(child) if isinstance(child, nn.Sequential) else OrderedDict({name: child})
-        if isinstance(child, KernelBlock) or (isinstance(child, FusedBottleneck) and kernels.products != "int8"):
-            continue  # oneDNN is faster at a bottleneck's convolutions in floating point, which are wide
+        if isinstance(child, KernelBlock) or (isinstance(child, FusedBottleneck) and not _runs_wide(kernels)):
+            continue
         if _is_one_call(list(convs.values()), kernels):
             setattr(module, name, KernelBlock(convs, kernels, memory))
         else:
@@ -57,8 +57,17 @@ def _is_one_call(modules: Sequence[nn.Module], kernels: Kernels) -> bool:
     *before, last = convs
     pointwise = last.weight.shape[-1] == 1
     if not before:
-        return pointwise or kernels.products == "int8"  # oneDNN is faster at others in floating point
+        return pointwise or _runs_wide(kernels)
     return pointwise and [conv.groups == len(conv.weight) and conv.weight.shape[-1] == 3 for conv in before] == [True]
+
+
+def _runs_wide(kernels: Kernels) -> bool:
+    """Return whether kernels run bottlenecks, and single convolutions that are wider than one pixel.
+
+    In floating point oneDNN is faster at these by vectors. By tiles it is as fast, but wrong: in bfloat16, torch 2.13
+    convolves 3×3 with stride 2 to maps that are one pixel wide with what is in memory behind them.
+    """
+    return kernels.products == "int8" or kernels.amx
 
 
 def _multiplies(conv: FoldedConv, kernels: Kernels) -> bool:
