@@ -339,7 +339,7 @@ def test_a_level_is_the_same(kind: Kind, threads: int, case: tuple[ResizedSum, T
 
 
 @pytest.mark.parametrize("kind", [*FLOATING, *IN_INT8])
-@pytest.mark.parametrize("channels", [64, 60])
+@pytest.mark.parametrize("channels", [96, 60])
 @torch.inference_mode()
 def test_a_large_level_is_the_same(kind: Kind, channels: int) -> None:
     """One of which bands and groups of channels are made apart, and which goes past the caches if lines are whole."""

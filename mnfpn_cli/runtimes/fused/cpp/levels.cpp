@@ -1,15 +1,16 @@
 // A level of a pyramid in one call: a convolution of a map, and a coarser map that is resized and added.
 //
 // Resizing down and across are independent. A row of the level first sums rows of the coarser map, then pixels of that
-// sum. Where the level is smoothed early, the coarser map is mixed before: for each offset of a 3x3 into channels of its
-// own. The mixed map is never whole: some rows of it are in the processor's cache, for a few vectors of channels, and a
-// thread makes all that it reads there.
+// sum. Where the level is smoothed early, the coarser map is mixed before: for each offset of a 3x3 into channels of
+// its own. The mixed map is never whole: some rows of it are in the processor's cache, for a few vectors of channels,
+// and a thread makes all that it reads there.
 
 #include <cmath>
 
 #include "maps.h"
 
-constexpr int AT_ONCE = 2;          // vectors of which pixels are summed
+constexpr int AT_ONCE = 2;           // vectors of which pixels are summed, and which go past the caches
+constexpr int MOST_TERMS = 6;        // of two neighbours, for three offsets
 constexpr long LARGE = 1024 * 1024;  // bytes of a map for each thread: more than stays in its cache
 
 struct Side {  // each position sums so many terms: rows or columns of the coarser map, for an offset
@@ -25,16 +26,25 @@ struct Level {
     int images;
 };
 
+struct LevelMaps {  // of an image: what the convolution reads, the coarser map, also as operands, and the level
+    const Operand* input;
+    const Value* coarse;
+    const Operand* operands;
+    Value* output;
+};
+
 // How a level is computed: `vectors` of it at a time, from a ring of `slots` rows of the coarser map.
 struct LevelPlan {
     int offsets;         // in each direction
-    int groups, bands;   // of vectors, and of rows; threads take a band of a group each
+    int groups, bands;   // of AT_ONCE vectors, and of rows; threads take a band of a group each
     bool streamed;       // past the caches, which saves reading what is overwritten
     int batch, slots;    // rows that are mixed at once; slots are a multiple of these
     long plane;          // floats of a vector in the ring, for one offset
-    long row, input;     // operands of a row of the input with zeros around; floats of scratch for all of them
+    long rows, row;      // of an image of the input with zeros around; operands of such a row
+    long input;          // floats of scratch: the input with zeros around
     long coarse;         // floats of scratch: the coarser map as operands, where these are no values
-    long copied, ring, sums, made;  // likewise: padded rows, the ring, a row's sums of rows for a vector, its convolution
+    long copied, ring;   // likewise for each thread: a padded row of the coarser map, and the ring
+    long sums, made;     // likewise: sums of rows for one vector, and the convolution of a row
     long own() const { return copied + ring + AT_ONCE * sums + made; }
 };
 
@@ -46,52 +56,53 @@ static LevelPlan plan_of(const Level& l, int threads) {
     plan.slots = (l.down.span - 1 + plan.batch + plan.batch - 1) / plan.batch * plan.batch;
     plan.plane = long(plan.slots) * l.coarse.columns * WIDTH;
     const long vector = plan.plane * plan.offsets * plan.offsets;
-    const int vectors = l.conv.vectors, most = int(std::clamp(CACHE / vector, 1L, long(vectors)));
-    plan.groups = (vectors + most - 1) / most;
+    const int several = (l.conv.vectors + AT_ONCE - 1) / AT_ONCE;
+    const int most = int(std::clamp(CACHE / (vector * AT_ONCE), 1L, long(several)));
+    plan.groups = (several + most - 1) / most;
     plan.bands = threads == 1 ? 1 : std::clamp(2 * threads / plan.groups, 1, std::max(l.output.rows / 8, 1));
     const long bytes = l.images * l.output.size() * long(sizeof(Value));
     plan.streamed = bytes > threads * LARGE && l.output.channels % (AT_ONCE * WIDTH) == 0;
-    plan.row = padded_row(l.conv, l.input);
-    plan.input = floats_of(l.images * long(l.input.rows + l.conv.kernel - 1) * plan.row + PAIR);
+    plan.rows = l.input.rows + l.conv.kernel - 1, plan.row = padded_row(l.conv, l.input);
+    plan.input = floats_of(l.images * plan.rows * plan.row + PAIR);
     if (l.mix.vectors) plan.coarse = floats_rounded(l.images * l.coarse.size());
     if (copied) plan.copied = floats_of(padded_row(l.mix, l.coarse));
-    const int several = (vectors + plan.groups - 1) / plan.groups;
-    plan.ring = several * vector;
+    const long largest = (several + plan.groups - 1) / plan.groups * AT_ONCE;  // vectors of a group
+    plan.ring = largest * vector;
     plan.sums = long(plan.offsets) * l.coarse.columns * WIDTH;
-    plan.made = long(several) * l.output.columns * WIDTH;
+    plan.made = largest * l.output.columns * WIDTH;
     return plan;
 }
 
 // Put this thread's share of the rows of the input among zeros, as operands.
 static void pad_input(const Level& l, const LevelPlan& plan, const Value* x, Operand* to) {
     const Convolution& conv = l.conv;
-    const long rows = l.input.rows + conv.kernel - 1, line = l.input.row(), left = conv.left * l.input.channels;
+    const long line = l.input.row(), left = conv.left * l.input.channels;
     const Operand zero = Operand(conv.rounding.zero);
 #pragma omp for
-    for (long n = 0; n < l.images * rows; n++) {
-        const long row = n % rows - conv.top;
+    for (long n = 0; n < l.images * plan.rows; n++) {
+        const long row = n % plan.rows - conv.top;
         const bool inside = row >= 0 && row < l.input.rows;
         Operand* at = to + n * plan.row;
         std::fill(at, at + (inside ? left : plan.row), zero);
         if (!inside) continue;
-        convert(x + (n / rows * l.input.rows + row) * line, at + left, line, conv.rounding);
+        convert(x + (n / plan.rows * l.input.rows + row) * line, at + left, line, conv.rounding);
         std::fill(at + left + line, at + plan.row, zero);
     }
 }
 
 // Put rows begin to end of the coarser map into the ring, mixed or as they are, for the vectors first to last.
-static void fill_ring(const Level& l, const LevelPlan& plan, const Value* coarse, const Operand* operands, int begin,
-                      int end, int first, int last, Operand* copy, float* ring) {
+static void fill_ring(const Level& l, const LevelPlan& plan, const LevelMaps& maps, int begin, int end, int first,
+                      int last, Operand* copy, float* ring) {
     const int columns = l.coarse.columns, channels = l.coarse.channels;
     float* to = ring + long(begin % plan.slots) * columns * WIDTH;
     if (l.mix.vectors) {
         const int several = plan.offsets * plan.offsets;
         const Target<float> target{to - first * several * plan.plane, plan.plane, WIDTH, nullptr, WIDTH};
-        const Source source = window(l.mix, l.coarse, operands, begin, copy);
+        const Source source = window(l.mix, l.coarse, maps.operands, begin, copy);
         convolve(l.mix, source, target, 0, (end - begin) * columns, first * several, last * several);
         return;
     }
-    const Value* from = coarse + begin * l.coarse.row();
+    const Value* from = maps.coarse + begin * l.coarse.row();
     for (int v = first; v < last; v++, to += plan.plane)
         for (int p = 0; p < (end - begin) * columns; p++)
             store(to + p * WIDTH, load_up_to<Vector>(from + long(p) * channels + v * WIDTH, channels - v * WIDTH));
@@ -103,8 +114,8 @@ static void sum_rows(const Level& l, const LevelPlan& plan, const float* ring, i
     const Side& down = l.down;
     const long line = long(l.coarse.columns) * WIDTH;
     for (int offset = 0; offset < plan.offsets; offset++, to += line) {
-        const float* rows[16];
-        float weights[16];
+        const float* rows[MOST_TERMS];
+        float weights[MOST_TERMS];
         int terms = 0;
         for (int k = row * down.terms; k < (row + 1) * down.terms; k++) {
             if (down.weights[k] == 0) continue;  // beyond an edge
@@ -170,31 +181,28 @@ static std::pair<int, int> rows_of(const Level& l, int row) {
 }
 
 // Compute rows begin to end of a level, for the vectors first to last, by one thread.
-static void level_band(const Level& l, const LevelPlan& plan, const Operand* x, const Value* coarse,
-                       const Operand* coarse_operands, Value* y, int begin, int end, int first, int last,
-                       float* scratch) {
+static void level_band(const Level& l, const LevelPlan& plan, const LevelMaps& maps, int begin, int end, int first,
+                       int last, float* scratch) {
     Operand* copy = reinterpret_cast<Operand*>(scratch);
     float *ring = scratch + plan.copied, *sums = ring + plan.ring, *made = sums + AT_ONCE * plan.sums;
-    const int columns = l.output.columns, channels = l.output.channels, offsets = plan.offsets * plan.offsets;
+    const int columns = l.output.columns, channels = l.input.channels, offsets = plan.offsets * plan.offsets;
     const long plane = long(columns) * WIDTH;
     Convolution conv = l.conv;
     conv.low = -INFINITY, conv.high = INFINITY;  // more is added before the activation
     int there = begin < end ? rows_of(l, begin).first / plan.batch * plan.batch : 0;  // rows before are in the ring
     for (int row = begin; row < end; row++) {
-        for (const int needed = rows_of(l, row).second; there < needed; there += plan.batch) {
-            const int stop = std::min(there + plan.batch, l.coarse.rows);
-            fill_ring(l, plan, coarse, coarse_operands, there, stop, first, last, copy, ring);
-        }
+        for (const int needed = rows_of(l, row).second; there < needed; there += plan.batch)
+            fill_ring(l, plan, maps, there, std::min(there + plan.batch, l.coarse.rows), first, last, copy, ring);
         const Target<float> target{made - first * plane, plane, WIDTH, nullptr, WIDTH};
-        const Source source{x + row * plan.row, plan.row, l.input.channels, conv.kernel, conv.kernel * l.input.channels};
+        const Source source{maps.input + row * plan.row, plan.row, channels, conv.kernel, conv.kernel * channels};
         convolve(conv, source, target, 0, columns, first, last);
         for (int v = first, several; v < last; v += several) {
             several = std::min(last - v, AT_ONCE);
             for (int k = 0; k < several; k++)
                 sum_rows(l, plan, ring + (v - first + k) * offsets * plan.plane, row, sums + k * plan.sums);
             const float* from = made + (v - first) * plane;
-            Value* to = y + row * l.output.row() + v * WIDTH;
-            const int left = channels - v * WIDTH;
+            Value* to = maps.output + row * l.output.row() + v * WIDTH;
+            const int left = l.output.channels - v * WIDTH;
             if (several < AT_ONCE) sum_pixels<1, false>(l, plan, sums, from, to, left);
             else if (plan.streamed) sum_pixels<AT_ONCE, true>(l, plan, sums, from, to, left);
             else sum_pixels<AT_ONCE, false>(l, plan, sums, from, to, left);
@@ -213,24 +221,27 @@ extern "C" void mnfpn_level(const Level* level, const Value* x, const Value* coa
                             int threads) {
     const Level& l = *level;
     const LevelPlan plan = plan_of(l, threads);
-    Operand *const padded = reinterpret_cast<Operand*>(scratch),
-            *const rounded = reinterpret_cast<Operand*>(scratch + plan.input);
-    const Operand* const coarse_operands = plan.coarse ? rounded : reinterpret_cast<const Operand*>(coarse);
+    Operand* const padded = reinterpret_cast<Operand*>(scratch);
+    Operand* const rounded = reinterpret_cast<Operand*>(scratch + plan.input);
+    const Operand* const operands = plan.coarse ? rounded : reinterpret_cast<const Operand*>(coarse);
     scratch += plan.input + plan.coarse;
-    const int vectors = l.conv.vectors, rows = l.output.rows;
+    const auto maps = [&](long image) {
+        const long other = image * l.coarse.size();
+        return LevelMaps{padded + image * plan.rows * plan.row, coarse + other, operands + other,
+                         y + image * l.output.size()};
+    };
 #pragma omp parallel num_threads(threads)
     {
         if (plan.coarse) convert_share(coarse, rounded, l.images * l.coarse.size(), l.mix.rounding);
         pad_input(l, plan, x, padded);  // and wait for the other threads
         float* own = scratch + omp_get_thread_num() * plan.own();
+        const int rows = l.output.rows, several = (l.conv.vectors + AT_ONCE - 1) / AT_ONCE;
 #pragma omp for schedule(dynamic)
         for (int n = 0; n < l.images * plan.bands * plan.groups; n++) {
             const int group = n % plan.groups, band = n / plan.groups % plan.bands;
-            const long image = n / plan.groups / plan.bands;
-            level_band(l, plan, padded + image * (l.input.rows + l.conv.kernel - 1) * plan.row, coarse + image * l.coarse.size(),
-                       coarse_operands + image * l.coarse.size(), y + image * l.output.size(),
-                       rows * band / plan.bands, rows * (band + 1) / plan.bands, vectors * group / plan.groups,
-                       vectors * (group + 1) / plan.groups, own);
+            const int first = several * group / plan.groups, last = several * (group + 1) / plan.groups;
+            level_band(l, plan, maps(n / plan.groups / plan.bands), rows * band / plan.bands,
+                       rows * (band + 1) / plan.bands, first * AT_ONCE, std::min(last * AT_ONCE, l.conv.vectors), own);
         }
         release();
         end_streams();
