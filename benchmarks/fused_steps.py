@@ -7,8 +7,8 @@
     python benchmarks/fused_steps.py --part network --dtype int8
 
 With one thread, and by the time that the processor took (`--processor-time`), other work on the machine hardly
-counts. In bfloat16 on a processor with AMX, `fused` leaves out its own kernels; here they are timed there too, with
-dense convolutions by vectors and by tiles. In int8, all steps before the kernels are in float32.
+counts. On a processor with AMX, the kernels of `fused` multiply by tiles in bfloat16 and int8; here they are timed by
+vectors too. In int8, all steps before the kernels are in float32.
 `backbone` is that of the default network up to its taps, and has a second table: the share of its floor that each
 stage reaches, before our own kernels and with them.
 """

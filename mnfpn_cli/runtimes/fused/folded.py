@@ -38,7 +38,7 @@ class Optimizations:
         packed: weights are put into oneDNN's order once, not in each pass, and activations fused into convolutions.
         added: additions are fused into the convolution before them; needs ``packed``.
         early: levels are smoothed before they are resized, where that is less work.
-        kernels: those of ours, for inverted residuals, separable and 1×1 convolutions and the sums of early levels;
+        kernels: those of ours, for inverted residuals, separable and 1×1 convolutions and whole levels;
             None where torch runs them.
     """
 
