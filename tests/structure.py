@@ -18,7 +18,7 @@ NAMES = {
     r"\b\d+x\d+\b": "size",
     r"  (compute|memory)(?=  |$)": "  bound",
     r"\d+ threads?": "# threads",
-    r"\([^()]*, \d+ cores?\)": "(processor)",
+    r"\((?:[^()]|\(\w+\))*, \d+ cores?\)": "(processor)",  # whose name may have (R) in it
     r"\bnode \S+(?<!\.)": "node",
     r", [^,]* left$": "",
     r"(?<=while they were timed) \(.*\)": "",
