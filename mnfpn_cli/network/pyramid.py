@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mnfpn_cli.network.layers import ConvNormAct, conv_layer
 from mnfpn_cli.plan.pyramid import ExtraPlan, LevelPlan, PyramidPlan
+from mnfpn_cli.settings.network import Upsample
 
 
 class Pyramid(nn.Module):
@@ -67,9 +68,14 @@ class Pyramid(nn.Module):
 
     def _resize(self, coarse: Tensor, like: Tensor) -> Tensor:
         """Resize (n, c, h/2, w/2) to the size of a finer map (n, c, h, w); h/2 and w/2 were rounded up."""
-        # Corners are not aligned: a pixel is an area, as in torchvision, detectron2 and OpenCV.
-        align_corners = False if self.upsample == "bilinear" else None
-        return F.interpolate(coarse, size=like.shape[-2:], mode=self.upsample, align_corners=align_corners)
+        return resize(coarse, like.shape[-2:], self.upsample)
+
+
+def resize(x: Tensor, size: tuple[int, ...], upsample: Upsample) -> Tensor:
+    """Resize a map (n, c, h, w) to a size (height, width)."""
+    # Corners are not aligned: a pixel is an area, as in torchvision, detectron2 and OpenCV.
+    align_corners = False if upsample == "bilinear" else None
+    return F.interpolate(x, size=size, mode=upsample, align_corners=align_corners)
 
 
 def lateral(plan: LevelPlan) -> nn.Module:

@@ -392,6 +392,13 @@ def _knows_amx(dtype: DType) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.parametrize(("kind", "own"), [("float32", False), ("bfloat16", False), ("bfloat16 by AMX", True)])
+def test_by_tiles_kernels_run_every_dense_convolution(kind: Kind, own: bool) -> None:
+    """Those of a ResNet too, at which oneDNN is faster by vectors."""
+    network = fused.fuse(network_of(preset("resnet-fpn", Size(64, 64))), optimizations(kind))
+    assert {isinstance(block.get_submodule("spatial"), KernelBlock) for block in network.stages[1].children()} == {own}
+
+
 @pytest.mark.usefixtures("anew")
 @torch.inference_mode()
 @pytest.mark.parametrize("compiler", ["/no/such/compiler", "false", "true"])

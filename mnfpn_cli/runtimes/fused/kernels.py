@@ -113,8 +113,8 @@ class Kernels:
 
     Attributes:
         products: what dense convolutions compute in.
+        amx: whether they multiply by the tiles of AMX.
         maps: the dtype of maps.
-        amx: whether they do it by the tiles of AMX.
         width: the channels of a vector, as weights are stored.
         pair: the inputs that are multiplied at once, which lie side by side in dense weights.
         depth: the channels of a pixel that lie side by side behind a depthwise convolution.

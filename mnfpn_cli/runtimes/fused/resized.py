@@ -12,12 +12,12 @@ The order of summation changes; nothing is approximated.
 """
 
 from dataclasses import dataclass, replace
-from typing import TypedDict
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
+from mnfpn_cli.network.pyramid import resize
 from mnfpn_cli.runtimes.fused.folded import Folded, FoldedConv, Optimizations
 from mnfpn_cli.settings.network import Upsample
 
@@ -63,7 +63,7 @@ class ResizedSum(FoldedConv):
         fine = x.shape[-2:]
         if self.mix is not None:
             return super().forward(x, self._smoothed(self.mix, coarse, fine), overwrite=True)
-        return super().forward(x, F.interpolate(coarse, fine, **interpolation(self.upsample)), overwrite=True)
+        return super().forward(x, resize(coarse, fine, self.upsample), overwrite=True)
 
     def _smoothed(self, mix: FoldedConv, coarse: Tensor, fine: torch.Size) -> Tensor:
         (n, channels, height, width), out = coarse.shape, len(self.weight)
@@ -113,22 +113,10 @@ def resize_side(coarse: int, fine: int, upsample: Upsample, dtype: torch.dtype, 
     """
     # Resizing unit vectors gives torch's own weights, to the rounding of the dtype: a column for each coarse pixel.
     pixels = torch.eye(coarse, dtype=dtype)[None, :, :, None]
-    resized = F.interpolate(pixels, (fine, 1), **interpolation(upsample))[0, :, :, 0].T
+    resized = resize(pixels, (fine, 1), upsample)[0, :, :, 0].T
     weights, sources = resized.topk(min(coarse, 1 if upsample == "nearest" else 2), dim=1)  # (fine, 1 or 2)
     moved = torch.arange(fine)[:, None] + torch.arange(offsets) - offsets // 2  # (fine, offsets)
     sources = sources.where(weights > 0, sources[:, :1])  # of those that count for nothing torch takes any
     inside, moved = (moved >= 0) & (moved < fine), moved.clamp(0, fine - 1)
     indices = sources[moved] + coarse * torch.arange(offsets)[:, None]  # (fine, offsets, 1 or 2)
     return SumTable(indices.flatten(1).int(), (weights[moved] * inside[:, :, None]).flatten(1))
-
-
-class Interpolation(TypedDict):
-    """The arguments of torch that say how maps are resized."""
-
-    mode: Upsample
-    align_corners: bool | None
-
-
-def interpolation(upsample: Upsample) -> Interpolation:
-    """Return how torch resizes maps: corners are not aligned, as a pixel is an area."""
-    return {"mode": upsample, "align_corners": False if upsample == "bilinear" else None}

@@ -22,7 +22,7 @@ from mnfpn_cli.runtimes.runtime import ExecutedGraph
 def use_kernels(network: nn.Module, kernels: Kernels) -> None:
     """Have our own kernels run a fused network's inverted residuals, levels, separable and 1×1 convolutions.
 
-    In int8 they run all dense convolutions whose input was calibrated.
+    By tiles they run all dense convolutions, and in int8 all whose input was calibrated.
     """
     memory = Memory()
     for path, module in network.named_modules():
@@ -64,8 +64,8 @@ def _is_one_call(modules: Sequence[nn.Module], kernels: Kernels) -> bool:
 def _runs_wide(kernels: Kernels) -> bool:
     """Return whether kernels run bottlenecks, and single convolutions that are wider than one pixel.
 
-    In floating point oneDNN is faster at these by vectors. By tiles it is as fast, but wrong: in bfloat16, torch 2.13
-    convolves 3×3 with stride 2 to maps that are one pixel wide with what is in memory behind them.
+    In floating point oneDNN is faster at these by vectors. By tiles it is as fast, but not always right: in bfloat16,
+    torch 2.13 convolves 3×3 with stride 2 to maps that are one pixel wide with values that are not of its input.
     """
     return kernels.products == "int8" or kernels.amx
 
