@@ -22,7 +22,7 @@ from mnfpn_cli.settings.input import DType
 FOLDER = Path(__file__).with_name("cpp")
 COMPILERS = ("c++", "g++", "clang++")
 OPTIONS = ("-std=c++17", "-O3", "-fopenmp", "-shared", "-fPIC")
-VECTORS = {"AVX512": ("-mavx512f", "-mavx512vl", "-mavx2", "-mfma"), "AVX2": ("-mavx2", "-mfma")}
+VECTORS = {"AVX512": ("-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx2", "-mfma"), "AVX2": ("-mavx2", "-mfma")}
 """A compiler's options by what torch says that the processor has; the others need none."""
 
 
@@ -91,10 +91,7 @@ class KernelRequest(ctypes.Structure):
 class KernelSide(ctypes.Structure):
     """What each position along a side of a level sums, as in `levels.cpp`."""
 
-    _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("indices", "weights")),
-        *((name, ctypes.c_int) for name in ("terms", "span")),
-    )
+    _fields_ = (*((name, ctypes.c_void_p) for name in ("indices", "weights")), ("terms", ctypes.c_int))
 
 
 class KernelLevelRequest(ctypes.Structure):

@@ -60,8 +60,8 @@ class KernelLevel(nn.Module):
             output=KernelMap(*sides, len(level.weight)),
             conv=weights.as_convolution(level.weight.shape[-1], 1, top, left),
             mix=mixing.as_convolution(1, 1, 0, 0) if mixing else KernelConvolution(),
-            down=_side(down, coarse[-2]),
-            across=_side(across, coarse[-1]),
+            down=_side(down),
+            across=_side(across),
             images=images,
         )
         threads, address = torch.get_num_threads(), ctypes.addressof(request)
@@ -76,9 +76,6 @@ class KernelLevel(nn.Module):
         return dense_weights(self.level, self.kernels, self.kernels.pair), mixing
 
 
-def _side(table: SumTable, coarse: int) -> KernelSide:
-    """Return a table of a coarser map with so many positions along a side, as kernels read it; it must be kept."""
-    positions, counts = table.indices % coarse, table.weights != 0
-    first, last = positions.where(counts, coarse).amin(1), positions.where(counts, -1).amax(1)
-    span = int((last - first).max()) + 1
-    return KernelSide(table.indices.data_ptr(), table.weights.data_ptr(), table.indices.shape[1], span)
+def _side(table: SumTable) -> KernelSide:
+    """Return a table as kernels read it, which must be kept."""
+    return KernelSide(table.indices.data_ptr(), table.weights.data_ptr(), table.indices.shape[1])

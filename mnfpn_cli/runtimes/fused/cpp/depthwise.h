@@ -13,7 +13,7 @@ static void depthwise_tile(const Convolution& conv, const float* const rows[3], 
         Vector w[3];
         UNROLLED for (int kx = 0; kx < 3; kx++) w[kx] = load<Vector>(weight + (ky * 3 + kx) * WIDTH);
         UNROLLED for (int c = 0; c < (M - 1) * S + 3; c++) {
-            const Vector x = load<Vector>(rows[ky] + (column * S + c) * WIDTH);
+            const Vector x = in_register(load<Vector>(rows[ky] + (column * S + c) * WIDTH));
             UNROLLED for (int m = 0; m < M; m++)
                 if (c - m * S >= 0 && c - m * S < 3) sum[m] += w[c - m * S] * x;
         }

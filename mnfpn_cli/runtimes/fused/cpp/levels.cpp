@@ -1,22 +1,23 @@
 // A level of a pyramid in one call: a convolution of a map, and a coarser map that is resized and added.
 //
 // Resizing down and across are independent. A row of the level first sums rows of the coarser map, then pixels of that
-// sum. Where the level is smoothed early, the coarser map is mixed before: for each offset of a 3x3 into channels of
-// its own. The mixed map is never whole: some rows of it are in the processor's cache, for a few vectors of channels,
-// and a thread makes all that it reads there.
+// sum. Rows next to each other sum nearly the same rows, so a few are made at once. Where the level is smoothed early,
+// the coarser map is mixed before: for each offset of a 3x3 into channels of its own. The mixed map is never whole: some
+// rows of it are in the processor's cache, for a few vectors of channels, and a thread makes all that it reads there.
 
 #include <cmath>
 
 #include "maps.h"
 
 constexpr int AT_ONCE = 2;           // vectors of which pixels are summed, and which go past the caches
+constexpr int LINES = 2;             // rows of a level that are made at once
 constexpr int MOST_TERMS = 6;        // of two neighbours, for three offsets
 constexpr long LARGE = 1024 * 1024;  // bytes of a map for each thread: more than stays in its cache
 
 struct Side {  // each position sums so many terms: rows or columns of the coarser map, for an offset
     const int* indices;  // offset * positions of the coarser map + position
     const float* weights;
-    int terms, span;  // span: neighbouring positions of the coarser map that the terms are from, at most
+    int terms;
 };
 
 struct Level {
@@ -44,16 +45,32 @@ struct LevelPlan {
     long input;          // floats of scratch: the input with zeros around
     long coarse;         // floats of scratch: the coarser map as operands, where these are no values
     long copied, ring;   // likewise for each thread: a padded row of the coarser map, and the ring
-    long sums, made;     // likewise: sums of rows for one vector, and the convolution of a row
-    long own() const { return copied + ring + AT_ONCE * sums + made; }
+    long sums, made;     // likewise for a row of the level: sums of rows for one vector, and the convolution
+    long own() const { return copied + ring + LINES * (AT_ONCE * sums + made); }
 };
+
+// Return the rows of the coarser map that some rows of the level sum: the first, and the one behind the last.
+static std::pair<int, int> rows_of(const Level& l, int begin, int end) {
+    int first = l.coarse.rows, last = 0;
+    for (int k = begin * l.down.terms; k < end * l.down.terms; k++)
+        if (l.down.weights[k] != 0) {
+            const int at = l.down.indices[k] % l.coarse.rows;
+            first = std::min(first, at), last = std::max(last, at + 1);
+        }
+    return {first, last};
+}
 
 static LevelPlan plan_of(const Level& l, int threads) {
     LevelPlan plan{};
     plan.offsets = l.mix.vectors ? 3 : 1;
     const bool copied = l.mix.vectors && copies(l.mix, l.coarse);  // a row at a time
     plan.batch = copied ? 1 : std::clamp(64 / l.coarse.columns, 1, l.coarse.rows);
-    plan.slots = (l.down.span - 1 + plan.batch + plan.batch - 1) / plan.batch * plan.batch;
+    int span = 0;  // rows that LINES of the level sum, at most
+    for (int row = 0; row < l.output.rows; row++) {
+        const auto [first, end] = rows_of(l, row, std::min(row + LINES, l.output.rows));
+        span = std::max(span, end - first);
+    }
+    plan.slots = (span - 1 + plan.batch + plan.batch - 1) / plan.batch * plan.batch;
     plan.plane = long(plan.slots) * l.coarse.columns * WIDTH;
     const long vector = plan.plane * plan.offsets * plan.offsets;
     const int several = (l.conv.vectors + AT_ONCE - 1) / AT_ONCE;
@@ -108,33 +125,44 @@ static void fill_ring(const Level& l, const LevelPlan& plan, const LevelMaps& ma
             store(to + p * WIDTH, load_up_to<Vector>(from + long(p) * channels + v * WIDTH, channels - v * WIDTH));
 }
 
-// Sum rows of the ring for a row of the level and one vector: (offset, columns of the coarser map, WIDTH).
-static void sum_rows(const Level& l, const LevelPlan& plan, const float* ring, int row, float* to) {
+// What a row of the level sums of a vector in the ring, for each offset across: where rows are, and their weights.
+struct Terms {
+    long at[3][MOST_TERMS];
+    float weights[MOST_TERMS];
+    int count = 0;
+};
+
+static Terms terms_of(const Level& l, const LevelPlan& plan, int row) {
+    Terms terms;
+    for (int k = row * l.down.terms; k < (row + 1) * l.down.terms; k++) {
+        if (l.down.weights[k] == 0) continue;  // beyond an edge
+        const int above = l.down.indices[k] / l.coarse.rows, slot = l.down.indices[k] % l.coarse.rows % plan.slots;
+        for (int across = 0; across < plan.offsets; across++)
+            terms.at[across][terms.count] =
+                (above * plan.offsets + across) * plan.plane + long(slot) * l.coarse.columns * WIDTH;
+        terms.weights[terms.count++] = l.down.weights[k];
+    }
+    return terms;
+}
+
+// Sum M vectors of some rows.
+template <int M>
+static void sum_vectors(const Terms& terms, const long at[], const float* ring, float* to) {
+    Vector sums[M] = {};
+    for (int k = 0; k < terms.count; k++)
+        UNROLLED for (int m = 0; m < M; m++) sums[m] += load<Vector>(ring + at[k] + m * WIDTH) * terms.weights[k];
+    UNROLLED for (int m = 0; m < M; m++) store(to + m * WIDTH, sums[m]);
+}
+
+// Sum rows of a vector in the ring for a row of the level: (offset across, columns of the coarser map, WIDTH).
+static void sum_rows(const Level& l, const LevelPlan& plan, const Terms& terms, const float* ring, float* to) {
     constexpr int MOST = 8;  // vectors whose sums are in registers
-    const Side& down = l.down;
     const long line = long(l.coarse.columns) * WIDTH;
-    for (int offset = 0; offset < plan.offsets; offset++, to += line) {
-        const float* rows[MOST_TERMS];
-        float weights[MOST_TERMS];
-        int terms = 0;
-        for (int k = row * down.terms; k < (row + 1) * down.terms; k++) {
-            if (down.weights[k] == 0) continue;  // beyond an edge
-            const int above = down.indices[k] / l.coarse.rows, at = down.indices[k] % l.coarse.rows;
-            rows[terms] = ring + (above * plan.offsets + offset) * plan.plane + at % plan.slots * line;
-            weights[terms++] = down.weights[k];
-        }
+    for (int across = 0; across < plan.offsets; across++, to += line) {
         long p = 0;
-        for (; p + MOST * WIDTH <= line; p += MOST * WIDTH) {
-            Vector sums[MOST] = {};
-            for (int k = 0; k < terms; k++)
-                UNROLLED for (int m = 0; m < MOST; m++) sums[m] += load<Vector>(rows[k] + p + m * WIDTH) * weights[k];
-            UNROLLED for (int m = 0; m < MOST; m++) store(to + p + m * WIDTH, sums[m]);
-        }
-        for (; p < line; p += WIDTH) {
-            Vector sum{};
-            for (int k = 0; k < terms; k++) sum += load<Vector>(rows[k] + p) * weights[k];
-            store(to + p, sum);
-        }
+        const long* at = terms.at[across];
+        for (; p + MOST * WIDTH <= line; p += MOST * WIDTH) sum_vectors<MOST>(terms, at, ring + p, to + p);
+        for (; p < line; p += WIDTH) sum_vectors<1>(terms, at, ring + p, to + p);
     }
 }
 
@@ -169,43 +197,41 @@ static void sum_pixels(const Level& l, const Args&... args) {
     }
 }
 
-// Return the rows of the coarser map that a row of the level sums: the first, and the one behind the last.
-static std::pair<int, int> rows_of(const Level& l, int row) {
-    int first = l.coarse.rows, end = 0;
-    for (int k = row * l.down.terms; k < (row + 1) * l.down.terms; k++)
-        if (l.down.weights[k] != 0) {
-            const int at = l.down.indices[k] % l.coarse.rows;
-            first = std::min(first, at), end = std::max(end, at + 1);
-        }
-    return {first, end};
-}
-
 // Compute rows begin to end of a level, for the vectors first to last, by one thread.
 static void level_band(const Level& l, const LevelPlan& plan, const LevelMaps& maps, int begin, int end, int first,
                        int last, float* scratch) {
     Operand* copy = reinterpret_cast<Operand*>(scratch);
-    float *ring = scratch + plan.copied, *sums = ring + plan.ring, *made = sums + AT_ONCE * plan.sums;
-    const int columns = l.output.columns, channels = l.input.channels, offsets = plan.offsets * plan.offsets;
-    const long plane = long(columns) * WIDTH;
+    float *ring = scratch + plan.copied, *sums = ring + plan.ring, *made = sums + LINES * AT_ONCE * plan.sums;
+    const int columns = l.output.columns, channels = l.input.channels;
+    const long plane = long(columns) * WIDTH, vector = plan.offsets * plan.offsets * plan.plane;
     Convolution conv = l.conv;
     conv.low = -INFINITY, conv.high = INFINITY;  // more is added before the activation
-    int there = begin < end ? rows_of(l, begin).first / plan.batch * plan.batch : 0;  // rows before are in the ring
-    for (int row = begin; row < end; row++) {
-        for (const int needed = rows_of(l, row).second; there < needed; there += plan.batch)
+    int there = rows_of(l, begin, begin + 1).first / plan.batch * plan.batch;  // no row before is read
+    for (int row = begin; row < end; row += LINES) {
+        const int lines = std::min(LINES, end - row);
+        for (const int needed = rows_of(l, row, row + lines).second; there < needed; there += plan.batch)
             fill_ring(l, plan, maps, there, std::min(there + plan.batch, l.coarse.rows), first, last, copy, ring);
-        const Target<float> target{made - first * plane, plane, WIDTH, nullptr, WIDTH};
-        const Source source{maps.input + row * plan.row, plan.row, channels, conv.kernel, conv.kernel * channels};
-        convolve(conv, source, target, 0, columns, first, last);
+        Terms terms[LINES];
+        for (int k = 0; k < lines; k++) {
+            terms[k] = terms_of(l, plan, row + k);
+            const Target<float> target{made + k * plan.made - first * plane, plane, WIDTH, nullptr, WIDTH};
+            const Operand* from = maps.input + (row + k) * plan.row;
+            const Source source{from, plan.row, channels, conv.kernel, conv.kernel * channels};
+            convolve(conv, source, target, 0, columns, first, last);
+        }
         for (int v = first, several; v < last; v += several) {
             several = std::min(last - v, AT_ONCE);
-            for (int k = 0; k < several; k++)
-                sum_rows(l, plan, ring + (v - first + k) * offsets * plan.plane, row, sums + k * plan.sums);
-            const float* from = made + (v - first) * plane;
-            Value* to = maps.output + row * l.output.row() + v * WIDTH;
+            for (int s = 0; s < several; s++)
+                for (int k = 0; k < lines; k++)
+                    sum_rows(l, plan, terms[k], ring + (v - first + s) * vector, sums + (k * AT_ONCE + s) * plan.sums);
             const int left = l.output.channels - v * WIDTH;
-            if (several < AT_ONCE) sum_pixels<1, false>(l, plan, sums, from, to, left);
-            else if (plan.streamed) sum_pixels<AT_ONCE, true>(l, plan, sums, from, to, left);
-            else sum_pixels<AT_ONCE, false>(l, plan, sums, from, to, left);
+            for (int k = 0; k < lines; k++) {
+                const float *sum = sums + k * AT_ONCE * plan.sums, *from = made + k * plan.made + (v - first) * plane;
+                Value* to = maps.output + (row + k) * l.output.row() + v * WIDTH;
+                if (several < AT_ONCE) sum_pixels<1, false>(l, plan, sum, from, to, left);
+                else if (plan.streamed) sum_pixels<AT_ONCE, true>(l, plan, sum, from, to, left);
+                else sum_pixels<AT_ONCE, false>(l, plan, sum, from, to, left);
+            }
         }
     }
 }

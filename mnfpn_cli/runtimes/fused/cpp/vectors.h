@@ -96,6 +96,37 @@ static void store_some(T* to, V value, int count) {
     memcpy(to, values, count * sizeof(T));
 }
 
+#if defined(__AVX512F__)  // by masks: through memory, as above, it takes several times as long
+
+static inline __mmask16 first_of(int count) { return __mmask16((1u << count) - 1); }
+
+template <>
+inline void store_some(float* to, Vector value, int count) {
+    _mm512_mask_storeu_ps(to, first_of(count), (__m512)value);
+}
+
+#if defined(BFLOAT16)
+
+template <>
+inline Vector load_some<Vector>(const Value* from, int count) {
+    const __m512i wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(first_of(count), from));
+    return (Vector)_mm512_slli_epi32(wide, 16);
+}
+template <>
+inline void store_some(Value* to, Vector value, int count) {
+    _mm256_mask_storeu_epi16(to, first_of(count), (__m256i)rounded(value));
+}
+
+#else
+
+template <>
+inline Vector load_some<Vector>(const Value* from, int count) {
+    return (Vector)_mm512_maskz_loadu_ps(first_of(count), from);
+}
+
+#endif
+#endif
+
 template <class V>
 static inline V load_up_to(const Value* from, int count) {
     return count >= lanes<V> ? load<V>(from) : load_some<V>(from, count);
@@ -104,6 +135,17 @@ template <class T, class V>
 static inline void store_up_to(T* to, V value, int count) {
     if (count >= lanes<V>) store(to, value);
     else store_some(to, value, count);
+}
+
+// Have a value in a register: of a value in memory that is used several times, GCC reads each use from there.
+template <class V>
+static inline V in_register(V value) {
+#if defined(__AVX512F__)
+    asm("" : "+v"(value));
+#elif defined(__AVX__)
+    asm("" : "+x"(value));
+#endif
+    return value;
 }
 
 template <class V>
