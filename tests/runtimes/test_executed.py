@@ -58,7 +58,7 @@ def test_every_planned_mac_was_executed(name: str, preset: str, dtype: DType) ->
     else:
         assert macs_of(graph) == planned(settings)
     blocks = [module for module in mine.network.modules() if isinstance(module, KernelBlock)]
-    depthwise = {block.roles()["depthwise"].path for block in blocks if "depthwise" in block.roles()}
+    depthwise = {block.roles["depthwise"].path for block in blocks if "depthwise" in block.roles}
     others = {(one.name, one.dtype) for one in graph.operators if one.dtype != dtype}
     assert others == {(path, "float32") for path in depthwise if dtype != "float32"}
     assert graph.conversions == 0

@@ -78,6 +78,7 @@ class KernelBlock(nn.Sequential):
     ):
         super().__init__(OrderedDict(layers))
         self.kernels, self.memory, self.buffer, self.residual = kernels, memory, buffer, residual
+        self.roles = roles_of(layers.values())
         self.weights: dict[ConvRole, KernelWeights] = {}
         self.calls: dict[torch.Size, PlannedCall] = {}
 
@@ -113,23 +114,19 @@ class KernelBlock(nn.Sequential):
     @property
     def channels(self) -> int:
         """The channels of the output."""
-        return len(self.roles()["project"].weight)
+        return len(self.roles["project"].weight)
 
     def operators(self, shape: torch.Size) -> Iterator[Operator]:
         """Yield what the kernels compute for an input of this shape (n, in, h, w)."""
         images, _, *sides = shape
-        for role, conv in self.roles().items():
+        for role, conv in self.roles.items():
             _, sides = padded(conv, sides)
             dtype = "float32" if role == "depthwise" else self.kernels.products
             yield Operator(conv.path, dtype, images * prod(sides) * conv.weight.numel())
 
-    def roles(self) -> dict[ConvRole, FoldedConv]:
-        """Return the convolutions by what they are to the kernels, in the order in which they run."""
-        return roles_of(self)
-
     def _plan(self, shape: torch.Size) -> PlannedCall:
         images, channels, *sides = shape
-        given, convs = KernelMap(*sides, channels), self.roles()
+        given, convs = KernelMap(*sides, channels), self.roles
         block = KernelRequest(input=given, middle=given, images=images)
         for role, conv in convs.items():
             ((top, _), (left, _)), sides = padded(conv, sides)
@@ -155,7 +152,7 @@ class KernelBlock(nn.Sequential):
     def _weights(self, role: ConvRole) -> KernelWeights:
         """Return a convolution as kernels read it; that is made once for all shapes."""
         if role not in self.weights:
-            convs = self.roles()
+            convs = self.roles
             if role == "depthwise":
                 made = depthwise_weights(convs[role], self.kernels, convs["project"].reads or AS_IT_IS)
             else:

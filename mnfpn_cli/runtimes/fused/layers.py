@@ -60,8 +60,8 @@ def _block_calls(
     macs = {work.id: work.macs for work in works}
     made = dict[str, list[tuple[LayerId, ...]]]()
     for path, block in modules.items():
-        if isinstance(block, KernelBlock) and all(conv.path in calls for conv in block.roles().values()):
-            several = zip(*(calls[conv.path] for conv in block.roles().values()), strict=True)
+        if isinstance(block, KernelBlock) and all(conv.path in calls for conv in block.roles.values()):
+            several = zip(*(calls[conv.path] for conv in block.roles.values()), strict=True)
             made[path] = [tuple(sorted(chain(*layers), key=lambda layer: -macs.get(layer, -1))) for layers in several]
     return made
 
