@@ -34,7 +34,7 @@ struct LevelMaps {  // of an image: what the convolution reads, the coarser map,
     Value* output;
 };
 
-// How a level is computed: `vectors` of it at a time, from a ring of `slots` rows of the coarser map.
+// How a level is computed: a group of vectors at a time, from a ring of `slots` rows of the coarser map.
 struct LevelPlan {
     int offsets;         // in each direction
     int groups, bands;   // of AT_ONCE vectors, and of rows; threads take a band of a group each
@@ -51,13 +51,13 @@ struct LevelPlan {
 
 // Return the rows of the coarser map that some rows of the level sum: the first, and the one behind the last.
 static std::pair<int, int> rows_of(const Level& l, int begin, int end) {
-    int first = l.coarse.rows, last = 0;
+    int first = l.coarse.rows, stop = 0;
     for (int k = begin * l.down.terms; k < end * l.down.terms; k++)
         if (l.down.weights[k] != 0) {
             const int at = l.down.indices[k] % l.coarse.rows;
-            first = std::min(first, at), last = std::max(last, at + 1);
+            first = std::min(first, at), stop = std::max(stop, at + 1);
         }
-    return {first, last};
+    return {first, stop};
 }
 
 static LevelPlan plan_of(const Level& l, int threads) {
@@ -125,9 +125,9 @@ static void fill_ring(const Level& l, const LevelPlan& plan, const LevelMaps& ma
             store(to + p * WIDTH, load_up_to<Vector>(from + long(p) * channels + v * WIDTH, channels - v * WIDTH));
 }
 
-// What a row of the level sums of a vector in the ring, for each offset across: where rows are, and their weights.
+// What a row of the level sums of a vector in the ring, for each offset across: where rows begin, and their weights.
 struct Terms {
-    long at[3][MOST_TERMS];
+    long at[3][MOST_TERMS];  // floats behind the vector's first
     float weights[MOST_TERMS];
     int count = 0;
 };
@@ -136,10 +136,10 @@ static Terms terms_of(const Level& l, const LevelPlan& plan, int row) {
     Terms terms;
     for (int k = row * l.down.terms; k < (row + 1) * l.down.terms; k++) {
         if (l.down.weights[k] == 0) continue;  // beyond an edge
-        const int above = l.down.indices[k] / l.coarse.rows, slot = l.down.indices[k] % l.coarse.rows % plan.slots;
+        const int offset = l.down.indices[k] / l.coarse.rows, slot = l.down.indices[k] % l.coarse.rows % plan.slots;
         for (int across = 0; across < plan.offsets; across++)
             terms.at[across][terms.count] =
-                (above * plan.offsets + across) * plan.plane + long(slot) * l.coarse.columns * WIDTH;
+                (offset * plan.offsets + across) * plan.plane + long(slot) * l.coarse.columns * WIDTH;
         terms.weights[terms.count++] = l.down.weights[k];
     }
     return terms;
@@ -206,11 +206,11 @@ static void level_band(const Level& l, const LevelPlan& plan, const LevelMaps& m
     const long plane = long(columns) * WIDTH, vector = plan.offsets * plan.offsets * plan.plane;
     Convolution conv = l.conv;
     conv.low = -INFINITY, conv.high = INFINITY;  // more is added before the activation
-    int there = rows_of(l, begin, begin + 1).first / plan.batch * plan.batch;  // no row before is read
+    int next = rows_of(l, begin, begin + 1).first / plan.batch * plan.batch;  // row for the ring: none before is read
     for (int row = begin; row < end; row += LINES) {
         const int lines = std::min(LINES, end - row);
-        for (const int needed = rows_of(l, row, row + lines).second; there < needed; there += plan.batch)
-            fill_ring(l, plan, maps, there, std::min(there + plan.batch, l.coarse.rows), first, last, copy, ring);
+        for (const int needed = rows_of(l, row, row + lines).second; next < needed; next += plan.batch)
+            fill_ring(l, plan, maps, next, std::min(next + plan.batch, l.coarse.rows), first, last, copy, ring);
         Terms terms[LINES];
         for (int k = 0; k < lines; k++) {
             terms[k] = terms_of(l, plan, row + k);
